@@ -1,0 +1,93 @@
+"""What FreeSWITCH is told to dial: the only place that writes a bridge argument or a leg variable.
+
+Invariants: FreeSWITCH is given a token and a permit, never a number; every value is checked against a character set
+that holds no separator of FreeSWITCH's dial strings (``,|[]{}<>^;=`` and blanks), so nothing a phone or a tenant chose
+can add a variable, a second destination or an application.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from esl_shield.errors import UnsafeArgument
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from esl_shield.calls.permits import Permit
+    from esl_shield.calls.routing import Route
+
+SCRIPT = "esl_shield.lua"
+_SAFE = re.compile(r"[A-Za-z0-9+._\-]+")
+
+# On the agent's leg: nothing of the customer's side may come back to the phone, and a failed attempt leaves the leg
+# to us. ``disable_q850_reason`` keeps a carrier's Reason text, which may quote the number, from the phone.
+_AGENT_LEG = {
+    "ignore_display_updates": "true",
+    "disable_q850_reason": "true",
+    "sip_copy_custom_headers": "false",
+    "hangup_after_bridge": "true",
+    "continue_on_fail": "true",
+    # Else mod_sofia answers the phone with the status of the last leg that had one, whatever we hang up with
+    # (mod_sofia.c:446): after a 503 and then our own time-out the agent would be told 503.
+    "sip_ignore_remote_cause": "true",
+}
+
+# What an earlier attempt leaves on the agent's leg and a later one may not overwrite; an empty value deletes.
+_LEFT_BEHIND = (
+    "last_bridge_proto_specific_hangup_cause",
+    "last_bridge_hangup_cause",
+    "bridge_hangup_cause",
+    "shield_result",
+    "shield_cause",
+)
+
+# On the customer's leg of an edge delivery.
+_CUSTOMER_LEG = {
+    "ignore_display_updates": "true",
+    "sip_copy_custom_headers": "false",
+    "outbound_redirect_fatal": "true",
+}
+
+
+class Execution(NamedTuple):
+    """A dialplan application and its argument."""
+
+    app: str
+    argument: str
+
+
+def agent_leg_variables(route: Route, *, answer_timeout_s: int) -> str:
+    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID."""
+    # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
+    variables = dict(_AGENT_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
+    if route.caller_id:
+        variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = route.caller_id
+    return "".join(f"{name}=;" for name in _LEFT_BEHIND) + _join(variables, ";")
+
+
+def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int) -> Execution:
+    """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument."""
+    name = _safe("gateway", route.gateway.name)
+    if route.gateway.delivery == "direct":
+        return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}")
+    variables = dict(
+        _CUSTOMER_LEG,
+        **{"sip_h_X-Shield-Permit": permit.text, "sip_h_X-Shield-Gateway": name},
+        sip_invite_call_id=str(sip_call_id),
+        leg_timeout=str(answer_timeout_s),
+        origination_callee_id_number=token,
+        origination_callee_id_name=token,
+    )
+    return Execution("bridge", f"[{_join(variables, ',')}]sofia/gateway/{name}/{_safe('token', token)}")
+
+
+def _join(variables: dict[str, str], separator: str) -> str:
+    return separator.join(f"{name}={_safe(name, value)}" for name, value in variables.items())
+
+
+def _safe(what: str, value: str) -> str:
+    if not _SAFE.fullmatch(value):
+        raise UnsafeArgument(what=what)
+    return value

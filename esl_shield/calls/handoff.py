@@ -1,0 +1,86 @@
+"""Who dials what, read from the data of the channel FreeSWITCH parked.
+
+Invariants: the agent is ``sip_auth_username`` at ``domain_name`` and only when ``sip_authorized`` is true: FreeSWITCH
+sets these after a digest, everything else in the channel data can be forged by a phone. Dialled digits that are not a
+token are kept nowhere, only their class and length, because they may be a customer's number dialled by mistake.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from esl_shield.errors import HandoffRejected
+from esl_shield.vault import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esl_shield.config import HandoffConfig
+
+TOKEN_HEADER = "variable_sip_h_X-Shield-Token"  # noqa: S105 - a header's name
+HEADERS = frozenset(
+    {
+        "Unique-ID",
+        "Caller-Destination-Number",
+        "variable_sip_authorized",
+        "variable_sip_auth_username",
+        "variable_domain_name",
+        TOKEN_HEADER,
+    }
+)
+_PRINCIPAL = re.compile(r"[A-Za-z0-9._+\-]{1,64}")
+_DOMAIN = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,253}")
+
+
+@dataclass(frozen=True)
+class Dialled:
+    """What was dialled: a well-formed token, or only the class and length of what was not."""
+
+    token: str | None
+    kind: str
+    length: int
+
+
+@dataclass(frozen=True)
+class Handoff:
+    """A parked call: its channel, its agent (None unless authenticated), the agent's SIP domain, what was dialled."""
+
+    channel: UUID
+    agent: str | None
+    domain: str | None
+    dialled: Dialled
+
+
+def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
+    """Read the channel data of ``connect``; raises HandoffRejected when it names no channel."""
+    agent, domain = _principal(channel_data)
+    return Handoff(_channel(channel_data), agent, domain, _dialled(channel_data, config))
+
+
+def _channel(channel_data: Mapping[str, str]) -> UUID:
+    try:
+        return UUID(channel_data["Unique-ID"])
+    except (KeyError, ValueError):
+        raise HandoffRejected(what="its Unique-ID is not a UUID") from None
+
+
+def _principal(channel_data: Mapping[str, str]) -> tuple[str | None, str | None]:
+    agent = channel_data.get("variable_sip_auth_username", "")
+    domain = channel_data.get("variable_domain_name", "")
+    authorized = channel_data.get("variable_sip_authorized") == "true"
+    if authorized and _PRINCIPAL.fullmatch(agent) and _DOMAIN.fullmatch(domain):
+        return agent, domain.lower()
+    return None, None
+
+
+def _dialled(channel_data: Mapping[str, str], config: HandoffConfig) -> Dialled:
+    text = channel_data.get("Caller-Destination-Number", "")
+    if config.dummy_number is not None and text == config.dummy_number:
+        text = channel_data.get(TOKEN_HEADER, "")
+    if tokens.is_valid(text):
+        return Dialled(text, "token", len(text))
+    kind, length = tokens.classify(text)
+    return Dialled(None, kind, length)

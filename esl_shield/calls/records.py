@@ -1,0 +1,153 @@
+"""The call's rows in PostgreSQL: its authorisation, its further permits, its CDR.
+
+Invariants: asking (authorise, next permit) waits for the answer and fails closed; telling (answered, finished) never
+holds a call up: it is queued, written in order by one greenlet and tried again until the database takes it. Whoever is
+told nothing by the database writes nothing: there is no CDR of a call that was never authorised.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+from uuid import UUID, uuid4
+
+import gevent
+from gevent.event import Event
+from gevent.queue import Full, Queue
+
+from esl_shield.calls.states import State
+from esl_shield.errors import DatabaseAway, DatabaseRefused
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from esl_shield.calls.handoff import Handoff
+    from esl_shield.calls.permits import Permit
+    from esl_shield.config import Gateway
+    from esl_shield.db.engine import Database
+
+log = logging.getLogger(__name__)
+
+ALLOWED = "ALLOWED"
+RETRY_FIRST_S = 0.2
+RETRY_MOST_S = 5.0
+QUEUE_LENGTH = 100_000
+
+
+class Observer(Protocol):
+    """Whoever counts what happens; it is given words from a fixed set, never data of a call."""
+
+    def count(self, kind: str, reason: str) -> None:
+        """Count one occurrence."""
+
+    def handed_off(self, duration_s: float) -> None:
+        """Record the time from the accepted connection to the bridge command."""
+
+
+@dataclass
+class CallRecord:
+    """What the CDR will say of one call; times are aware datetimes as FreeSWITCH stamped them."""
+
+    id: UUID = field(default_factory=uuid4)
+    state: State = State.PARKED
+    gateway: str = ""
+    attempts: int = 0
+    cause: str = ""
+    sip_code: int = 0
+    ringing_at: datetime | None = None
+    answered_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class Ledger:
+    """The worker's side of ``shield_api``."""
+
+    def __init__(self, database: Database, observe: Observer) -> None:
+        self._database = database
+        self._observe = observe
+        self._untold: Queue[tuple[str, tuple[object, ...]]] = Queue(maxsize=QUEUE_LENGTH)
+        self._telling = 0
+        self._written = Event()
+        self._written.set()
+        self._teller = gevent.spawn(self._tell_forever)
+
+    def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> str:
+        """One round trip: the verdict ALLOWED, NOT_FOUND or FORBIDDEN; raises DatabaseAway, DatabaseRefused."""
+        dialled = handoff.dialled
+        row = self._database.call(
+            "authorize_call",
+            str(call), handoff.domain, handoff.agent, dialled.token, dialled.kind, dialled.length,
+            permit.digest, gateway.name, gateway.delivery, _bound_call_id(gateway, sip_call_id), str(handoff.channel),
+        )  # fmt: skip
+        return str(row[0][0])
+
+    def next_permit(self, call: UUID, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> bool:
+        """Whether the call may try a further gateway; raises DatabaseAway, DatabaseRefused."""
+        rows = self._database.call(
+            "next_permit",
+            str(call), permit.digest, gateway.name, gateway.delivery, _bound_call_id(gateway, sip_call_id),
+        )  # fmt: skip
+        return bool(rows) and rows[0][0] == ALLOWED
+
+    def answered(self, record: CallRecord) -> None:
+        """Tell that the call was answered; returns at once."""
+        self._tell("call_answered", str(record.id), record.gateway)
+
+    def finish(self, record: CallRecord) -> None:
+        """Tell how the call ended; returns at once."""
+        self._tell(
+            "finish_call",
+            str(record.id), str(record.state), record.cause, record.sip_code, record.gateway, record.attempts,
+            record.ringing_at, record.answered_at, record.ended_at,
+        )  # fmt: skip
+
+    @property
+    def untold(self) -> int:
+        """How many statements the database has not taken yet."""
+        return self._untold.qsize() + self._telling
+
+    def close(self, timeout_s: float) -> int:
+        """Give what is untold ``timeout_s`` to be written; returns how many statements are left."""
+        self._written.wait(timeout_s)
+        self._teller.kill()
+        return self.untold
+
+    def _tell(self, function: str, *arguments: object) -> None:
+        try:
+            self._untold.put_nowait((function, arguments))
+            self._written.clear()
+        except Full:
+            self._observe.count("cdr_lost", "queue_full")
+            log.error("cdr.lost", extra={"fields": {"call": arguments[0], "reason": "queue_full"}})  # noqa: TRY400
+
+    def _tell_forever(self) -> None:
+        while True:
+            function, arguments = self._untold.get()
+            self._telling = 1
+            self._tell_until_taken(function, arguments)
+            self._telling = 0
+            if not self.untold:
+                self._written.set()
+
+    def _tell_until_taken(self, function: str, arguments: tuple[object, ...]) -> None:
+        pause_s = RETRY_FIRST_S
+        while True:
+            try:
+                self._database.call(function, *arguments)
+            except DatabaseAway:
+                self._observe.count("cdr_delayed", "database_away")
+                gevent.sleep(pause_s)
+                pause_s = min(pause_s * 2, RETRY_MOST_S)
+            except DatabaseRefused as error:
+                # The database is there and says no: trying again would block every record behind this one.
+                self._observe.count("cdr_lost", "refused")
+                log.error("cdr.lost", extra={"fields": {"call": arguments[0], "error_id": error.error_id}})  # noqa: TRY400
+                return
+            else:
+                return
+
+
+def _bound_call_id(gateway: Gateway, sip_call_id: UUID) -> str | None:
+    """Return the SIP Call-ID a permit is bound to; in direct delivery FreeSWITCH draws its own."""
+    return str(sip_call_id) if gateway.delivery == "edge" else None

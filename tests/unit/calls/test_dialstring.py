@@ -1,0 +1,109 @@
+"""What FreeSWITCH is told to dial."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from esl_shield.calls import dialstring, routing
+from esl_shield.calls.permits import Permit
+from esl_shield.config import Gateway
+from esl_shield.errors import UnsafeArgument
+
+EDGE = Gateway("edge-1", "edge", caller_id=("+862100000000",))
+DIRECT = Gateway("carrier", "direct", proxy="127.0.0.1:5080")
+CALL_ID = UUID("7b0a1c1e-0000-4000-8000-00000000abcd")
+TOKEN = "70001234567893"
+
+
+def execution(gateway, token=TOKEN, permit=None):
+    route = routing.Route(gateway, "")
+    return dialstring.execution(route, token=token, permit=permit or Permit(), sip_call_id=CALL_ID, answer_timeout_s=45)
+
+
+def test_edge_delivery_bridges_the_token_with_the_permit_in_a_header():
+    """The edge is given permit, gateway and a Call-ID the permit is bound to; the dialled user is the token."""
+    permit = Permit()
+    app, argument = execution(EDGE, permit=permit)
+    assert app == "bridge"
+    assert argument.startswith("[")
+    assert argument.endswith(f"]sofia/gateway/edge-1/{TOKEN}")
+    leg = dict(pair.split("=", 1) for pair in argument[1 : argument.index("]")].split(","))
+    assert leg["sip_h_X-Shield-Permit"] == permit.text
+    assert leg["sip_h_X-Shield-Gateway"] == "edge-1"
+    assert leg["sip_invite_call_id"] == str(CALL_ID)
+    assert leg["leg_timeout"] == "45"
+    assert leg["origination_callee_id_number"] == TOKEN
+
+
+def test_direct_delivery_runs_the_script_with_permit_token_and_gateway():
+    """The script is given three words and nothing else."""
+    permit = Permit()
+    assert execution(DIRECT, permit=permit) == ("lua", f"esl_shield.lua {permit.text} {TOKEN} carrier")
+
+
+def test_the_agents_leg_is_dressed_before_any_attempt():
+    """Display updates, copied headers and Reason texts are off; a failed attempt leaves the leg to us."""
+    text = dialstring.agent_leg_variables(routing.Route(EDGE, "+862100000000"), answer_timeout_s=45)
+    variables = dict(pair.split("=", 1) for pair in text.split(";"))
+    left_behind = {name for name, value in variables.items() if not value}
+    assert left_behind == {
+        "last_bridge_proto_specific_hangup_cause",
+        "last_bridge_hangup_cause",
+        "bridge_hangup_cause",
+        "shield_result",
+        "shield_cause",
+    }
+    assert {name: value for name, value in variables.items() if value} == {
+        "sip_ignore_remote_cause": "true",
+        "bridge_answer_timeout": "45",
+        "ignore_display_updates": "true",
+        "disable_q850_reason": "true",
+        "sip_copy_custom_headers": "false",
+        "hangup_after_bridge": "true",
+        "continue_on_fail": "true",
+        "call_timeout": "45",
+        "effective_caller_id_number": "+862100000000",
+        "effective_caller_id_name": "+862100000000",
+    }
+
+
+@pytest.mark.parametrize("bad", ["", "1,2", "1|2", "1]x", "1 2", "1\n2", "1;a=b", "${x}", "1^2", "^^:1", "é"])
+@pytest.mark.parametrize("gateway", [EDGE, DIRECT], ids=["edge", "direct"])
+def test_a_value_with_a_separator_is_never_sent(gateway, bad):
+    """What could add a variable, a destination or a command is refused before anything is sent."""
+    with pytest.raises(UnsafeArgument):
+        execution(gateway, token=bad)
+
+
+def test_a_permit_shows_itself_nowhere():
+    """Neither repr nor str of a permit holds its text."""
+    permit = Permit()
+    assert permit.text not in f"{permit!r}{permit}"
+    assert len(permit.text) == 32
+    assert len(permit.digest) == 32
+
+
+def test_routes_keep_the_configured_order_and_the_tenants_gateways():
+    """A tenant's call takes its own and the common gateways, in order, at most so many."""
+    gateways = [Gateway("a", "edge"), Gateway("b", "edge", domains=("bank.example",)), Gateway("c", "edge")]
+
+    def names(domain, most):
+        ways = routing.routes(gateways, domain=domain, token=TOKEN, max_attempts=most)
+        return [way.gateway.name for way in ways]
+
+    assert names("bank.example", 3) == ["a", "b", "c"]
+    assert names("bank.example", 2) == ["a", "b"]
+    assert names("shop.example", 3) == ["a", "c"]
+
+
+def test_one_token_is_always_shown_the_same_caller_id():
+    """A customer sees one number of a gateway's several, whoever calls and whenever."""
+    gateway = Gateway("a", "edge", caller_id=("+862100000000", "+862100000001", "+862100000002"))
+    shown = {
+        token: {routing.routes([gateway], domain="x", token=token, max_attempts=1)[0].caller_id for _ in range(3)}
+        for token in map(str, range(70000000, 70000040))
+    }
+    assert all(len(ids) == 1 for ids in shown.values())
+    assert len(set.union(*shown.values())) == 3

@@ -1,0 +1,121 @@
+"""Who dials what, read from channel data."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esl_shield.calls import handoff
+from esl_shield.config import HandoffConfig
+from esl_shield.errors import HandoffRejected
+from esl_shield.vault import tokens
+
+CHANNEL = "dc41b3db-6a49-4bb0-a2ea-88fb1a73e162"
+TOKEN = tokens.draw("70", 14)
+DATA = {
+    "Unique-ID": CHANNEL,
+    "Caller-Destination-Number": TOKEN,
+    "variable_sip_authorized": "true",
+    "variable_sip_auth_username": "1001",
+    "variable_domain_name": "bank.example",
+}
+PLAIN = HandoffConfig()
+DUMMY = HandoffConfig(dummy_number="9000")
+
+
+def read(config=PLAIN, **changes):
+    data = {name: value for name, value in (DATA | changes).items() if value is not None}
+    return handoff.read(data, config)
+
+
+def test_an_authenticated_agent_who_dials_a_token():
+    """Channel, agent, domain and token are read from what FreeSWITCH itself set."""
+    parked = read(variable_domain_name="Bank.Example")
+    assert parked == handoff.Handoff(UUID(CHANNEL), "1001", "bank.example", handoff.Dialled(TOKEN, "token", 14))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"variable_sip_authorized": None},
+        {"variable_sip_authorized": "false"},
+        {"variable_sip_authorized": "True"},
+        {"variable_sip_auth_username": None},
+        {"variable_sip_auth_username": ""},
+        {"variable_sip_auth_username": "1001\nvariable_x: y"},
+        {"variable_sip_auth_username": "a" * 65},
+        {"variable_domain_name": None},
+        {"variable_domain_name": "bank example"},
+    ],
+)
+def test_without_a_digest_there_is_no_agent(changes):
+    """Neither agent nor domain is believed unless FreeSWITCH authenticated both."""
+    parked = read(**changes)
+    assert parked.agent is None
+    assert parked.domain is None
+
+
+FORGEABLE = [
+    "Caller-Username", "Caller-Caller-ID-Number", "Channel-Username", "Caller-ANI", "variable_user_name",
+    "variable_sip_from_user", "variable_sip_req_user", "variable_sip_to_user", "variable_sip_h_X-Agent",
+    "variable_sip_h_sip_auth_username", "variable_sip_h_X-variable_sip_auth_username",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORGEABLE)
+def test_what_a_phone_can_forge_is_not_read(name):
+    """A header a phone chose changes neither agent nor token."""
+    assert read(**{name: "supervisor"}) == read()
+
+
+def test_behind_the_dummy_number_the_header_holds_the_token():
+    """The fixed number means: the token is in X-Shield-Token."""
+    parked = read(DUMMY, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: TOKEN})
+    assert parked.dialled == handoff.Dialled(TOKEN, "token", 14)
+
+
+def test_the_header_counts_behind_the_dummy_number_only():
+    """A dialled token wins over a header, and without a dummy number the header is never read."""
+    other = tokens.draw("70", 14)
+    assert read(DUMMY, **{handoff.TOKEN_HEADER: other}).dialled.token == TOKEN
+    parked = read(PLAIN, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: other})
+    assert parked.dialled.token is None
+
+
+@pytest.mark.parametrize("header", [None, "", "12", "+442079460123", TOKEN[:-1]])
+def test_a_dummy_call_without_a_token_has_none(header):
+    """The dummy number with a missing or malformed header is a malformed token."""
+    parked = read(DUMMY, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: header})
+    assert parked.dialled.token is None
+
+
+@pytest.mark.parametrize("dialled", ["+442079460123", "02079460123", "*98", "supervisor", "", "９" * 14])
+def test_what_is_not_a_token_is_kept_nowhere(dialled):
+    """Only class and length of what failed the grammar survive, in no field and in no repr."""
+    parked = read(**{"Caller-Destination-Number": dialled})
+    assert parked.dialled.token is None
+    assert parked.dialled.length == len(dialled)
+    if dialled:
+        assert dialled not in repr(parked)
+
+
+@pytest.mark.parametrize("channel", [None, "", "deadbeef", CHANNEL + "\n", "every-one"])
+def test_a_channel_without_a_uuid_is_rejected(channel):
+    """A hand-off that names no channel is refused and its value is not repeated."""
+    with pytest.raises(HandoffRejected) as caught:
+        read(**{"Unique-ID": channel})
+    assert not channel or channel not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(handoff.HEADERS)), st.text(max_size=80)))
+def test_any_channel_data_is_read_or_rejected(data):
+    """Whatever a phone manages to put there ends in a Handoff or a HandoffRejected, never in another exception."""
+    try:
+        parked = handoff.read(data, DUMMY)
+    except HandoffRejected:
+        return
+    assert parked.dialled.token is None or tokens.is_valid(parked.dialled.token)
+    assert (parked.agent is None) == (parked.domain is None)
