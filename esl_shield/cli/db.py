@@ -1,0 +1,158 @@
+"""``esl-shield db``: the database's roles, schema and logins; run by an administrator."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from esl_shield.cli.context import pass_config
+from esl_shield.db.schema import LOGIN_ROLES
+
+if TYPE_CHECKING:
+    from esl_shield.config import Config
+    from esl_shield.db.upgrade import UpgradeReport
+
+DEFAULT_MINT_PER_S = 100
+
+_format = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
+)
+
+
+@click.group()
+def db() -> None:
+    """Create and upgrade the database, its roles and logins.
+
+    A new site runs `db roles`, `db upgrade`, then `db login` for each process, with a superuser's or the database
+    owner's login in [database] url.
+    """
+
+
+@db.command()
+@_format
+@pass_config
+def roles(config: Config, form: str) -> None:
+    """Create the five roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
+    from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415 - `--help` needs no SQLAlchemy
+    from esl_shield.db.upgrade import make_roles  # noqa: PLC0415
+
+    made = make_roles(sqlalchemy_engine(config.database))
+    _say(form, {"created": made}, f"created {', '.join(made)}" if made else "all roles are there")
+
+
+@db.command()
+@_format
+@pass_config
+def upgrade(config: Config, form: str) -> None:
+    """Bring tables, functions, views, policies and rights to this release; harmless when they are.
+
+    Run it at any time, at least once a year: it also makes the partitions of the next twelve months.
+    """
+    from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
+    from esl_shield.db.upgrade import upgrade as apply  # noqa: PLC0415
+
+    report = apply(sqlalchemy_engine(config.database))
+    _say(form, _fields(report), _upgraded(report))
+
+
+@db.command()
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_format
+@pass_config
+def downgrade(config: Config, yes: bool, form: str) -> None:
+    """Undo the newest revision AND DELETE the rows of its tables; functions and views go too.
+
+    Afterwards run the older release's `db upgrade`, which puts its own functions back.
+    """
+    from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
+    from esl_shield.db.upgrade import downgrade as undo  # noqa: PLC0415
+
+    if not yes:
+        click.confirm("The rows of the newest revision's tables will be lost. Go on?", abort=True, err=True)
+    report = undo(sqlalchemy_engine(config.database))
+    _say(form, _fields(report), f"downgraded from {report.revision_before} to {report.revision_after or 'nothing'}")
+
+
+@db.command()
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice(LOGIN_ROLES), help="What the login is for.")
+@click.option("--tenant", "tenants", multiple=True, metavar="T", help="A tenant it may see; repeatable.")
+@click.option("--all-tenants", is_flag=True, help="It may see every tenant, future ones too.")
+@click.option(
+    "--delivery",
+    "deliveries",
+    multiple=True,
+    type=click.Choice(["edge", "direct"]),
+    help="resolver: a delivery whose permits it may redeem; repeatable, default both.",
+)
+@click.option(
+    "--mint-per-s",
+    type=click.IntRange(min=0),
+    help=f"worker: most permits it may mint in a second; default {DEFAULT_MINT_PER_S}.",
+)
+@_format
+@pass_config
+def login(  # noqa: PLR0917 - click passes by name
+    config: Config,
+    name: str,
+    role: str,
+    tenants: tuple[str, ...],
+    all_tenants: bool,
+    deliveries: tuple[str, ...],
+    mint_per_s: int | None,
+    form: str,
+) -> None:
+    """Create the login NAME, or change it to what is given; its password comes on standard input."""
+    from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
+    from esl_shield.db.logins import make_login  # noqa: PLC0415
+
+    if bool(tenants) == all_tenants:
+        message = "give --tenant, once or more, or --all-tenants"
+        raise click.UsageError(message)
+    if role == "worker" and mint_per_s is None:
+        mint_per_s = DEFAULT_MINT_PER_S
+    new = make_login(
+        sqlalchemy_engine(config.database),
+        name,
+        _password(),
+        role=role,
+        tenants=None if all_tenants else tenants,
+        deliveries=deliveries or None,
+        mint_per_s=mint_per_s,
+    )
+    what = "created" if new else "updated"
+    _say(form, {"login": name, "role": role, "outcome": what}, f"{what} login {name} for role {role}")
+
+
+def _password() -> str:
+    if sys.stdin.isatty():
+        return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def _fields(report: UpgradeReport) -> dict[str, object]:
+    return {
+        "changed": report.changed,
+        "revision_before": report.revision_before,
+        "revision_after": report.revision_after,
+        "sql_applied": report.sql_applied,
+        "months_made": report.months_made,
+    }
+
+
+def _upgraded(report: UpgradeReport) -> str:
+    if not report.changed:
+        return f"up to date at revision {report.revision_after}"
+    parts = [f"at revision {report.revision_after} (was {report.revision_before or 'none'})"]
+    if report.sql_applied:
+        parts.append("functions, views and rights applied")
+    if report.months_made:
+        parts.append(f"{report.months_made} monthly partitions made")
+    return ", ".join(parts)
+
+
+def _say(form: str, fields: dict[str, object], sentence: str) -> None:
+    click.echo(json.dumps(fields) if form == "json" else sentence)

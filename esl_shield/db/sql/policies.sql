@@ -1,0 +1,39 @@
+-- Who sees which rows. Every table forces row-level security on its owner too, so our functions see what their caller's
+-- login may see. The login is session_user, which neither SET ROLE nor any setting changes. The scope stands in a
+-- sub-select of its own: PostgreSQL finds it once per statement, not once per row.
+DO $$
+DECLARE
+    v_table text;
+    v_admin CONSTANT text := '(SELECT pg_has_role(session_user, ''shield_owner'', ''MEMBER''))';
+    v_scope CONSTANT text := '(SELECT coalesce('
+        '(SELECT l.scope FROM shield.logins l WHERE l.login = session_user::text), '
+        'CASE WHEN pg_has_role(session_user, ''shield_owner'', ''MEMBER'') THEN ''{(,)}'' ELSE ''{}'' END::int4multirange))';
+BEGIN
+    FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'permits',
+            'token_usage', 'agent_usage', 'tenant_usage'] LOOP
+        EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
+        EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
+    END LOOP;
+
+    DROP POLICY IF EXISTS own_tenants ON shield.tenants;
+    EXECUTE format('CREATE POLICY own_tenants ON shield.tenants USING (id <@ %s)', v_scope);
+
+    -- Audit events are read and added, never changed: there is no policy for UPDATE or DELETE.
+    DROP POLICY IF EXISTS own_tenants ON shield.audit_events;
+    DROP POLICY IF EXISTS own_login_adds ON shield.audit_events;
+    EXECUTE format('CREATE POLICY own_tenants ON shield.audit_events FOR SELECT USING (CASE WHEN tenant_id IS NULL '
+        'THEN upper_inf(%1$s) ELSE tenant_id <@ %1$s END)', v_scope);
+    EXECUTE format('CREATE POLICY own_login_adds ON shield.audit_events FOR INSERT WITH CHECK ('
+        'login = session_user::text AND (tenant_id IS NULL OR tenant_id <@ %s))', v_scope);
+
+    DROP POLICY IF EXISTS own_login ON shield.mint_buckets;
+    CREATE POLICY own_login ON shield.mint_buckets USING (login = session_user::text);
+
+    DROP POLICY IF EXISTS own_login ON shield.logins;
+    DROP POLICY IF EXISTS administrators ON shield.logins;
+    DROP POLICY IF EXISTS administrators ON shield.applied_sql;
+    CREATE POLICY own_login ON shield.logins FOR SELECT USING (login = session_user::text);
+    EXECUTE format('CREATE POLICY administrators ON shield.logins USING (%s)', v_admin);
+    EXECUTE format('CREATE POLICY administrators ON shield.applied_sql USING (%s)', v_admin);
+END
+$$;

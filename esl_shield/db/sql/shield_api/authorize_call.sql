@@ -1,0 +1,73 @@
+-- Worker: may this agent call this token now? Stores the call, the audit event and the permit's hash, all or nothing.
+-- A refusal is an answer, never an error: an error would roll its audit event back. The reason stands only in that event.
+CREATE OR REPLACE FUNCTION shield_api.authorize_call(
+    p_call uuid, p_domain text, p_agent text, p_token text, p_dialled_class text, p_dialled_length int,
+    p_permit_hash bytea, p_gateway text, p_delivery text, p_sip_call_id text, p_channel uuid
+) RETURNS TABLE (verdict text, tenant text, alias text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+DECLARE
+    permit_ttl CONSTANT interval := '10 seconds';
+    v_agent CONSTANT text := CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END;
+    v_tenant record;
+    v_token record;
+    v_reason text;
+BEGIN
+    SELECT t.id, t.name, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
+        FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
+        WHERE t.domain = lower(p_domain);
+    SELECT k.token, k.status, k.expires_at,
+            (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
+                ORDER BY a.created_at, a.alias LIMIT 1) AS alias
+        INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
+    v_reason := CASE
+        WHEN v_agent IS NULL THEN 'agent_unauthenticated'
+        WHEN v_tenant.id IS NULL THEN 'tenant_unknown'
+        WHEN p_token IS NULL OR p_token !~ '^[0-9]{8,20}$' THEN 'token_malformed'
+        WHEN v_token.token IS NULL THEN 'token_unknown'
+        WHEN v_token.status <> 'active' THEN 'token_revoked'
+        WHEN v_token.expires_at <= now() THEN 'token_expired'
+    END;
+    IF v_tenant.id IS NOT NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended(p_call::text, 0));
+        IF EXISTS (SELECT FROM shield.calls c WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour') THEN
+            INSERT INTO shield.audit_events (tenant_id, kind, agent, call, detail)
+                VALUES (v_tenant.id, 'call.refused', v_agent, p_call, '{"reason": "call_repeated"}');
+            RETURN QUERY SELECT 'FORBIDDEN', v_tenant.name, NULL::text;
+            RETURN;
+        END IF;
+    END IF;
+    IF v_reason IS NULL THEN
+        v_reason := shield.take_call(v_tenant.id, v_token.token, v_agent,
+            v_tenant.token_per_day, v_tenant.agent_per_hour, v_tenant.tenant_per_day, v_tenant.mint_per_s);
+    END IF;
+    INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
+        v_tenant.id, CASE WHEN v_reason IS NULL THEN 'call.authorized' ELSE 'call.refused' END,
+        v_agent, v_token.token, p_call,
+        CASE WHEN v_reason IS NULL THEN jsonb_build_object('gateway', p_gateway, 'delivery', p_delivery)
+            ELSE jsonb_build_object('reason', v_reason) END);
+    IF v_tenant.id IS NOT NULL THEN
+        INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
+                gateway, delivery, state, permits, ended_at)
+            VALUES (p_call, v_tenant.id, v_agent, v_token.token, v_token.alias,
+                CASE WHEN p_dialled_class IS NULL OR p_dialled_class ~ '^[a-z_]{1,32}$' THEN p_dialled_class ELSE 'other' END,
+                least(greatest(p_dialled_length, 0), 10000), p_channel,
+                CASE WHEN v_reason IS NULL THEN p_gateway END, CASE WHEN v_reason IS NULL THEN p_delivery END,
+                CASE WHEN v_reason IS NULL THEN 'AUTHORIZED' ELSE 'REFUSED' END,
+                CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,
+                CASE WHEN v_reason IS NOT NULL THEN now() END);
+    END IF;
+    IF v_reason IS NULL THEN
+        INSERT INTO shield.permits (permit_hash, call, tenant_id, agent, token, gateway, delivery, sip_call_id, expires_at)
+            VALUES (p_permit_hash, p_call, v_tenant.id, v_agent, v_token.token, p_gateway, p_delivery, p_sip_call_id,
+                clock_timestamp() + permit_ttl);
+        RETURN QUERY SELECT 'ALLOWED', v_tenant.name, v_token.alias::text;
+    ELSE
+        RETURN QUERY SELECT
+            CASE WHEN v_reason IN ('token_malformed', 'token_unknown', 'token_revoked', 'token_expired')
+                THEN 'NOT_FOUND' ELSE 'FORBIDDEN' END,
+            v_tenant.name, NULL::text;
+    END IF;
+END
+$$;

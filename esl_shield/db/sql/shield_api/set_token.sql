@@ -1,0 +1,22 @@
+-- Seeder: revoke a token (p_status), or set when it ends (p_status NULL; p_expires_at NULL: never). False when unknown.
+CREATE OR REPLACE FUNCTION shield_api.set_token(p_tenant text, p_token text, p_status text, p_expires_at timestamptz)
+RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    v_tenant_id int;
+BEGIN
+    SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
+    UPDATE shield.tokens k SET
+            status = coalesce(p_status, k.status),
+            expires_at = CASE WHEN p_status IS NULL THEN p_expires_at ELSE k.expires_at END
+        WHERE k.tenant_id = v_tenant_id AND k.token = p_token;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    INSERT INTO shield.audit_events (tenant_id, kind, token, detail) VALUES (v_tenant_id, 'token.changed', p_token,
+        CASE WHEN p_status IS NULL THEN jsonb_build_object('expires_at', p_expires_at)
+            ELSE jsonb_build_object('status', p_status) END);
+    RETURN true;
+END
+$$;

@@ -1,0 +1,75 @@
+"""Short ways to call the SQL functions in tests: a call as the worker makes it, a redemption as the resolver makes it."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from esl_shield.db.engine import Database
+
+TOKEN = "91000000000018"
+
+
+@dataclass
+class Attempt:
+    """The arguments of one ``authorize_call``."""
+
+    domain: str | None = "acme.example"
+    agent: str | None = "1001"
+    token: str | None = TOKEN
+    dialled_class: str | None = None
+    dialled_length: int | None = None
+    gateway: str = "carrier"
+    delivery: str = "edge"
+    sip_call_id: str | None = None
+    call: uuid.UUID = field(default_factory=uuid.uuid4)
+    permit: bytes = field(default_factory=lambda: hashlib.sha256(uuid.uuid4().bytes).digest())
+
+    def authorize(self, worker: Database) -> tuple[Any, ...]:
+        """(verdict, tenant, alias)."""
+        return worker.call(
+            "authorize_call",
+            self.call,
+            self.domain,
+            self.agent,
+            self.token,
+            self.dialled_class,
+            self.dialled_length,
+            self.permit,
+            self.gateway,
+            self.delivery,
+            self.sip_call_id,
+            uuid.uuid4(),
+        )[0]
+
+    def redeem(self, resolver: Database, **changed: object) -> list[tuple[Any, ...]]:
+        """Redeem the call's permit, with some arguments changed."""
+        arguments = {
+            "permit": self.permit,
+            "token": self.token,
+            "gateway": self.gateway,
+            "delivery": self.delivery,
+            "sip_call_id": self.sip_call_id,
+            **changed,
+        }
+        return resolver.call("redeem_permit", *arguments.values())
+
+    def next_permit(self, worker: Database, **changed: object) -> str:
+        """Ask for one more permit, which replaces ``permit``; the verdict."""
+        self.permit = hashlib.sha256(uuid.uuid4().bytes).digest()
+        arguments = {"gateway": self.gateway, "delivery": self.delivery, **changed}
+        return worker.call("next_permit", self.call, self.permit, *arguments.values(), self.sip_call_id)[0][0]
+
+    def finish(self, worker: Database, state: str = "COMPLETED", cause: str = "NORMAL_CLEARING") -> bool:
+        """End the call."""
+        values = (state, cause, 200, self.gateway, 1, None, None, None)
+        return worker.call("finish_call", self.call, *values)[0][0]
+
+
+def reasons(database: Any, kind: str) -> list[str | None]:
+    """The reasons in the audit events of this kind, oldest first."""
+    rows = database.query("SELECT detail ->> 'reason' FROM shield.audit_events WHERE kind = %s ORDER BY id", kind)
+    return [row[0] for row in rows]

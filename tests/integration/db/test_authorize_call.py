@@ -1,0 +1,180 @@
+"""What the worker's one call answers and stores."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from shield_calls import TOKEN, Attempt, reasons
+
+from esl_shield.errors import DatabaseRefused
+
+CALL = "SELECT state, agent, token, alias, dialled_class, dialled_length, gateway, delivery, permits FROM shield.calls"
+
+
+def test_an_allowed_call_stores_call_event_and_permit(database, worker):
+    """An authenticated agent and a live token of the tenant make a call, an audit event and a permit."""
+    attempt = Attempt()
+    assert attempt.authorize(worker) == ("ALLOWED", "acme", "customer-1")
+    assert database.query(CALL) == [("AUTHORIZED", "1001", TOKEN, "customer-1", None, None, "carrier", "edge", 1)]
+    assert database.query("SELECT permit_hash, call FROM shield.permits") == [
+        (memoryview(attempt.permit), str(attempt.call))
+    ]
+    assert database.query("SELECT kind, token FROM shield.audit_events WHERE call = %s", str(attempt.call)) == [
+        ("call.authorized", TOKEN)
+    ]
+
+
+def test_the_domain_is_compared_in_lower_case(worker):
+    """SIP domains are the same in any case."""
+    assert Attempt(domain="ACME.Example").authorize(worker)[0] == "ALLOWED"
+
+
+@pytest.mark.parametrize(
+    ("changed", "prepare", "verdict", "reason"),
+    [
+        ({"agent": None}, None, "FORBIDDEN", "agent_unauthenticated"),
+        ({"agent": "1001\n"}, None, "FORBIDDEN", "agent_unauthenticated"),
+        ({"agent": "x" * 65}, None, "FORBIDDEN", "agent_unauthenticated"),
+        ({"token": None, "dialled_class": "telephone", "dialled_length": 11}, None, "NOT_FOUND", "token_malformed"),
+        ({"token": "911"}, None, "NOT_FOUND", "token_malformed"),
+        ({"token": "91000000000026"}, None, "NOT_FOUND", "token_unknown"),
+        ({"token": "92000000000014"}, None, "NOT_FOUND", "token_unknown"),
+        ({}, "UPDATE shield.tokens SET status = 'revoked'", "NOT_FOUND", "token_revoked"),
+        ({}, "UPDATE shield.tokens SET expires_at = now()", "NOT_FOUND", "token_expired"),
+        ({}, "UPDATE shield.tenants SET token_per_day = 0", "FORBIDDEN", "token_cap"),
+        ({}, "UPDATE shield.tenants SET agent_per_hour = 0", "FORBIDDEN", "agent_cap"),
+        ({}, "UPDATE shield.tenants SET tenant_per_day = 0", "FORBIDDEN", "tenant_cap"),
+        ({}, "UPDATE shield.logins SET mint_per_s = 0", "FORBIDDEN", "mint_rate"),
+    ],
+)
+def test_a_refusal_is_an_answer_with_its_reason_in_the_audit_event_only(
+    database, worker, changed, prepare, verdict, reason
+):
+    """A refused call leaves a call record and an event with the reason, and no permit."""
+    if prepare:
+        database.query(prepare)
+    assert Attempt(**changed).authorize(worker) == (verdict, "acme", None)
+    assert reasons(database, "call.refused") == [reason]
+    assert database.query("SELECT state, permits, gateway, ended_at IS NOT NULL, talk_s FROM shield.calls") == [
+        ("REFUSED", 0, None, True, None)
+    ]
+    assert database.query("SELECT FROM shield.permits") == []
+
+
+@pytest.mark.parametrize("domain", ["nowhere.example", "brick.example", "", None])
+def test_an_unknown_domain_leaves_an_event_only(database, worker, domain):
+    """A domain that is no tenant's, or another login's tenant's, is forbidden and makes no call record."""
+    assert Attempt(domain=domain).authorize(worker) == ("FORBIDDEN", None, None)
+    assert reasons(database, "call.refused") == ["tenant_unknown"]
+    assert database.query("SELECT FROM shield.calls") == []
+
+
+def test_what_fails_the_grammar_is_stored_as_class_and_length(database, worker):
+    """Digits that are no token leave only their class and length."""
+    Attempt(token=None, dialled_class="telephone", dialled_length=11).authorize(worker)
+    Attempt(token=None, dialled_class="13800138000", dialled_length=99999).authorize(worker)
+    assert database.query("SELECT dialled_class, dialled_length, token FROM shield.calls ORDER BY started_at") == [
+        ("telephone", 11, None),
+        ("other", 10000, None),
+    ]
+
+
+def test_a_token_that_does_not_exist_is_stored_nowhere(database, worker):
+    """Fourteen digits that are no token of the tenant could be anything, so they are not kept."""
+    Attempt(token="91000000000026").authorize(worker)
+    assert database.query("SELECT token FROM shield.calls") == [(None,)]
+    assert database.query("SELECT token FROM shield.audit_events WHERE kind = 'call.refused'") == [(None,)]
+
+
+def test_a_call_id_is_taken_once(database, worker):
+    """The same call id again is forbidden, makes no second record and no second permit."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    again = Attempt(call=attempt.call)
+    assert again.authorize(worker) == ("FORBIDDEN", "acme", None)
+    assert reasons(database, "call.refused") == ["call_repeated"]
+    assert database.query("SELECT permits FROM shield.calls") == [(1,)]
+    assert len(database.query("SELECT FROM shield.permits")) == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"permit": b"short"}, {"delivery": "carrier pigeon"}, {"gateway": "a b"}, {"call": None}, {"permit": None}],
+)
+def test_a_call_that_makes_no_sense_stores_nothing(database, worker, broken):
+    """A worker that sends nonsense is told so by an error; no call, no event, no permit."""
+    with pytest.raises(DatabaseRefused):
+        Attempt(**broken).authorize(worker)
+    assert database.query("SELECT FROM shield.calls") == []
+    assert database.query("SELECT FROM shield.permits") == []
+
+
+def test_without_an_audit_event_there_is_no_permit(database, worker):
+    """When the audit event cannot be written the call is refused with an error and nothing of it stays."""
+    database.query("ALTER TABLE shield.audit_events ADD CONSTRAINT broken CHECK (kind <> 'call.authorized') NOT VALID")
+    with pytest.raises(DatabaseRefused) as caught:
+        Attempt().authorize(worker)
+    assert caught.value.sqlstate == "23514"
+    assert database.query("SELECT FROM shield.permits") == []
+    assert database.query("SELECT FROM shield.calls") == []
+
+
+def test_the_worker_follows_its_call_to_the_end(database, worker):
+    """Answered, then finished: the record has state, cause, code and times, and can be finished once."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    assert worker.call("call_answered", attempt.call, "second") == [(True,)]
+    assert worker.call("call_answered", attempt.call, "second") == [(False,)]
+    assert worker.call(
+        "finish_call", attempt.call, "COMPLETED", "NORMAL_CLEARING", 200, "second", 2,
+        "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z", "2026-01-01T00:00:12.5Z",
+    ) == [(True,)]  # fmt: skip
+    assert not attempt.finish(worker)
+    row = database.query("SELECT state, hangup_cause, sip_code, gateway, attempts, talk_s::float FROM shield.calls")
+    assert row == [("COMPLETED", "NORMAL_CLEARING", 200, "second", 2, 10.5)]
+
+
+def test_a_finished_call_has_no_permits(database, worker, resolver):
+    """The end of a call ends its permits."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    assert attempt.finish(worker, "CANCELLED", "ORIGINATOR_CANCEL")
+    assert attempt.redeem(resolver) == []
+
+
+def test_what_is_no_cause_or_code_is_left_out(database, worker):
+    """A cause that is no FreeSWITCH cause and a code that is no SIP code do not keep the record from being written."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    values = ("FAILED", "+8613800138000", 42, None, -1, None, None, None)
+    assert worker.call("finish_call", attempt.call, *values) == [(True,)]
+    assert database.query("SELECT state, hangup_cause, sip_code, gateway, attempts FROM shield.calls") == [
+        ("FAILED", None, None, "carrier", 0)
+    ]
+
+
+@pytest.mark.parametrize("state", ["AUTHORIZED", "ANSWERED", "DONE", None])
+def test_a_call_ends_in_a_final_state(worker, state):
+    """A state that is none, or not final, is an error."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    with pytest.raises(DatabaseRefused):
+        attempt.finish(worker, state)
+
+
+def test_only_its_own_login_follows_a_call(database, worker, tenants):
+    """Another worker's login, even of the same tenant, can neither answer, renew nor finish the call."""
+    other = database.open(database.login("worker", ["acme"]))
+    attempt = Attempt()
+    attempt.authorize(worker)
+    assert other.call("call_answered", attempt.call, "carrier") == [(False,)]
+    assert attempt.finish(other) is False
+    assert attempt.next_permit(other) == "FORBIDDEN"
+    assert database.query("SELECT state, permits FROM shield.calls") == [("AUTHORIZED", 1)]
+
+
+def test_an_unknown_call_is_not_followed(worker):
+    """What was never authorised cannot be answered or finished."""
+    assert worker.call("call_answered", uuid.uuid4(), "carrier") == [(False,)]
+    assert Attempt().finish(worker) is False

@@ -1,0 +1,106 @@
+"""Caps count calls that were allowed, per token, agent, tenant and login."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from shield_calls import Attempt, reasons
+
+SECOND_TOKEN = "91000000000026"
+
+
+def _caps(database, *, token=None, agent=None, tenant=None):
+    database.query("SELECT shield_api.set_caps('acme', %s, %s, %s)", token, agent, tenant)
+
+
+def _verdicts(worker, *attempts):
+    return [attempt.authorize(worker)[0] for attempt in attempts]
+
+
+def test_a_token_may_be_called_so_often_in_24_hours(database, worker, tenants):
+    """The call beyond a token's cap is refused, another token's is not, and 24 hours later there is room again."""
+    database.tokens(tenants["acme"], SECOND_TOKEN)
+    _caps(database, token=2)
+    assert _verdicts(worker, Attempt(), Attempt(), Attempt()) == ["ALLOWED", "ALLOWED", "FORBIDDEN"]
+    assert reasons(database, "call.refused") == ["token_cap"]
+    assert _verdicts(worker, Attempt(token=SECOND_TOKEN)) == ["ALLOWED"]
+    database.query("UPDATE shield.token_usage SET since = since - interval '24 hours'")
+    assert _verdicts(worker, Attempt(), Attempt(), Attempt()) == ["ALLOWED", "ALLOWED", "FORBIDDEN"]
+
+
+def test_an_agent_may_call_so_often_in_an_hour(database, worker):
+    """The call beyond an agent's cap is refused, another agent's is not, and an hour later there is room again."""
+    _caps(database, agent=1)
+    assert _verdicts(worker, Attempt(), Attempt(), Attempt(agent="1002")) == ["ALLOWED", "FORBIDDEN", "ALLOWED"]
+    assert reasons(database, "call.refused") == ["agent_cap"]
+    database.query("UPDATE shield.agent_usage SET since = since - interval '1 hour'")
+    assert _verdicts(worker, Attempt(), Attempt()) == ["ALLOWED", "FORBIDDEN"]
+
+
+def test_a_tenant_may_call_so_often_in_a_day(database, worker):
+    """The call beyond a tenant's cap is refused, and the next day there is room again."""
+    _caps(database, tenant=2)
+    assert _verdicts(worker, Attempt(), Attempt(), Attempt()) == ["ALLOWED", "ALLOWED", "FORBIDDEN"]
+    assert reasons(database, "call.refused") == ["tenant_cap"]
+    database.query("UPDATE shield.tenant_usage SET day = day - 1")
+    assert _verdicts(worker, Attempt()) == ["ALLOWED"]
+
+
+def test_a_tenants_calls_are_counted_over_all_stripes(database, worker):
+    """Calls other connections counted in other stripes count too."""
+    _caps(database, tenant=50)
+    database.query(
+        "INSERT INTO shield.tenant_usage SELECT t.id, s, (now() AT TIME ZONE 'UTC')::date, 3"
+        " FROM shield.tenants t, generate_series(0, 15) s WHERE t.name = 'acme'"
+    )
+    assert _verdicts(worker, *(Attempt() for _ in range(3))) == ["ALLOWED", "ALLOWED", "FORBIDDEN"]
+
+
+def test_a_refused_call_uses_up_nothing(database, worker):
+    """What a later cap refuses is given back to the caps before it."""
+    _caps(database, token=2, agent=2, tenant=0)
+    assert _verdicts(worker, Attempt()) == ["FORBIDDEN"]
+    assert database.query("SELECT (SELECT used FROM shield.token_usage), (SELECT used FROM shield.agent_usage)") == [(0, 0)]
+    _caps(database, token=2, agent=0)
+    assert _verdicts(worker, Attempt()) == ["FORBIDDEN"]
+    assert database.query("SELECT used FROM shield.token_usage") == [(0,)]
+
+
+def test_a_login_mints_so_many_permits_a_second(database, tenants):
+    """A login's mint rate holds within a second and comes back with the next."""
+    config = database.login("worker", ["acme"], mint_per_s=5)
+    worker = database.open(config)
+    verdicts = _verdicts(worker, *(Attempt() for _ in range(40)))
+    seconds = database.query("SELECT count(DISTINCT date_trunc('second', started_at)) FROM shield.calls")[0][0]
+    assert 5 <= verdicts.count("ALLOWED") <= 5 * seconds
+    assert set(reasons(database, "call.refused")) <= {"mint_rate"}
+    database.query("UPDATE shield.mint_buckets SET second = second - 1")
+    assert _verdicts(worker, Attempt()) == ["ALLOWED"]
+
+
+def test_one_logins_mint_rate_is_not_anothers(database, tenants):
+    """A login that used up its rate leaves the others theirs."""
+    spent = database.open(database.login("worker", ["acme"], mint_per_s=0))
+    other = database.open(database.login("worker", ["acme"], mint_per_s=5))
+    assert _verdicts(spent, Attempt()) == ["FORBIDDEN"]
+    assert _verdicts(other, Attempt()) == ["ALLOWED"]
+
+
+@pytest.mark.parametrize("cap", ["token", "agent"])
+def test_a_cap_holds_among_calls_at_the_same_moment(database, tenants, cap):
+    """Eight connections at once get exactly what the cap allows."""
+    _caps(database, **{cap: 5})
+    config = database.login("worker", ["acme"])
+    verdicts = []
+
+    def call_four_times(worker):
+        verdicts.extend(_verdicts(worker, *(Attempt() for _ in range(4))))
+
+    threads = [threading.Thread(target=call_four_times, args=(database.open(config),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert verdicts.count("ALLOWED") == 5
+    assert len(verdicts) == 32
