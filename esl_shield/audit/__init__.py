@@ -1,0 +1,1 @@
+"""What was done with tokens, and the search for numbers where none may be."""

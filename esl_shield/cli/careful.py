@@ -1,0 +1,68 @@
+"""Commands that never repeat a telephone number somebody typed as an argument.
+
+Invariants: a usage error shows no run of digits long enough to be a number; it is answered with the reason numbers are
+not taken there.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from esl_shield.errors import NumberInArgument, TokenMalformed
+from esl_shield.vault import tokens
+from esl_shield.vault.numbers import plain
+
+_MAY_BE_NUMBER = re.compile(r"\+?[0-9](?:[0-9 ().\-/]*[0-9]){4,}")
+
+
+def may_be_number(text: str) -> bool:
+    """Whether text holds five digits or more that belong together."""
+    return _MAY_BE_NUMBER.search(plain(text)) is not None
+
+
+def hide_numbers(text: str) -> str:
+    """Replace what may be a number, such as in the name of a file."""
+    return _MAY_BE_NUMBER.sub("(hidden)", plain(text)) if may_be_number(text) else text
+
+
+class CarefulCommand(click.Command):
+    """A command whose usage errors hold no number."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        """Parse the arguments; raises NumberInArgument in place of a click.UsageError that would show one."""
+        try:
+            return super().make_context(*arguments, **more)
+        except click.UsageError as error:
+            raise _hidden(error) from None
+
+
+class CarefulGroup(click.Group):
+    """A group whose usage errors hold no number, and whose commands' do not either."""
+
+    command_class = CarefulCommand
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; raises NumberInArgument in place of a click.UsageError that would show a number."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise _hidden(error) from None
+
+
+def read_token(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Check a TOKEN argument (a click callback); raises NumberInArgument or TokenMalformed, without the text."""
+    del context
+    if value is None or tokens.is_valid(value):
+        return value
+    if may_be_number(value):
+        raise NumberInArgument(argument=f"What was given as {parameter.human_readable_name}")
+    raise TokenMalformed
+
+
+def _hidden(error: click.UsageError) -> Exception:
+    return NumberInArgument(argument="An argument") if may_be_number(error.message) else error

@@ -1,0 +1,90 @@
+"""What commands print: data on stdout as a table or as JSON, one object a line.
+
+Invariants: moments are ISO 8601 in UTC; a table shows control characters as escapes, so that nothing from the database
+moves the cursor; each line is flushed, so that a pipe sees it at once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Format = Literal["table", "json"]
+_GAP = "  "
+
+
+def format_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--format table|json`` as its parameter ``format_``."""
+    return click.option(
+        "--format", "format_", type=click.Choice(["table", "json"]), default="table", show_default=True,
+        help="A table to read, or JSON, one object a line.",
+    )(command)  # fmt: skip
+
+
+def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format_: Format) -> None:
+    """Print rows with these columns; a table is laid out when the last row is known."""
+    if format_ == "json":
+        for row in rows:
+            print_json({column: row[column] for column in columns})
+        return
+    lines = [[cell(row[column]) for column in columns] for row in rows]
+    titles = [column.upper() for column in columns]
+    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+    for line in (titles, *lines):
+        print(_GAP.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+
+
+def print_record(record: Mapping[str, Any], format_: Format) -> None:
+    """Print one object: its fields one a line, or JSON."""
+    if format_ == "json":
+        print_json(record)
+        return
+    width = max(map(len, record))
+    for name, value in record.items():
+        print(f"{name.ljust(width)}{_GAP}{cell(value)}".rstrip(), flush=True)
+
+
+def print_json(record: Mapping[str, Any]) -> None:
+    """Print one object on one line."""
+    print(json.dumps(record, default=_plain, ensure_ascii=False), flush=True)
+
+
+def cell(value: Any) -> str:
+    """Return one value as a table shows it."""
+    if value is None:
+        return "-"
+    if isinstance(value, dict):
+        return _escaped(" ".join(f"{name}={cell(inner)}" for name, inner in value.items()))
+    if isinstance(value, list | tuple):
+        return _escaped(",".join(map(cell, value)))
+    return _escaped(str(_plain(value) if not isinstance(value, str | int | float) else value))
+
+
+def moment(value: dt.datetime) -> str:
+    """Return a moment as ISO 8601 in UTC, such as 2030-01-31T18:00:00Z."""
+    return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+
+
+def _plain(value: Any) -> str | float:
+    if isinstance(value, dt.datetime):
+        return moment(value)
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    message = f"nothing prints a {type(value).__name__}"
+    raise TypeError(message)
+
+
+def _escaped(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

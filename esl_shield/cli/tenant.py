@@ -1,0 +1,96 @@
+"""``esl-shield tenant``: enterprises, each with tokens, keys and caps of its own."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import click
+
+from esl_shield.cli import views
+from esl_shield.cli.careful import CarefulGroup, may_be_number
+from esl_shield.cli.context import pass_config
+from esl_shield.cli.keys import configured_kek
+from esl_shield.cli.output import Format, format_option, print_rows
+from esl_shield.errors import TenantRejected
+from esl_shield.vault import tokens
+from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant
+
+if TYPE_CHECKING:
+    from esl_shield.config import Config
+
+COLUMNS = (
+    "id", "name", "domain", "token_prefix", "token_length", "region", "tokens",
+    "token_per_day", "agent_per_hour", "tenant_per_day", "created_at",
+)  # fmt: skip
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
+
+
+@click.group(cls=CarefulGroup)
+def tenant() -> None:
+    """Add and list tenants."""
+
+
+@tenant.command()
+@click.argument("name")
+@click.option("--domain", required=True, metavar="SIPDOMAIN", help="The SIP domain its agents register at.")
+@click.option(
+    "--prefix", metavar="P", help="First digits of its tokens, 1 to 8; without it a free one of two digits is chosen."
+)
+@click.option("--length", type=int, default=tokens.DEFAULT_LENGTH, show_default=True, help="Digits of its tokens.")
+@click.option("--region", metavar="CC", help="ISO 3166 code whose numbers may come without country code, such as CN.")
+@click.option("--token-per-day", metavar="N|none", help="Calls to one token in 24 hours.  [new tenant: 10]")
+@click.option("--agent-per-hour", metavar="N|none", help="Calls of one agent in an hour.  [new tenant: 300]")
+@click.option("--tenant-per-day", metavar="N|none", help="Calls of the tenant in a day.  [new tenant: none]")
+@pass_config
+def add(
+    config: Config, *, name: str, domain: str, prefix: str | None, length: int, region: str | None,
+    token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None,
+) -> None:  # fmt: skip
+    """Add a tenant with its keys and caps; the same again changes nothing.
+
+    Needs the administrator's login and the KEK. If one cap is given, those not given are set to a new tenant's. Fewer
+    than one in 10,000 possible tokens are given out: 14 digits with a prefix of two are enough for ten million tokens.
+    """
+    _check(name, domain, region)
+    given = (token_per_day, agent_per_hour, tenant_per_day)
+    wanted = NewTenant(name, domain, prefix, length, region or NO_REGION, _caps(*given) if any(given) else None)
+    chosen = add_tenant(config.database, configured_kek(config), wanted)
+    click.echo(f"tenant {name}: tokens of {length} digits beginning with {chosen}", err=True)
+
+
+@tenant.command("list")
+@format_option
+@pass_config
+def list_(config: Config, format_: Format) -> None:
+    """List the tenants this login may see, how many tokens each has, and its caps."""
+    print_rows(views.read(config.database, "tenants", COLUMNS, order="name"), COLUMNS, format_)
+
+
+def _check(name: str, domain: str, region: str | None) -> None:
+    if not _NAME.fullmatch(name) or may_be_number(name):
+        raise TenantRejected(problem="its name must be letters, digits, dots, dashes and underscores, and no number")
+    if not _DOMAIN.fullmatch(domain):
+        raise TenantRejected(problem="its domain must be the SIP domain its agents register at")
+    if region is not None and not re.fullmatch("[A-Z]{2}", region):
+        raise TenantRejected(problem="its region must be an ISO 3166 code such as CN")
+
+
+def _caps(token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None) -> Caps:
+    usual = Caps()
+    return Caps(
+        _cap(token_per_day, usual.token_per_day),
+        _cap(agent_per_hour, usual.agent_per_hour),
+        _cap(tenant_per_day, usual.tenant_per_day),
+    )
+
+
+def _cap(text: str | None, usual: int | None) -> int | None:
+    if text is None:
+        return usual
+    if text == "none":
+        return None
+    if not re.fullmatch("[0-9]{1,9}", text):
+        raise TenantRejected(problem="a cap is a whole number, or none")
+    return int(text)

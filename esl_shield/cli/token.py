@@ -1,0 +1,219 @@
+"""``esl-shield token``: numbers in, tokens out; numbers come by file or standard input, never as arguments."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import re
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token
+from esl_shield.cli.context import pass_config
+from esl_shield.cli.keys import configured_kek
+from esl_shield.cli.output import Format, format_option, print_record
+from esl_shield.cli.progress import Bar
+from esl_shield.errors import CsvRejected, NumberRejected, TokenUnknown
+from esl_shield.vault.csvfile import Source, rejected_path
+from esl_shield.vault.rows import check_alias, check_label_name, read_moment
+from esl_shield.vault.seeder import Seeder
+from esl_shield.vault.seeding import Summary, import_csv, survey
+from esl_shield.vault.store import Store, TokenInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from esl_shield.config import Config
+
+FINDING = 1
+_MAX_LINE = 256
+_DURATION = re.compile(r"([1-9][0-9]{0,4})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name.")
+alias_option = click.option(
+    "--alias", metavar="A", help="The tenant's own handle: letters, digits, dots, dashes, underscores."
+)
+token_argument = click.argument("token", callback=read_token)
+
+
+@click.group(cls=CarefulGroup)
+def token() -> None:
+    """Import, add, show, revoke and expire tokens. No command shows a number."""
+
+
+@token.command("import")
+@click.argument("file", metavar="FILE.csv")
+@tenant_option
+@click.option(
+    "--output",
+    required=True,
+    metavar="OUT.csv",
+    type=click.Path(path_type=Path),
+    help="Where alias, token and labels go.",
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="NAME", help="Keep this column beside the token; may be repeated."
+)
+@click.option(
+    "--expires-in", metavar="TIME", help="Let new tokens without expires_at end after this, such as 12h, 30d, 8w."
+)
+@click.option("--quiet", is_flag=True, help="No progress, no summary.")
+@pass_config
+def import_(
+    config: Config,
+    *,
+    file: str,
+    tenant: str,
+    output: Path,
+    labels: tuple[str, ...],
+    expires_in: str | None,
+    quiet: bool,
+) -> int:
+    """Give every number in FILE.csv (- for standard input) a token.
+
+    The first row names the columns: number is required, alias and expires_at (ISO 8601, UTC if it names no zone) are
+    known, others are dropped unless named by --label. A number that has a token keeps it, with its expiry and labels.
+    OUT.csv (mode 0600) appears when every row is in: alias, token and labels, in the file's order. Refused rows go to
+    OUT.rejected.csv with the number masked, and the command ends with 1. A label that a spreadsheet would take for a
+    formula (it begins with =, +, - or @) has an apostrophe before it in OUT.csv.
+
+    An import that was stopped, in whatever way, is run again: nothing is doubled or lost.
+    """
+    for name in labels:
+        check_label_name(name)
+    expiry = _after(expires_in) if expires_in else None
+    with _source(file) as source, _seeder(config, tenant, lambda: survey(source, labels)) as seeder:
+        started = time.monotonic()
+        with Bar(source.size, quiet=quiet) as bar:
+            summary = import_csv(seeder, source, output, labels, default_expiry=expiry, progress=bar.show)
+        if not quiet:
+            _report(summary, output, time.monotonic() - started)
+    return FINDING if summary.rejected else 0
+
+
+@token.command()
+@tenant_option
+@alias_option
+@click.option("--expires-at", metavar="TIME", help="ISO 8601, UTC if it names no zone.")
+@format_option
+@pass_config
+def add(config: Config, tenant: str, alias: str | None, expires_at: str | None, format_: Format) -> None:
+    """Give one number a token and print it; the number is read from standard input, hidden if that is a terminal."""
+    with _seeder(config, tenant) as seeder:
+        made, created = seeder.add(_read_number(), alias, expires_at)
+    if format_ == "json":
+        print_record({"token": made, "created": created}, format_)
+    else:
+        click.echo(made)
+
+
+@token.command()
+@click.argument("token", required=False, callback=read_token)
+@alias_option
+@tenant_option
+@format_option
+@pass_config
+def show(config: Config, token: str | None, alias: str | None, tenant: str, format_: Format) -> None:
+    """Show what is kept beside a token, found by itself or by its alias; never the number."""
+    if (token is None) == (alias is None):
+        message = "give a TOKEN or --alias"
+        raise click.UsageError(message)
+    with _store(config) as store:
+        if alias is not None:
+            check_alias(alias, store.tenant(tenant))
+        print_record(asdict(_found(store, tenant, token, alias)), format_)
+
+
+@token.command()
+@token_argument
+@tenant_option
+@pass_config
+def revoke(config: Config, token: str, tenant: str) -> None:
+    """Refuse every further call to a token, at once and for good."""
+    with _store(config) as store:
+        if not store.revoke(tenant, token):
+            raise TokenUnknown(tenant=tenant)
+    click.echo(f"token {token} is revoked", err=True)
+
+
+@token.command()
+@token_argument
+@tenant_option
+@click.option("--at", required=True, metavar="TIME", help="ISO 8601, UTC if it names no zone; or now, or never.")
+@pass_config
+def expire(config: Config, token: str, tenant: str, at: str) -> None:
+    """Let a token end at a moment."""
+    moment = dt.datetime.now(dt.UTC) if at == "now" else None if at == "never" else read_moment(at)
+    with _store(config) as store:
+        if not store.expire(tenant, token, moment):
+            raise TokenUnknown(tenant=tenant)
+    click.echo(f"token {token} ends {moment.isoformat() if moment else 'never'}", err=True)
+
+
+@contextlib.contextmanager
+def _store(config: Config) -> Iterator[Store]:
+    with contextlib.closing(Store(config.database)) as store:
+        yield store
+
+
+@contextlib.contextmanager
+def _seeder(config: Config, tenant: str, before: Callable[[], None] = lambda: None) -> Iterator[Seeder]:
+    """Open keys and tenant after ``before``, which may find that the input is of no use."""
+    before()
+    kek = configured_kek(config)
+    with _store(config) as store:
+        yield Seeder(store, kek, tenant)
+
+
+@contextlib.contextmanager
+def _source(file: str) -> Iterator[Source]:
+    if file == "-":
+        yield Source(sys.stdin.buffer, "standard input")
+        return
+    name = hide_numbers(file)
+    try:
+        stream: IO[bytes] = Path(file).open("rb")  # noqa: SIM115 - closed below, outside of the handler
+    except OSError as error:
+        raise CsvRejected(source=name, problem=f"it cannot be opened ({error.strerror})") from None
+    with stream:
+        yield Source(stream, name)
+
+
+def _read_number() -> str:
+    if sys.stdin.isatty():
+        text: str = click.prompt("Number", hide_input=True, err=True)
+        return text
+    raw = sys.stdin.buffer.read(_MAX_LINE + 1)
+    lines = raw.decode("utf-8-sig", "replace").splitlines()
+    if len(raw) > _MAX_LINE or len(lines) > 1:
+        raise NumberRejected(reason="lines", why="standard input must hold one number on one line")
+    return lines[0] if lines else ""
+
+
+def _found(store: Store, tenant: str, token: str | None, alias: str | None) -> TokenInfo:
+    info = store.info(tenant, token, alias)
+    if info is None:
+        raise TokenUnknown(tenant=tenant)
+    return info
+
+
+def _after(text: str) -> dt.datetime:
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        message = "--expires-in is a whole number and h, d or w, such as 12h, 30d, 8w"
+        raise click.UsageError(message)
+    return dt.datetime.now(dt.UTC) + dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def _report(summary: Summary, output: Path, elapsed_s: float) -> None:
+    rate = summary.rows / max(elapsed_s, 1e-3)
+    line = f"{summary.rows} rows: {summary.created} new tokens, {summary.existing} known, {summary.rejected} rejected"
+    click.echo(f"{line}; {elapsed_s:.1f} s, {rate:.0f} rows/s", err=True)
+    if summary.rejected:
+        click.echo(f"rejected rows: {hide_numbers(str(rejected_path(output)))}", err=True)

@@ -1,0 +1,49 @@
+"""Reading the views of schema ``dba`` for commands that list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg2
+from sqlalchemy.exc import DBAPIError
+
+from esl_shield.db.engine import sqlalchemy_engine
+from esl_shield.db.failures import call_failed, connection_failed
+from esl_shield.errors import DatabaseRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from esl_shield.config import DatabaseConfig
+
+
+def read(
+    database: DatabaseConfig, view: str, columns: Sequence[str], *, where: Mapping[str, object | None] | None = None,
+    order: str = "", limit: int | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Read columns of ``dba.<view>``; ``where`` maps a condition with one ``%s`` to its value, left out when None.
+
+    Names and conditions come from our own commands, never from a user. Raises DatabaseAway, DatabaseRefused.
+    """
+    conditions = {text: value for text, value in (where or {}).items() if value is not None}
+    statement = f"SELECT {', '.join(columns)} FROM dba.{view}"
+    statement += f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    statement += f" ORDER BY {order}" if order else ""
+    statement += f" LIMIT {limit:d}" if limit is not None else ""
+    failure: Exception
+    try:
+        with sqlalchemy_engine(database).connect() as connection:
+            rows = connection.exec_driver_sql(statement, tuple(conditions.values())).fetchall()
+            return [dict(zip(columns, row, strict=True)) for row in rows]
+    except DBAPIError as error:
+        failure = _failure(error, view)
+    raise failure
+
+
+def _failure(error: DBAPIError, view: str) -> Exception:
+    if not isinstance(error.orig, psycopg2.Error):
+        return connection_failed(error)
+    failure = call_failed(view, error.orig)
+    if isinstance(failure, DatabaseRefused):
+        return DatabaseRefused(function=f"dba.{view}", sqlstate=failure.sqlstate)
+    return failure

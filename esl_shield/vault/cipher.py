@@ -1,0 +1,86 @@
+"""A number as the database keeps it: AES-256-GCM under the tenant's data key.
+
+Layout: format (1 byte), algorithm (1), data key version (4, big-endian), nonce (12), ciphertext (16), tag (16). The
+plaintext is the E.164 digits padded with NUL to 16 bytes, so that its length says nothing about the number.
+
+Invariants: the nonce is fresh and random for every encryption (NIST SP 800-38D, 8.2.2: far fewer than 2^32 a key); the
+associated data binds the whole header, the tenant and the token, so a ciphertext moved to another row is refused;
+an error holds neither key nor number.
+"""
+
+from __future__ import annotations
+
+import secrets
+import struct
+from typing import TYPE_CHECKING
+
+from Crypto.Cipher import AES
+
+from esl_shield.errors import CipherDamaged, CipherOtherVersion, CipherUnknownFormat, NumberRejected
+from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+
+if TYPE_CHECKING:
+    from esl_shield.vault.keys import Key
+
+FORMAT = 1
+AES_256_GCM = 1
+NONCE_BYTES = 12
+TAG_BYTES = 16
+_PADDED = 16
+_HEADER = struct.Struct(f">BBI{NONCE_BYTES}s")
+CIPHERTEXT_BYTES = _HEADER.size + _PADDED + TAG_BYTES
+_CONTEXT = b"esl_shield number\0"
+
+
+def encrypt(key: Key, number: SubscriberNumber, tenant_id: int, token: str, key_version: int) -> bytes:
+    """Encrypt a number for one token of one tenant; 50 bytes."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    header = _HEADER.pack(FORMAT, AES_256_GCM, key_version, nonce)
+    padded = secret_digits(number).encode("ascii").ljust(_PADDED, b"\0")
+    sealed, tag = seal(key, nonce, padded, _associated(header, tenant_id, token))
+    return header + sealed + tag
+
+
+def decrypt(key: Key, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:
+    """Give back the number of exactly this token, tenant and key version.
+
+    Raises CipherUnknownFormat, CipherOtherVersion or CipherDamaged.
+    """
+    blob = bytes(blob)
+    _check_header(blob, key_version)
+    header, sealed = blob[: _HEADER.size], blob[_HEADER.size : -TAG_BYTES]
+    nonce = header[-NONCE_BYTES:]
+    try:
+        padded = unseal(key, nonce, sealed, blob[-TAG_BYTES:], _associated(header, tenant_id, token))
+        return SubscriberNumber("+" + padded.rstrip(b"\0").decode("ascii"))
+    except (ValueError, NumberRejected):
+        raise CipherDamaged from None
+
+
+def seal(key: Key, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
+    """AES-256-GCM (NIST SP 800-38D); returns ciphertext and 16-byte tag."""
+    gcm = AES.new(key.raw, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
+    gcm.update(associated)
+    return gcm.encrypt_and_digest(plaintext)
+
+
+def unseal(key: Key, nonce: bytes, ciphertext: bytes, tag: bytes, associated: bytes) -> bytes:
+    """Undo ``seal``; raises ValueError, before anything is returned, if any byte differs."""
+    gcm = AES.new(key.raw, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
+    gcm.update(associated)
+    return gcm.decrypt_and_verify(ciphertext, tag)
+
+
+def _check_header(blob: bytes, key_version: int) -> None:
+    if len(blob) >= _HEADER.size:
+        kind, algorithm, found, _ = _HEADER.unpack_from(blob)
+        if (kind, algorithm) != (FORMAT, AES_256_GCM):
+            raise CipherUnknownFormat(format=kind, algorithm=algorithm)
+        if found != key_version:
+            raise CipherOtherVersion(found=found, given=key_version)
+    if len(blob) != CIPHERTEXT_BYTES:
+        raise CipherDamaged
+
+
+def _associated(header: bytes, tenant_id: int, token: str) -> bytes:
+    return _CONTEXT + header + struct.pack(">Q", tenant_id) + token.encode("ascii")

@@ -1,0 +1,114 @@
+"""Turning rows into tokens: draw, encrypt, index, offer to the database, draw again where a token is taken.
+
+Invariants: one number has one token in a tenant, whoever seeds it at the same time (the database decides); a batch is
+one transaction; the associated data of a ciphertext is the token it is stored with, so a new draw encrypts anew.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esl_shield.errors import AliasTaken
+from esl_shield.vault import cipher, keyring, tokens
+from esl_shield.vault.numbers import parse_derived
+from esl_shield.vault.rows import Row, check_alias, read_expiry
+from esl_shield.vault.store import (
+    COLLISION,
+    CREATED,
+    Candidate,
+    SeedingTenant,
+    Store,
+    TenantKeys,
+    open_keys,
+    space_full,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esl_shield.vault.keys import Kek
+
+# With at most one token in ten thousand taken, a row that collides this often is no accident.
+_MAX_DRAWS = 30
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one row: its token, or None if its alias names another; whether the token is new."""
+
+    token: str | None
+    created: bool
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A row and what of it goes to the database."""
+
+    row: Row
+    candidate: Candidate
+
+
+class Seeder:
+    """Seeds rows for one tenant; opens the tenant and its keys once. Close the store yourself."""
+
+    def __init__(self, store: Store, kek: Kek, tenant: str) -> None:
+        """Raise TenantUnknown, KeysMissing, WrongKek or KeyDamaged."""
+        self._store = store
+        self.tenant: SeedingTenant = store.tenant(tenant)
+        self._keys: TenantKeys = open_keys(kek, self.tenant)
+
+    def add(self, text: str, alias: str | None, expires_at: str | None) -> tuple[str, bool]:
+        """Seed one number; returns its token and whether it is new.
+
+        Raises NumberRejected, AliasRejected, AliasTaken, ExpiryRejected or SpaceFull.
+        """
+        number, derived = parse_derived(text, self.tenant.region)
+        if alias is not None:
+            check_alias(alias, self.tenant, number)
+        moment = read_expiry(expires_at, dt.datetime.now(dt.UTC)) if expires_at else None
+        outcome = self.seed(self.prepare([Row(number, derived, alias, moment, {})]))[0]
+        if outcome.token is None:
+            raise AliasTaken(tenant=self.tenant.name)
+        return outcome.token, outcome.created
+
+    def prepare(self, rows: Sequence[Row]) -> list[Prepared]:
+        """Index and encrypt rows; no database is asked."""
+        return [self._prepare(row) for row in rows]
+
+    def seed(self, batch: Sequence[Prepared]) -> list[Outcome]:
+        """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
+
+        Raises SpaceFull, DatabaseAway.
+        """
+        outcomes: dict[int, Outcome] = {}
+        pending = dict(enumerate(batch))
+        for _ in range(_MAX_DRAWS):
+            if not pending:
+                return [outcomes[position] for position in range(len(batch))]
+            answers = self._store.seed(self.tenant, self._keys, [prepared.candidate for prepared in pending.values()])
+            for position, (outcome, token) in zip(pending, answers, strict=True):
+                if outcome != COLLISION:
+                    outcomes[position] = Outcome(token, created=outcome == CREATED)
+            pending = {p: self._prepare(prepared.row) for p, prepared in pending.items() if p not in outcomes}
+        raise space_full(self.tenant)
+
+    def _prepare(self, row: Row) -> Prepared:
+        index = keyring.blind_index(self._keys.index, row.number, self.tenant.id)
+        return Prepared(row, self._candidate(row, index))
+
+    def _candidate(self, row: Row, index: bytes) -> Candidate:
+        token = tokens.draw(self.tenant.token_prefix, self.tenant.token_length)
+        return Candidate(
+            index=index,
+            token=token,
+            ciphertext=cipher.encrypt(self._keys.data, row.number, self.tenant.id, token, self._keys.data_version),
+            alias=row.alias,
+            expires_at=row.expires_at,
+            country=row.derived.country,
+            region=row.derived.region,
+            time_zone=row.derived.time_zone,
+            line_type=row.derived.line_type,
+            labels=dict(row.labels),
+        )

@@ -1,0 +1,194 @@
+"""The seeder's side of the database: its functions as Python, with the keys that belong to a tenant.
+
+Invariants: one method is one call of one ``shield_api`` function; what goes in is ciphertext, blind index and what was
+derived, never a number; a database error is turned into one of ours without repeating any parameter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from esl_shield.db.engine import Database
+from esl_shield.errors import DatabaseRefused, KeysMissing, SpaceFull, TenantUnknown
+from esl_shield.vault import keyring, tokens
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Sequence
+
+    from esl_shield.config import DatabaseConfig
+    from esl_shield.errors import ShieldError
+    from esl_shield.vault.keys import Kek, Key
+
+CREATED = "created"
+COLLISION = "collision"
+SPACE_FULL = "ES001"
+TENANT_INVISIBLE = "ES002"
+APPLICATION = "esl_shield seeding"
+# A batch of a thousand rows waits for other imports' locks; the call path's second is not enough.
+BATCH_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class SeedingTenant:
+    """What seeding has to know of a tenant; the wrapped keys are the newest versions, None if there are none."""
+
+    name: str
+    id: int
+    region: str | None
+    token_prefix: str
+    token_length: int
+    data_key_version: int | None
+    data_key_wrapped: bytes | None
+    index_key_version: int | None
+    index_key_wrapped: bytes | None
+    kek_id: str | None
+
+
+@dataclass(frozen=True)
+class TenantKeys:
+    """A tenant's opened keys and their versions."""
+
+    data: Key
+    data_version: int
+    index: Key
+    index_version: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One row for the database: everything but the number."""
+
+    index: bytes
+    token: str
+    ciphertext: bytes
+    alias: str | None
+    expires_at: dt.datetime | None
+    country: str
+    region: str
+    time_zone: str
+    line_type: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """What may be shown of a token; no number, no ciphertext."""
+
+    token: str
+    aliases: list[str]
+    status: str
+    expires_at: dt.datetime | None
+    country: str
+    region: str
+    time_zone: str
+    line_type: str
+    labels: dict[str, str]
+    created_at: dt.datetime
+
+
+class Store:
+    """A seeder login's connection; raises DatabaseAway when PostgreSQL does not answer."""
+
+    def __init__(self, config: DatabaseConfig) -> None:
+        patient = replace(config, pool_size=1, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S))
+        self._database = Database(patient, application_name=APPLICATION)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
+
+    def tenant(self, name: str) -> SeedingTenant:
+        """Find a tenant this login may seed; raises TenantUnknown."""
+        rows = self._database.call("seeding_tenant", name)
+        if not rows:
+            raise TenantUnknown(tenant=name)
+        number, region, prefix, length, data_version, data, index_version, index, kek_id = rows[0]
+        return SeedingTenant(
+            name, number, region or None, prefix or "", length,
+            data_version, _bytes(data), index_version, _bytes(index), kek_id,
+        )  # fmt: skip
+
+    def seed(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[tuple[str, str | None]]:
+        """Offer rows in one transaction; returns (outcome, token) in the rows' order.
+
+        Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown.
+        """
+        payload = [_payload(ord_, row) for ord_, row in enumerate(rows)]
+        try:
+            answers = self._database.call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
+        except DatabaseRefused as error:
+            raise _translated(error, tenant) from None
+        by_ord = {ord_: (outcome, token) for ord_, token, outcome in answers}
+        return [by_ord[ord_] for ord_ in range(len(rows))]
+
+    def info(self, tenant: str, token: str | None, alias: str | None) -> TokenInfo | None:
+        """Find a token by itself or by its alias; None if the tenant has no such."""
+        rows = self._database.call("token_info", tenant, token, alias)
+        return TokenInfo(*rows[0]) if rows else None
+
+    def revoke(self, tenant: str, token: str) -> bool:
+        """Revoke a token; False if the tenant has no such."""
+        return bool(self._database.call("set_token", tenant, token, "revoked", None)[0][0])
+
+    def expire(self, tenant: str, token: str, at: dt.datetime | None) -> bool:
+        """Let a token end at a moment, or never; False if the tenant has no such."""
+        return bool(self._database.call("set_token", tenant, token, None, at)[0][0])
+
+
+def open_keys(kek: Kek, tenant: SeedingTenant) -> TenantKeys:
+    """Unwrap a tenant's newest keys; raises KeysMissing, WrongKek or KeyDamaged."""
+    wrapped = (tenant.data_key_version, tenant.data_key_wrapped, tenant.index_key_version, tenant.index_key_wrapped)
+    data_version, data, index_version, index = wrapped
+    if data_version is None or data is None or index_version is None or index is None or tenant.kek_id is None:
+        raise KeysMissing(tenant=tenant.name)
+    return TenantKeys(
+        data=keyring.unwrap(kek, data, tenant_id=tenant.id, purpose="data", version=data_version, kek_id=tenant.kek_id),
+        data_version=data_version,
+        index=keyring.unwrap(
+            kek, index, tenant_id=tenant.id, purpose="index", version=index_version, kek_id=tenant.kek_id
+        ),
+        index_version=index_version,
+    )
+
+
+def space_full(tenant: SeedingTenant) -> SpaceFull:
+    """Make the error that names the token length with room for ten times as many."""
+    prefix, length = len(tenant.token_prefix), tenant.token_length
+    suggested = min(length + 1, tokens.TOKEN_MAX_LENGTH)
+    return SpaceFull(
+        tenant=tenant.name,
+        capacity=tokens.capacity(prefix, length),
+        length=length,
+        suggested=suggested,
+        suggested_capacity=tokens.capacity(prefix, suggested),
+    )
+
+
+def _translated(error: DatabaseRefused, tenant: SeedingTenant) -> ShieldError:
+    if error.sqlstate == SPACE_FULL:
+        return space_full(tenant)
+    if error.sqlstate == TENANT_INVISIBLE:
+        return TenantUnknown(tenant=tenant.name)
+    return error
+
+
+def _payload(ord_: int, row: Candidate) -> dict[str, Any]:
+    return {
+        "ord": ord_,
+        "index": row.index.hex(),
+        "token": row.token,
+        "ciphertext": row.ciphertext.hex(),
+        "alias": row.alias,
+        "expires_at": row.expires_at.isoformat() if row.expires_at else None,
+        "country": row.country,
+        "region": row.region,
+        "time_zone": row.time_zone,
+        "line_type": row.line_type,
+        "labels": row.labels,
+    }
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)

@@ -1,0 +1,3 @@
+from vault_lab import vault
+
+__all__ = ["vault"]
