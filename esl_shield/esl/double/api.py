@@ -1,0 +1,63 @@
+"""The api commands a worker uses, on the one leg there is; from mod_commands.c."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from esl_shield.esl.double.park import Parked
+
+
+def answer(parked: Parked, text: str) -> str:
+    """Return what an api command prints."""
+    name, _, argument = text.partition(" ")
+    target, _, rest = argument.partition(" ")
+    known = target == parked.channel.uuid
+    if name == "sched_del":
+        return f"+OK Deleted: {parked.cancel_sched_hangup() if known else 0}\n"
+    if name == "uuid_exists":
+        return "true" if known else "false"
+    if name not in _ON_A_CHANNEL:
+        return f"-ERR {name} Command not found!\n"
+    return _ON_A_CHANNEL[name](parked, rest) if known else "-ERR No such channel!\n"
+
+
+def _setvar(parked: Parked, text: str) -> str:
+    return _set(parked, [text.replace(" ", "=", 1)])
+
+
+def _setvar_multi(parked: Parked, text: str) -> str:
+    return _set(parked, text.split(";"))
+
+
+def _getvar(parked: Parked, name: str) -> str:
+    return parked.channel.variables.get(name, "_undef_")
+
+
+def _break(parked: Parked, _: str) -> str:  # noqa: ARG001 - as its neighbours
+    return "+OK\n"
+
+
+def _set(parked: Parked, pairs: list[str]) -> str:
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        if not name:
+            return "-ERR No variable specified\n"
+        parked.channel.set(name, value)
+    return "+OK\n"
+
+
+def _kill(parked: Parked, cause: str) -> str:
+    parked.after(0, lambda: parked.hang_up(cause or "NORMAL_CLEARING"))
+    return "+OK\n"
+
+
+_ON_A_CHANNEL: dict[str, Callable[[Parked, str], str]] = {
+    "uuid_setvar": _setvar,
+    "uuid_setvar_multi": _setvar_multi,
+    "uuid_getvar": _getvar,
+    "uuid_kill": _kill,
+    "uuid_break": _break,
+}

@@ -1,0 +1,222 @@
+"""The listener FreeSWITCH's ``socket`` application connects to: admission, isolation of failures, drain.
+
+Invariants:
+
+- Admission is decided before a byte is read: an address outside ``allow`` is closed; a call within ``max_calls`` goes
+  to ``handle``; any other goes to ``overflow``, of which ``reserve`` run at once and the rest wait their turn.
+  FreeSWITCH leaves a call silent when its socket is closed before ``connect`` (mod_event_socket.c:539), so no admitted
+  socket is closed unanswered and accepting never stops to shed load.
+- A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
+  yet been told what to do with the call, answered by ``overflow``.
+- Running out of file descriptors pauses accepting for ``_EXHAUSTED_PAUSE_S`` at a time; it never spins.
+- ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import os
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import gevent
+from gevent import socket
+from gevent.event import Event as Signal
+from gevent.lock import Semaphore
+from gevent.server import StreamServer
+
+from esl_shield.errors import SessionGone, ShieldError
+from esl_shield.esl.session import Session
+
+if TYPE_CHECKING:
+    from esl_shield.config import EslConfig
+
+Handler = Callable[[Session], None]
+
+BACKLOG = 128
+_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_EXHAUSTED_PAUSE_S = 0.1
+_KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
+
+_log = logging.getLogger(__name__)
+
+
+class Server:
+    """Accepts calls; each runs ``handle`` or ``overflow`` in its own greenlet, with a Session that closes afterwards.
+
+    ``on_event`` hears, for the metrics, one of: ``accepted``, ``overflow``, ``denied``, ``gone`` (FreeSWITCH ended the
+    socket before the handler was done), ``handler_error``, ``accept_error``, ``ended``.
+    """
+
+    def __init__(
+        self,
+        config: EslConfig,
+        handle: Handler,
+        overflow: Handler,
+        *,
+        keep: frozenset[str],
+        listener: socket.socket | None = None,
+        on_event: Callable[[str], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._handle = handle
+        self._overflow = overflow
+        self._keep = keep
+        self._allow = tuple(ipaddress.ip_network(network) for network in config.allow)
+        self._on_event = on_event
+        self._active = 0
+        self._open = 0
+        self._idle = Signal()
+        self._idle.set()
+        self._reserve = Semaphore(config.reserve)
+        self._acceptor = _Acceptor(listener or _listen(config), self._serve, self._accept_failed)
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The address and port the listener is bound to."""
+        host, port = cast("tuple[str, int]", self._acceptor.address[:2])
+        return host, port
+
+    @property
+    def active(self) -> int:
+        """Calls in ``handle`` right now."""
+        return self._active
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the listener is open."""
+        return bool(self._acceptor.started)
+
+    def start(self) -> None:
+        """Begin to accept."""
+        self._acceptor.start()
+
+    def drain(self, timeout_s: float) -> int:
+        """Close the listener, wait at most ``timeout_s`` seconds for the calls; returns how many are left."""
+        self._acceptor.accept_waiting()
+        self._acceptor.close()
+        gevent.sleep(0)  # what was just accepted is counted in its own greenlet
+        self._idle.wait(timeout_s)
+        return self._open
+
+    def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        if not self._allowed(address[0]):
+            self._count("denied")
+            sock.close()
+            return
+        self._open += 1
+        self._idle.clear()
+        try:
+            self._admit(self._session(sock, address))
+        finally:
+            self._open -= 1
+            self._count("ended")
+            if not self._open:
+                self._idle.set()
+
+    def _admit(self, session: Session) -> None:
+        if self._active >= self._config.max_calls:
+            self._count("overflow")
+            self._answer(session)
+            return
+        self._count("accepted")
+        self._active += 1
+        try:
+            self._run(self._handle, session)
+        finally:
+            self._active -= 1
+
+    def _answer(self, session: Session) -> None:
+        with self._reserve:
+            self._run(self._overflow, session)
+
+    def _run(self, handler: Handler, session: Session) -> None:
+        try:
+            handler(session)
+        except SessionGone:
+            self._count("gone")
+        except (Exception, gevent.Timeout) as error:  # noqa: BLE001 - one call's failure must not reach another's
+            self._count("handler_error")
+            error_id = error.error_id if isinstance(error, ShieldError) else "-"
+            _log.error("a call's handler failed: %s %s", type(error).__name__, error_id)
+            if handler is not self._overflow and session.connected and not session.commanded:
+                self._answer(session)
+        finally:
+            session.close()
+
+    def _session(self, sock: socket.socket, address: tuple[str, int]) -> Session:
+        with suppress(OSError):  # a connection that is already gone is found out by the first read
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE.items():
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        return Session(sock, address, keep=self._keep, command_timeout_s=self._config.command_timeout_s)
+
+    def _allowed(self, host: str) -> bool:
+        if not self._allow:
+            return True  # only a loopback listener may have no list: config sees to it
+        address = ipaddress.ip_address(host.split("%", 1)[0])
+        plain = getattr(address, "ipv4_mapped", None) or address
+        return any(plain in network for network in self._allow)
+
+    def _accept_failed(self, error: OSError) -> None:
+        self._count("accept_error")
+        _log.error("cannot accept calls: %s; raise the limit of open files", os.strerror(error.errno or 0))
+
+    def _count(self, event: str) -> None:
+        self.counts[event] += 1
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+class _Acceptor(StreamServer):
+    """gevent's accept loop, which waits out exhausted resources without printing or spinning."""
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        serve: Callable[[socket.socket, tuple[str, int]], None],
+        failed: Callable[[OSError], None],
+    ) -> None:
+        super().__init__(listener, serve)
+        self._failed = failed
+
+    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # gevent too returns None
+        """Accept one connection, None when there is none; called by gevent when the listener is readable."""
+        try:
+            return super().do_read()
+        except OSError as error:
+            if error.errno in (errno.ECONNABORTED, errno.EPROTO):
+                return None
+            if error.errno not in _EXHAUSTED:
+                raise
+            self._pause(error)
+            return None
+
+    def accept_waiting(self) -> None:
+        """Take every connection that is already in the listen queue."""
+        while self.started and (accepted := self.do_read()) is not None:
+            self.do_handle(*accepted)
+
+    def _pause(self, error: OSError) -> None:
+        self._failed(error)
+        self.stop_accepting()
+        gevent.spawn_later(_EXHAUSTED_PAUSE_S, self._resume)
+
+    def _resume(self) -> None:
+        if self.started:
+            self.start_accepting()
+
+
+def _listen(config: EslConfig) -> socket.socket:
+    family = socket.AF_INET6 if ":" in config.listen.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((config.listen.host, config.listen.port))
+    listener.listen(BACKLOG)
+    return listener
