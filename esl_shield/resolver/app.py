@@ -1,0 +1,200 @@
+"""The resolver: ``POST /redeem``, ``GET /healthz``, ``GET /metrics`` on one listener.
+
+Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
+unproven caller never reaches the database; every request ends within REDEEM_BUDGET_S of being read; when something
+unexpected happens the answer is 503 and the log says where and of which type, never with what. Only this module and
+the ones it composes know a number, and only between ``Redeemer.redeem`` and the reply.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from esl_shield.db.engine import Database
+from esl_shield.errors import CallerError, ConfigError, DatabaseAway, RequestRejected
+from esl_shield.resolver.callers import Callers
+from esl_shield.resolver.datakeys import DataKeys
+from esl_shield.resolver.destinations import Destinations
+from esl_shield.resolver.forms import RedeemForm
+from esl_shield.resolver.health import Health
+from esl_shield.resolver.http import Request, reply
+from esl_shield.resolver.listener import Listener, Reply, within
+from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, Outcome, Redeemer
+from esl_shield.vault.keys import open_kek
+
+if TYPE_CHECKING:
+    from gevent import socket
+
+    from esl_shield.config import Address, Config, ResolverConfig
+
+LOG = logging.getLogger(__name__)
+
+REDEEM_BUDGET_S = 1.3
+FORM_TYPE = "application/x-www-form-urlencoded"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+Observe = Callable[[str, str, float], None]
+"""Told of each answer: the answer, its reason, both of a fixed few, and the seconds it took."""
+
+_FINAL = {
+    REFUSED: Reply(reply("404 Not Found", b"refused", close=True), close=True),
+    DESTINATION: Reply(reply("403 Forbidden", b"destination", close=True), close=True),
+    AWAY: Reply(reply("503 Service Unavailable", b"away", close=True), close=True),
+}
+
+
+class Resolver:
+    """One listener over one redeemer; built by ``from_config``."""
+
+    def __init__(
+        self,
+        config: ResolverConfig,
+        *,
+        callers: Callers,
+        redeemer: Redeemer,
+        health: Health,
+        database: Database,
+        observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
+        metrics_page: Callable[[], bytes] = bytes,
+        listener: socket.socket | None = None,
+    ) -> None:
+        self._callers = callers
+        self._redeemer = redeemer
+        self._health = health
+        self._database = database
+        self._observe = observe
+        self._metrics_page = metrics_page
+        self._max_requests = config.max_requests
+        self._requests = 0
+        self._listener = Listener(config, self, listener=listener)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: Config,
+        *,
+        observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
+        metrics_page: Callable[[], bytes] = bytes,
+        listener: socket.socket | None = None,
+    ) -> Resolver:
+        """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Connects to nothing."""
+        callers = Callers.from_config(config.resolver)
+        _check_complete(config, callers)
+        destinations = Destinations(config.destinations, config.gateways)
+        kek = open_kek(config.keys.kek if config.keys else "")
+        database = Database(config.database, application_name="esl-shield resolver")
+        redeemer = Redeemer(database, DataKeys(database, kek), destinations, config.gateways)
+        return cls(
+            config.resolver,
+            callers=callers,
+            redeemer=redeemer,
+            health=Health(database),
+            database=database,
+            observe=observe,
+            metrics_page=metrics_page,
+            listener=listener,
+        )
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the port is the real one once started."""
+        return self._listener.address
+
+    def start(self) -> None:
+        """Bind and accept; raises ConfigError when the address cannot be had."""
+        try:
+            self._listener.start()
+        except OSError as error:
+            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
+            raise ConfigError(source="[resolver] listen", problem=problem) from None
+
+    def serve_forever(self) -> None:
+        """Serve until ``stop`` is called."""
+        self._listener.wait()
+
+    def stop(self, drain_s: float) -> None:
+        """Accept no more, finish what is under way within ``drain_s`` seconds, close the database's connections."""
+        self._listener.stop(drain_s)
+        self._database.close()
+
+    # --- what the listener asks -----------------------------------------------------------------------------------
+
+    def answer(self, request: Request, *, closing: bool) -> Reply:
+        """Answer one request; never raises."""
+        started = time.monotonic()
+        try:
+            return self._route(request, started, closing=closing)
+        except CallerError as error:
+            return self._finish(Outcome(REFUSED, error.reason), started)
+        except Exception:
+            LOG.exception("resolver.unexpected")  # the process's formatter keeps the type and the place, nothing else
+            return self._finish(Outcome(AWAY, "unexpected"), started)
+
+    def reject(self, reason: str) -> Reply:
+        """Refuse what was not a request."""
+        return self._finish(Outcome(REFUSED, reason), time.monotonic())
+
+    def turn_away(self) -> Reply:
+        """Say 503 to a connection too many."""
+        return self._finish(Outcome(AWAY, "connections"), time.monotonic())
+
+    def shut_out(self) -> None:
+        """Count a connection from an address that is not allowed."""
+        self._finish(Outcome(REFUSED, "address"), time.monotonic())
+
+    def _route(self, request: Request, started: float, *, closing: bool) -> Reply:
+        match request.method, request.target:
+            case "POST", "/redeem":
+                return self._finish(self._redeem(request), started, closing=closing)
+            case "GET", "/healthz":
+                return _page(b"ok", closing=closing) if self._health.is_well() else _FINAL[AWAY]
+            case "GET", "/metrics":
+                return _page(self._metrics_page(), closing=closing, content_type=METRICS_TYPE)
+        raise RequestRejected(reason="path")
+
+    def _redeem(self, request: Request) -> Outcome:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+            raise RequestRejected(reason="form")
+        form = RedeemForm.parse(request.body)
+        delivery = self._callers.delivery_of(request.headers, form)
+        if self._requests >= self._max_requests:
+            return Outcome(AWAY, "busy")
+        self._requests += 1
+        try:
+            with within(REDEEM_BUDGET_S):
+                return self._redeemer.redeem(form, delivery)
+            return Outcome(AWAY, "slow")
+        except DatabaseAway:
+            return Outcome(AWAY, "database")
+        finally:
+            self._requests -= 1
+
+    def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
+        self._observe(outcome.answer, outcome.reason, time.monotonic() - started)
+        if outcome.answer == NUMBER:
+            return _page(outcome.body.encode("ascii"), closing=closing)
+        level = logging.WARNING if outcome.answer == AWAY else logging.INFO
+        fields = {"answer": outcome.answer, "reason": outcome.reason, "call": outcome.call}
+        LOG.log(level, "resolver.answer", extra={"fields": fields})
+        return _FINAL[outcome.answer]
+
+
+def _page(body: bytes, *, closing: bool, content_type: str = "text/plain") -> Reply:
+    return Reply(reply("200 OK", body, close=closing, content_type=content_type), close=closing)
+
+
+def _check_complete(config: Config, callers: Callers) -> None:
+    """Raise ConfigError when no redemption could ever succeed, or one of the gateways' could not."""
+    if config.keys is None:
+        raise ConfigError(source="file", problem="[keys] kek is missing; the resolver decrypts with it")
+    if not config.gateways:
+        raise ConfigError(source="file", problem="there are no [[gateways]]; the resolver answers for known ones only")
+    for gateway in config.gateways:
+        if gateway.delivery not in callers.deliveries:
+            caller = "edge" if gateway.delivery == "edge" else "lua"
+            problem = f"[resolver] secrets.{caller} is missing; gateway {gateway.name} is redeemed with it"
+            raise ConfigError(source="file", problem=problem)

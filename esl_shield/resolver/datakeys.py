@@ -1,0 +1,48 @@
+"""The tenants' data keys, unwrapped and kept.
+
+Invariants: a key is unwrapped once per process and version and never written anywhere; the number of kept keys is
+bounded; a key that cannot be unwrapped is asked for again the next time, so that a mended vault needs no restart.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from esl_shield.errors import KeysMissing
+from esl_shield.vault import keyring
+
+if TYPE_CHECKING:
+    from esl_shield.resolver.redeem import Functions
+    from esl_shield.vault.keys import Kek, Key
+
+MAX_KEYS = 4096
+
+
+class DataKeys:
+    """Data keys by tenant and version."""
+
+    def __init__(self, database: Functions, kek: Kek, *, max_keys: int = MAX_KEYS) -> None:
+        self._database = database
+        self._kek = kek
+        self._max_keys = max_keys
+        self._keys: OrderedDict[tuple[int, int], Key] = OrderedDict()
+
+    def get(self, tenant_id: int, version: int) -> Key:
+        """Return a data key; raises DatabaseAway, KeysMissing, WrongKek, KeyDamaged."""
+        wanted = (tenant_id, version)
+        if wanted not in self._keys:
+            self._keys[wanted] = self._unwrap(tenant_id, version)
+            if len(self._keys) > self._max_keys:
+                self._keys.popitem(last=False)
+        self._keys.move_to_end(wanted)
+        return self._keys[wanted]
+
+    def _unwrap(self, tenant_id: int, version: int) -> Key:
+        rows = self._database.call("tenant_data_key", tenant_id, version)
+        if not rows:
+            raise KeysMissing(tenant=tenant_id)
+        wrapped, kek_id = rows[0]
+        return keyring.unwrap(
+            self._kek, bytes(wrapped), tenant_id=tenant_id, purpose="data", version=version, kek_id=kek_id
+        )

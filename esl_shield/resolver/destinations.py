@@ -1,0 +1,119 @@
+"""Which numbers may be called at all.
+
+Invariants: the rules see the real number, so they live where it is decrypted; each answers with the name of the rule,
+never with the number and never by raising, because a traceback would keep the number alive; emergency and short
+numbers are refused whatever the configuration says, both as the number stands for itself and as a gateway's format
+would dial it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import phonenumbers
+from phonenumbers import PhoneMetadata, PhoneNumberFormat
+
+from esl_shield.errors import ConfigError
+from esl_shield.resolver import formats
+from esl_shield.vault import numbers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from esl_shield.config import DestinationsConfig, Gateway
+    from esl_shield.vault.numbers import SubscriberNumber
+
+Rule = Literal["emergency", "short_number", "invalid", "own_number", "country", "line_type", "format"]
+
+_COMMON = {"fixed_line", "mobile", "fixed_line_or_mobile", "toll_free", "premium_rate", "shared_cost", "voip"}
+_NO_COUNTRY = "001"  # what phonenumbers calls numbers such as +800
+LINE_TYPES = frozenset(_COMMON | {"personal", "pager", "uan", "voicemail", "unknown"})
+
+
+class Destinations:
+    """The rules of one configuration; the gateways' caller IDs are own numbers too."""
+
+    def __init__(self, config: DestinationsConfig, gateways: Sequence[Gateway] = ()) -> None:
+        """Read the rules; raises ConfigError. Loads all numbering plans now, so that no call waits for one."""
+        _require_known("line_types", config.line_types, LINE_TYPES)
+        _require_known("countries", config.countries, phonenumbers.SUPPORTED_REGIONS | {_NO_COUNTRY})
+        for gateway in gateways:
+            formats.check(gateway)
+        _load_numbering_plans()
+        self._countries = frozenset(config.countries)
+        self._line_types = frozenset(config.line_types)
+        self._home_regions = self._countries | {gateway.country for gateway in gateways if gateway.country}
+        self._own = frozenset(_own_numbers(config.own_numbers)) | frozenset(_caller_ids(gateways))
+
+    def refusal(self, number: SubscriberNumber) -> Rule | None:
+        """Name the rule that forbids a number; None when it may be called."""
+        try:
+            parsed = phonenumbers.parse(number.reveal())
+        except phonenumbers.NumberParseException:
+            return "invalid"
+        regions = self._home_regions.union(phonenumbers.region_codes_for_country_code(parsed.country_code or 0))
+        if _is_emergency(phonenumbers.national_significant_number(parsed), regions):
+            return "emergency"
+        if phonenumbers.is_valid_short_number(parsed):
+            return "short_number"
+        if not phonenumbers.is_valid_number(parsed):
+            return "invalid"
+        return self._policy_refusal(number)
+
+    def _policy_refusal(self, number: SubscriberNumber) -> Rule | None:
+        if number.reveal() in self._own:
+            return "own_number"
+        if self._countries and numbers.country(number) not in self._countries:
+            return "country"
+        if numbers.line_type(number) not in self._line_types:
+            return "line_type"
+        return None
+
+    def spelling(self, number: SubscriberNumber, gateway: Gateway) -> tuple[str, Rule | None]:
+        """Spell an allowed number for a gateway, or name the rule its spelling breaks (the text is then empty)."""
+        spelled = formats.dial_string(number, gateway)
+        if spelled is None:
+            return "", "format"
+        for dialled in (spelled, spelled.removeprefix(gateway.prefix)):
+            if _is_emergency(dialled.removeprefix("+"), self._home_regions):
+                return "", "emergency"
+        return spelled, None
+
+
+def _require_known(key: str, given: Iterable[str], known: AbstractSet[str]) -> None:
+    unknown = sorted(set(given) - known)
+    if unknown:
+        problem = f"{key} does not know {', '.join(unknown)}; it knows {', '.join(sorted(known))}"
+        raise ConfigError(source="[destinations]", problem=problem)
+
+
+def _load_numbering_plans() -> None:
+    PhoneMetadata.load_all()
+    for region in phonenumbers.SUPPORTED_SHORT_REGIONS:
+        PhoneMetadata.short_metadata_for_region(region)
+
+
+def _is_emergency(digits: str, regions: Iterable[str]) -> bool:
+    return any(phonenumbers.is_emergency_number(digits, region) for region in regions)
+
+
+def _own_numbers(texts: Iterable[str]) -> Iterable[str]:
+    for text in texts:
+        try:
+            parsed = phonenumbers.parse(text)
+        except phonenumbers.NumberParseException:
+            problem = f"own_numbers: {text!r} is not a number such as +862100000000"
+            raise ConfigError(source="[destinations]", problem=problem) from None
+        yield phonenumbers.format_number(parsed, PhoneNumberFormat.E164)
+
+
+def _caller_ids(gateways: Iterable[Gateway]) -> Iterable[str]:
+    """Spell the gateways' caller IDs as E.164; one that is no public number (an extension) can't be called anyway."""
+    for gateway in gateways:
+        for text in gateway.caller_id:
+            try:
+                parsed = phonenumbers.parse(text, gateway.country or None)
+            except phonenumbers.NumberParseException:
+                continue
+            yield phonenumbers.format_number(parsed, PhoneNumberFormat.E164)

@@ -1,0 +1,107 @@
+"""One redemption: permit in, number out.
+
+Invariants: the database consumes the permit and writes the audit event before anything is decrypted, so a number that
+was disclosed was audited; every refusal is the same answer; an answer about the number itself (a rule forbids it, it
+cannot be decrypted) is audited too; the number lives in the local variables of one call and is in no exception.
+
+A permit is for one gateway and one delivery. An unknown gateway never reaches the database; a known one of the other
+delivery does, because that consumes the permit and leaves an audit event, and is refused whatever the database says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from esl_shield.errors import CryptoError
+from esl_shield.vault import cipher
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Mapping, Sequence
+
+    from esl_shield.config import Delivery, Gateway
+    from esl_shield.resolver.datakeys import DataKeys
+    from esl_shield.resolver.destinations import Destinations
+    from esl_shield.resolver.forms import RedeemForm
+    from esl_shield.vault.numbers import SubscriberNumber
+
+
+class Functions(Protocol):
+    """The database as this room uses it: named functions, one round trip each."""
+
+    def call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return the rows of ``shield_api.<function>``; raises DatabaseAway."""
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class Outcome:
+    """What the caller is told and why (both of a fixed few), the number's spelling and the call, empty if none."""
+
+    answer: str
+    reason: str
+    body: str = ""
+    call: str = ""
+
+
+class _Redeemed(NamedTuple):
+    """A row of ``redeem_permit``."""
+
+    call: uuid.UUID
+    tenant_id: int
+    tenant: str
+    token: str
+    ciphertext: bytes
+    key_version: int
+
+
+NUMBER, REFUSED, DESTINATION, AWAY = "number", "refused", "destination", "away"
+
+
+class Redeemer:
+    """Exchanges permits for numbers; safe to call from many greenlets."""
+
+    def __init__(
+        self, database: Functions, keys: DataKeys, destinations: Destinations, gateways: Sequence[Gateway]
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._destinations = destinations
+        self._gateways: Mapping[str, Gateway] = {gateway.name: gateway for gateway in gateways}
+
+    def redeem(self, form: RedeemForm, delivery: Delivery) -> Outcome:
+        """Redeem for an authenticated caller; raises DatabaseAway."""
+        gateway = self._gateways.get(form.gateway)
+        if gateway is None:
+            return Outcome(REFUSED, "unknown_gateway")
+        rows = self._database.call(
+            "redeem_permit", form.permit_hash, form.token, form.gateway, delivery, form.call or None
+        )
+        if not rows:
+            return Outcome(REFUSED, "permit")
+        redeemed = _Redeemed(*rows[0])
+        if gateway.delivery != delivery or redeemed.token != form.token:
+            return self._noted(redeemed, REFUSED, "delivery")
+        return self._disclose(redeemed, gateway)
+
+    def _disclose(self, redeemed: _Redeemed, gateway: Gateway) -> Outcome:
+        try:
+            number = self._decrypt(redeemed)
+        except CryptoError as error:
+            return self._noted(redeemed, AWAY, error.error_id)
+        spelling, rule = "", self._destinations.refusal(number)
+        if rule is None:
+            spelling, rule = self._destinations.spelling(number, gateway)
+        if rule is not None:
+            return self._noted(redeemed, DESTINATION, rule)
+        body = f"sip:{spelling}@{gateway.proxy}" if gateway.delivery == "direct" else spelling
+        return Outcome(NUMBER, "redeemed", body)
+
+    def _decrypt(self, redeemed: _Redeemed) -> SubscriberNumber:
+        key = self._keys.get(redeemed.tenant_id, redeemed.key_version)
+        blob = bytes(redeemed.ciphertext)
+        return cipher.decrypt(key, blob, redeemed.tenant_id, redeemed.token, redeemed.key_version)
+
+    def _noted(self, redeemed: _Redeemed, answer: str, reason: str) -> Outcome:
+        self._database.call("note_refusal", redeemed.call, reason)
+        return Outcome(answer, reason, call=str(redeemed.call))
