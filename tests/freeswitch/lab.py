@@ -1,0 +1,267 @@
+"""A private FreeSWITCH on loopback that runs the files of ``dialplan/``, and its event socket.
+
+The configuration is ours, copied; only addresses, passwords and, for the worst case, the CDR modules' b-leg switches
+are changed, each by a substitution that must find its text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from polling import until
+from sipp import HOST, free_port
+
+DIALPLAN = Path(__file__).resolve().parents[2] / "dialplan"
+DOMAIN = "agents.example.com"
+ESL_PASSWORD = "only-on-loopback"
+AGENT_PASSWORD = "CHANGE-ME-{user}"
+LUA_SECRET = "0123456789abcdef0123456789abcdef"
+
+_MODULES = (
+    "mod_logfile", "mod_event_socket", "mod_sofia", "mod_dptools", "mod_commands", "mod_dialplan_xml", "mod_curl",
+    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite",
+)  # fmt: skip
+
+_MASTER = """<?xml version="1.0"?>
+<document type="freeswitch/xml">
+<X-PRE-PROCESS cmd="include" data="esl_shield_vars.xml"/>
+{overrides}
+<section name="configuration">
+<X-PRE-PROCESS cmd="include" data="autoload_configs/*.xml"/>
+<configuration name="modules.conf"><modules>{modules}</modules></configuration>
+<configuration name="logfile.conf"><settings><param name="rotate-on-hup" value="false"/></settings>
+<profiles><profile name="default"><settings><param name="logfile" value="{log}/freeswitch.log"/>
+<param name="rollover" value="0"/></settings>
+<mappings><map name="all" value="console,debug,info,notice,warning,err,crit,alert"/></mappings>
+</profile></profiles>
+</configuration>
+<configuration name="sofia.conf"><profiles>
+<X-PRE-PROCESS cmd="include" data="sip_profiles/*.xml"/>
+</profiles></configuration>
+</section>
+<section name="dialplan">
+<X-PRE-PROCESS cmd="include" data="dialplan/*.xml"/>
+</section>
+<section name="directory">
+<X-PRE-PROCESS cmd="include" data="directory/*.xml"/>
+</section>
+</document>
+"""
+
+_LAB_ONLY = {
+    "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8")],
+    "autoload_configs/event_socket.conf.xml": [("CHANGE-ME-EVENT-SOCKET", ESL_PASSWORD)],
+    "autoload_configs/switch.conf.xml": [('name="loglevel" value="info"', 'name="loglevel" value="debug"')],
+}
+_B_LEG_CDRS = {
+    "autoload_configs/xml_cdr.conf.xml": [('"log-b-leg" value="false"', '"log-b-leg" value="true"')],
+    "autoload_configs/json_cdr.conf.xml": [('"log-b-leg" value="false"', '"log-b-leg" value="true"')],
+    "autoload_configs/cdr_csv.conf.xml": [('"legs" value="a"', '"legs" value="ab"')],
+    "autoload_configs/cdr_sqlite.conf.xml": [('"legs" value="a"', '"legs" value="ab"')],
+}
+
+
+@dataclass
+class Ports:
+    """Where everything of the lab listens, all on loopback."""
+
+    agents: int = field(default_factory=free_port)
+    carriers: int = field(default_factory=free_port)
+    esl: int = field(default_factory=free_port)
+    worker_a: int = field(default_factory=free_port)
+    worker_b: int = field(default_factory=free_port)
+    resolver: int = field(default_factory=free_port)
+    carrier_a: int = field(default_factory=free_port)
+    carrier_b: int = field(default_factory=free_port)
+    edge: int = field(default_factory=free_port)
+    emergency: int = field(default_factory=free_port)
+
+
+class EventSocket:
+    """FreeSWITCH's own event socket: one connection for ``api`` calls or for listening."""
+
+    def __init__(self, port: int, *, login: str = f"auth {ESL_PASSWORD}") -> None:
+        self._socket = socket.create_connection((HOST, port), timeout=10)
+        self._buffer = b""
+        self._frame()
+        self.command(login)
+
+    def _fill(self) -> None:
+        data = self._socket.recv(65536)
+        if not data:
+            raise ConnectionError
+        self._buffer += data
+
+    def _frame(self) -> bytes:
+        while b"\n\n" not in self._buffer:
+            self._fill()
+        head, self._buffer = self._buffer.split(b"\n\n", 1)
+        length = re.search(rb"Content-Length: (\d+)", head)
+        if not length:
+            return head
+        while len(self._buffer) < int(length[1]):
+            self._fill()
+        body, self._buffer = self._buffer[: int(length[1])], self._buffer[int(length[1]) :]
+        return head + b"\n\n" + body
+
+    def command(self, text: str) -> str:
+        """Send one command and return its reply's text."""
+        self._socket.sendall(text.encode() + b"\n\n")
+        return self._frame().decode()
+
+    def api(self, text: str) -> str:
+        """Run an API command and return its answer."""
+        return self.command(f"api {text}").split("\n\n", 1)[-1]
+
+    def close(self) -> None:
+        """End the connection; a reader in another thread returns."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class Tap:
+    """A listener on ``event plain all``: what any program with the event socket's password sees."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = EventSocket(port)
+        self._connection.command("event plain all")
+        self._frames: list[bytes] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._connection._socket.settimeout(None)
+            while True:
+                self._frames.append(self._connection._frame())
+        except (OSError, ValueError):
+            return
+
+    @property
+    def events(self) -> list[bytes]:
+        """Every event so far."""
+        return list(self._frames)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._connection.close()
+        self._thread.join(5)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+class FreeSwitch:
+    """The process, its folders and its event socket."""
+
+    def __init__(self, binary: str, folder: Path, ports: Ports, *, b_leg_cdrs: bool = False) -> None:
+        self.folder, self.ports = folder, ports
+        self.conf, self.log, self.db = folder / "conf", folder / "log", folder / "db"
+        self._configure(b_leg_cdrs=b_leg_cdrs)
+        options = {"conf": self.conf, "log": self.log, "db": self.db, "scripts": DIALPLAN / "scripts"}
+        for name in ("run", "temp", "cache", "storage", "recordings", "certs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            options[name] = folder / name
+        command = [binary, "-nf", "-nonat", "-np"]
+        for name, path in options.items():
+            command += [f"-{name}", str(path)]
+        self.esl: EventSocket | None = None
+        self._output = (folder / "freeswitch.out").open("wb")
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread, before others
+        )
+        try:
+            until(self._is_ready, "FreeSWITCH runs both SIP profiles", within_s=60)
+        except BaseException:
+            self.stop()
+            raise
+        self.esl = EventSocket(ports.esl)
+
+    def _configure(self, *, b_leg_cdrs: bool) -> None:
+        shutil.copytree(DIALPLAN / "conf", self.conf)
+        for folder in (self.log, self.db):
+            folder.mkdir()
+        secret = self.folder / "lua.secret"
+        secret.write_text(LUA_SECRET + "\n")
+        for name, replacements in (_LAB_ONLY | (_B_LEG_CDRS if b_leg_cdrs else {})).items():
+            text = (self.conf / name).read_text()
+            for old, new in replacements:
+                assert old in text, f"{name} no longer has {old}"
+                text = text.replace(old, new)
+            (self.conf / name).write_text(text)
+        (self.conf / "freeswitch.xml").write_text(
+            _MASTER.format(
+                log=self.log,
+                modules="".join(f'<load module="{name}"/>' for name in _MODULES),
+                overrides="\n".join(
+                    f'<X-PRE-PROCESS cmd="set" data="{name}={value}"/>'
+                    for name, value in self._variables(secret).items()
+                ),
+            )
+        )
+
+    def _variables(self, secret: Path) -> dict[str, object]:
+        p = self.ports
+        return {
+            "domain": DOMAIN,
+            "shield_workers": f"{HOST}:{p.worker_a}|{HOST}:{p.worker_b}",
+            "shield_resolver_url": f"http://{HOST}:{p.resolver}/redeem",
+            "shield_secret_file": secret,
+            "shield_agents_ip": HOST,
+            "shield_agents_port": p.agents,
+            "shield_carriers_ip": HOST,
+            "shield_carriers_port": p.carriers,
+            "shield_edge": f"{HOST}:{p.edge}",
+            "shield_carrier_a": f"{HOST}:{p.carrier_a}",
+            "shield_carrier_b": f"{HOST}:{p.carrier_b}",
+            "shield_emergency": f"{HOST}:{p.emergency}",
+            "shield_esl_port": p.esl,
+        }
+
+    def _is_ready(self) -> bool:
+        if self.process.poll() is not None:
+            message = f"FreeSWITCH ended: see {self.folder}"
+            raise RuntimeError(message)
+        try:
+            connection = EventSocket(self.ports.esl)
+        except OSError:
+            return False
+        status = connection.api("sofia status")
+        connection.close()
+        return status.count("RUNNING") == 2
+
+    def channels(self) -> int:
+        """How many channels there are now."""
+        return int(re.search(r"(\d+) total", self.esl.api("show channels count"))[1])
+
+    def quiet(self) -> None:
+        """Wait until no channel is left, so that every CDR and event of the calls has been written."""
+        until(lambda: self.channels() == 0, "all channels ended", within_s=30)
+
+    def stop(self) -> None:
+        """End the process."""
+        if self.esl:
+            self.esl.close()
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self._output.close()

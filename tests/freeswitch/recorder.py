@@ -1,0 +1,237 @@
+"""A worker that speaks the call flow by rote and writes down the conversation, and a resolver with one number.
+
+Recordings have the form of ``tests/data/transcripts``: ``> `` before each line from the worker, ``< `` before each line
+from FreeSWITCH, ``# `` before remarks. Host name and addresses are replaced by fixed ones, lengths adjusted to fit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.server
+import re
+import secrets
+import socket
+import threading
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+from lab import LUA_SECRET
+from sipp import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+EVENTS = (
+    "CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER "
+    "CHANNEL_BRIDGE"
+)
+A_LEG = (
+    "ignore_display_updates=true;disable_q850_reason=true;sip_copy_custom_headers=false;hangup_after_bridge=true;"
+    "continue_on_fail=true;call_timeout={timeout_s};effective_caller_id_number={caller_id};"
+    "effective_caller_id_name={caller_id}"
+)
+CALLER_ID = "+862100000000"
+
+
+class StandInResolver:
+    """Answers ``POST /redeem`` for signed requests: 200 with ``uri``, or the status it is told to give."""
+
+    def __init__(self, port: int, uri: Callable[[str], str], *, status: int = 200, text: str = "") -> None:
+        outer = self
+        self.requests: list[dict[str, str]] = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+                outer.requests.append(form)
+                seconds, _, signature = self.headers.get("X-Shield-Signature", "").partition(".")
+                signed = "|".join((seconds, form.get("permit", ""), form.get("token", ""), form.get("gateway", "")))
+                right = hmac.compare_digest(
+                    signature, hmac.new(LUA_SECRET.encode(), signed.encode(), hashlib.sha256).hexdigest()
+                )
+                code, body = (status, text or uri(form["gateway"])) if right else (404, "refused")
+                self.send_response(code)
+                self.send_header("Content-Type", "text/plain")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer((HOST, port), Handler)
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """Close the listener."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@dataclass
+class Attempt:
+    """One ``sendmsg execute``: ``direct`` (lua), ``edge``-shaped, or a ``plain`` bridge to ``number``."""
+
+    gateway: str
+    delivery: str
+    number: str = ""
+
+    def command(self, token: str, timeout_s: int) -> tuple[str, str]:
+        """The sendmsg and its Event-UUID."""
+        permit, event_uuid = secrets.token_hex(16), str(uuid.uuid4())
+        if self.delivery == "direct":
+            application, argument = "lua", f"esl_shield.lua {permit} {token} {self.gateway}"
+        elif self.delivery == "plain":
+            application, argument = "bridge", f"sofia/gateway/{self.gateway}/{self.number}"
+        else:
+            application = "bridge"
+            argument = (
+                f"[sip_h_X-Shield-Permit={permit},sip_h_X-Shield-Token={token},sip_invite_call_id={uuid.uuid4()},"
+                f"leg_timeout={timeout_s},ignore_display_updates=true,sip_copy_custom_headers=false,"
+                f"outbound_redirect_fatal=true]sofia/gateway/{self.gateway}/{token}"
+            )
+        return (
+            f"sendmsg\nEvent-UUID: {event_uuid}\ncall-command: execute\nexecute-app-name: {application}\n"
+            f"execute-app-arg: {argument}",
+            event_uuid,
+        )
+
+
+@dataclass
+class Recording:
+    """The lines of one conversation."""
+
+    title: str
+    lines: list[str] = field(default_factory=list)
+
+    def add(self, mark: str, text: str) -> None:
+        """Note what one side said."""
+        self.lines += [f"{mark} {line}" for line in text.split("\n")]
+
+    def render(self) -> str:
+        """The whole file."""
+        return "\n".join([f"# {self.title}", *self.lines, ""])
+
+
+class RecordingWorker:
+    """Takes one call through ``attempts`` in order, then hangs up with the last failure's cause."""
+
+    def __init__(self, port: int, recording: Recording, attempts: list[Attempt], *, timeout_s: int = 60) -> None:
+        self._listener = socket.create_server((HOST, port))
+        self.recording, self._attempts, self._timeout_s = recording, attempts, timeout_s
+        self._buffer = b""
+        self.events: list[dict[str, str]] = []
+        self.error: BaseException | None = None
+        self.accepted, self.done = False, threading.Event()
+        threading.Thread(target=self._guard, daemon=True).start()
+
+    @property
+    def result(self) -> tuple[str, str]:
+        """``shield_result`` and ``shield_cause`` as the channel's last event has them; empty without the script."""
+        last = next((event for event in reversed(self.events) if "Event-Name" in event), {})
+        return last.get("variable_shield_result", ""), last.get("variable_shield_cause", "")
+
+    def stop(self) -> None:
+        """Stop listening; a call that was accepted goes on."""
+        self._listener.close()
+
+    def wait(self, within_s: float = 20.0) -> None:
+        """Wait until the conversation is over; raises what went wrong in it."""
+        if not self.done.wait(within_s):
+            message = "the conversation did not end"
+            raise TimeoutError(message)
+        if self.error:
+            raise self.error
+
+    def _guard(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - handed to the test
+            self.error = error
+        finally:
+            self._listener.close()
+            if self.accepted:
+                self._socket.close()
+            self.done.set()
+
+    def _say(self, *commands: str) -> None:
+        for command in commands:
+            self.recording.add(">", command + "\n")
+        self._socket.sendall("".join(command + "\n\n" for command in commands).encode())
+
+    def _read(self) -> dict[str, str] | None:
+        """The next frame's headers, an event's own headers included; None when FreeSWITCH closes."""
+        while b"\n\n" not in self._buffer:
+            if not self._fill():
+                return None
+        head, self._buffer = self._buffer.split(b"\n\n", 1)
+        length = re.search(rb"^Content-Length: (\d+)", head, re.MULTILINE)
+        body = b""
+        if length:
+            while len(self._buffer) < int(length[1]):
+                self._fill()
+            body, self._buffer = self._buffer[: int(length[1])], self._buffer[int(length[1]) :]
+        head_text, body_text = _anonymous(head.decode()), _anonymous(body.decode())
+        head_text = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body_text.encode())}", head_text)
+        self.recording.add("<", head_text + "\n")
+        if body_text:
+            self.recording.add("<", body_text.removesuffix("\n"))
+        pairs = [line.partition(": ") for line in (head_text + "\n" + body_text).split("\n")]
+        return {name: unquote(value) for name, _, value in reversed(pairs) if name}
+
+    def _fill(self) -> bool:
+        data = self._socket.recv(65536)
+        self._buffer += data
+        return bool(data)
+
+    def _serve(self) -> None:
+        self._socket, _ = self._listener.accept()
+        self._socket.settimeout(60)
+        self.accepted = True
+        self._say("connect")
+        channel = self._read()
+        uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
+        attempts = list(self._attempts)
+        execute, waiting = attempts.pop(0).command(token, self._timeout_s)
+        variables = A_LEG.format(timeout_s=self._timeout_s, caller_id=CALLER_ID)
+        self._say(
+            "linger",
+            f"filter Unique-ID {uuid_}",
+            f"event plain {EVENTS}",
+            f"api uuid_setvar_multi {uuid_} {variables}",
+            f"api sched_del {uuid_}",
+            execute,
+        )
+        while (event := self._read()) is not None:
+            self.events.append(event)
+            if event.get("Event-Name") == "CHANNEL_HANGUP_COMPLETE":
+                self._say("exit")
+            if event.get("Event-Name") != "CHANNEL_EXECUTE_COMPLETE" or event["Application-UUID"] != waiting:
+                continue
+            if event["Answer-State"] == "hangup":
+                continue  # the agent's leg is ending: HANGUP_COMPLETE follows
+            if attempts:
+                execute, waiting = attempts.pop(0).command(token, self._timeout_s)
+                self._say(execute)
+            else:
+                self._say(f"sendmsg\ncall-command: hangup\nhangup-cause: {_cause(event)}")
+        self.recording.lines.append("# socket closed by FreeSWITCH")
+
+
+def _cause(event: dict[str, str]) -> str:
+    """What to hang the agent's leg up with after the last failed attempt."""
+    by_result = {"destination": "OUTGOING_CALL_BARRED", "refused": "NORMAL_TEMPORARY_FAILURE"}
+    cause = by_result.get(event.get("variable_shield_result", "")) or event.get("variable_shield_cause")
+    if not cause:
+        early = event["variable_originate_disposition"] == "SUCCESS"
+        cause = event["variable_bridge_hangup_cause" if early else "variable_originate_disposition"]
+    return "NORMAL_TEMPORARY_FAILURE" if cause == "INVALID_GATEWAY" else cause
+
+
+def _anonymous(text: str) -> str:
+    text = re.sub(r"(FreeSWITCH-(?:Hostname|Switchname): ).*", r"\1vm", text)
+    text = re.sub(r"(FreeSWITCH-IPv4: ).*", r"\g<1>192.0.2.2", text)
+    return re.sub(r"(FreeSWITCH-IPv6: ).*", r"\1fd00%3A%3A2", text)

@@ -1,0 +1,106 @@
+"""The table: occurrences of the number, everything logged at debug and both legs in every CDR.
+
+The plain bridge is the control: where it shows nothing, a nought in direct delivery would prove nothing.
+"""
+
+from __future__ import annotations
+
+import pytest
+import scenarios as sip
+from census import Census, table
+from lab import DOMAIN
+from polling import until
+from recorder import Attempt
+from shield import Shield
+from stage import CARRIER_A, CARRIER_B
+
+from esl_shield.audit import leakscan
+
+USER = "1001"
+ROWS: dict[str, dict[str, int]] = {}
+NOWHERE = ("log", "XML CDR", "JSON CDR", "CSV CDR", "SQLite CDR", "core database", "show channels", "phone")
+TALKS = sip.agent_talks(USER, DOMAIN)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def printed_table():
+    """Print the table when all rows are known."""
+    yield
+    print("\n\n" + table(ROWS))
+
+
+@pytest.fixture
+def census(switch, tap):
+    """Counts in every place."""
+    return Census(switch, tap)
+
+
+def _take(stage, census, row, number, *, dialled, agent, carrier, up=(180, 183, 200)):
+    """Make one call and count; returns the agent and the carrier."""
+    first, second = stage.carrier(CARRIER_A, carrier), stage.carrier(CARRIER_B, sip.carrier_answers())
+    phone = stage.agent(agent, dialled=dialled)
+    until(lambda: set(up) & set(phone.statuses) or phone.process.poll() is not None, "the customer's side is heard")
+    esl = stage.switch.esl
+    while_up = (esl.api("show channels as xml") + esl.api("show calls") + esl.api("show detailed_calls")).encode()
+    code = phone.wait()
+    assert code == 0, phone.statuses
+    census.settle()
+    ROWS[row] = census.count(number, agent=phone, carrier=first, other=second, while_up=while_up)
+    return phone, first
+
+
+@pytest.mark.parametrize("hostile", [False, True], ids=["polite", "hostile"])
+def test_the_control_shows_the_number_everywhere(stage, census, hostile):
+    """A plain bridge to the number leaves it in the log, each CDR module, the core database, events and on the phone."""
+    number = "+8613800138060" if hostile else "+8613800138061"
+    worker = stage.worker([Attempt(CARRIER_A, "plain", number)])
+    _take(
+        stage, census, f"plain bridge, {'hostile' if hostile else 'polite'}", number,
+        dialled="70001234567893", agent=TALKS, carrier=sip.carrier_answers(hostile=hostile, ring_ms=500),
+    )  # fmt: skip
+    worker.wait()
+    row = ROWS[f"plain bridge, {'hostile' if hostile else 'polite'}"]
+    assert all(row[place] for place in ("log", "XML CDR", "JSON CDR", "CSV CDR", "SQLite CDR", "events")), row
+    assert row["show channels"], row
+    assert row["carrier: INVITEs"] == 1
+
+
+DIRECT = {
+    "polite": ("+8613800138070", TALKS, sip.carrier_answers(ring_ms=500)),
+    "hostile": ("+8613800138071", TALKS, sip.carrier_answers(hostile=True, ring_ms=500)),
+    "hostile, hangs up": ("+8613800138072", sip.agent_is_left(USER, DOMAIN), sip.carrier_hangs_up(hostile=True)),
+    "hostile, busy": (
+        "+8613800138073", sip.agent_is_refused(USER, DOMAIN, 486),
+        sip.carrier_refuses(486, "Busy", ringing=True, hostile=True),
+    ),
+    "hostile, 183 and busy": (
+        "+8613800138074", sip.agent_is_refused(USER, DOMAIN, 486),
+        sip.carrier_early_media(then=486, phrase="Busy", hostile=True),
+    ),
+    "hostile, cancelled": ("+8613800138075", sip.agent_cancels(USER, DOMAIN), sip.carrier_rings(hostile=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DIRECT)
+def test_direct_delivery_leaves_the_number_on_the_wire_and_in_b_leg_events_only(database, stage, census, name):
+    """Nothing FreeSWITCH or we write holds the number in any form; the carrier's wire holds it in one Request-URI."""
+    number, agent, carrier = DIRECT[name]
+    shield = Shield(database, stage)
+    shield.resolver()
+    shield.worker()
+    phone, wire = _take(
+        stage, census, f"direct, {name}", number, dialled=shield.token(number), agent=agent, carrier=carrier
+    )
+    row = ROWS[f"direct, {name}"]
+    print(f"\ndirect, {name}: headers of events that hold the number\n  {dict(census.headers(number))}")
+    assert not {place: row[place] for place in NOWHERE if row[place]}
+
+    (invite,) = {message.text for message in wire.invites}
+    assert invite.startswith(f"INVITE sip:{number}@")
+    assert invite.count(number[1:]) == 1
+    assert row["other carrier"] == 0
+
+    forms = leakscan.encodings(number)
+    assert not leakscan.scan_tree(stage.switch.folder, forms)
+    assert not leakscan.scan_bytes("\n".join(m.text for m in phone.messages).encode(), forms)
+    assert not leakscan.scan_bytes(shield.dump(), forms)
