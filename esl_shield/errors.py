@@ -96,17 +96,9 @@ class NumberInArgument(InputRejected):
 
     error_id = "number.in_argument"
     sentence = (
-        "What was given as {argument} is no {wanted} and may be a telephone number: numbers are never taken as "
-        "arguments, because the process list and the shell's history keep them; give it on standard input, and clear "
-        "the history."
+        "{argument} was not taken and may be a telephone number: numbers are never given as arguments, because the "
+        "process list and the shell's history keep them; give it on standard input, and clear the history."
     )
-
-
-class ArgumentRejected(InputRejected):
-    """An argument or option is not understood; it is not repeated, because it could be a telephone number."""
-
-    error_id = "usage.argument"
-    sentence = "{problem}; see {command} --help."
 
 
 class TokenMalformed(InputRejected):
@@ -266,6 +258,26 @@ class KekUnusable(CryptoError):
 
     error_id = "keys.kek_unusable"
     sentence = "The KEK at {source} cannot be used: {problem}."
+
+
+class KekLost(CryptoError):
+    """The database holds keys and the KEK that wraps them is not there."""
+
+    error_id = "keys.kek_lost"
+    sentence = (
+        "The database holds keys wrapped under KEK {wanted} and there is no KEK at {source}: restore it from its backup; "
+        "a new one could open none of them."
+    )
+
+
+class OtherKek(CryptoError):
+    """The database's keys are wrapped under another KEK than the configured one."""
+
+    error_id = "keys.other_kek"
+    sentence = (
+        "The database's keys are wrapped under KEK {wanted}, but the configured KEK is {given}: configure the right one "
+        "in [keys] kek; nothing was changed."
+    )
 
 
 class WrongKek(CryptoError):

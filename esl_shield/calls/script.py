@@ -72,13 +72,11 @@ class Script:
 
     def _take(self, parked: Handoff) -> None:
         ways = self._ways(parked)
-        if not ways:
-            log.error("handoff.no_gateway", extra={"fields": {"domain": parked.domain}})
-            self._refuse(UNAVAILABLE, "no_gateway")
-            return
         permit, sip_call_id = Permit(), uuid4()
+        # Without a way of its own the caller is not a tenant we serve; the database says so and keeps the audit row.
+        gateway = ways[0].gateway if ways else self._config.gateways[0]
         try:
-            verdict = self._ledger.authorize(self._record.id, parked, ways[0].gateway, permit, sip_call_id)
+            verdict = self._ledger.authorize(self._record.id, parked, gateway, permit, sip_call_id)
         except (DatabaseAway, DatabaseRefused) as error:
             log.warning("handoff.not_authorized", extra={"fields": {"error_id": error.error_id}})
             self._refuse(UNAVAILABLE, "database_away")
@@ -86,16 +84,24 @@ class Script:
         if verdict != ALLOWED:
             self._refuse(_REFUSALS.get(verdict, FORBIDDEN), verdict.lower())
             return
-        self._observe.count("authorized", ways[0].gateway.delivery)
-        self._follow(parked, ways, permit, sip_call_id)
+        self._observe.count("authorized", gateway.delivery)
+        if ways:
+            self._follow(parked, ways, permit, sip_call_id)
+        else:
+            self._give_up(parked)
 
     def _ways(self, parked: Handoff) -> list[Route]:
-        gateways = self._config.gateways
-        if parked.domain is None:
-            # Refused whatever the gateway; the database still takes the audit row.
-            return [Route(gateway, "") for gateway in gateways[:1]]
-        attempts = self._config.calls.max_attempts
-        return routing.routes(gateways, domain=parked.domain, token=parked.dialled.token or "", max_attempts=attempts)
+        domain, token = parked.domain or "", parked.dialled.token or ""
+        return routing.routes(
+            self._config.gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts
+        )
+
+    def _give_up(self, parked: Handoff) -> None:
+        """End a call of a tenant that no gateway is configured for."""
+        log.error("handoff.no_gateway", extra={"fields": {"domain": parked.domain}})
+        self._close_record(State.FAILED, cause_of("NO_ROUTE_DESTINATION"))
+        self._ledger.finish(self._record)
+        self._refuse(UNAVAILABLE, "no_gateway")
 
     def _refuse(self, answer: str, reason: str) -> None:
         """Answer the phone and wait until FreeSWITCH has taken it."""
