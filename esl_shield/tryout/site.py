@@ -95,16 +95,20 @@ class Site:
             raise SiteFailed(step=f"esl-shield {' '.join(arguments[:2])}", problem=lines[-1])
         return done.stdout
 
-    def start(self, name: str) -> Process:
-        """Start ``worker`` or ``resolver`` and wait for its ready line; raises SiteFailed."""
+    def start(self, role: str, *, config: Path | None = None, name: str = "") -> Process:
+        """Start ``worker`` or ``resolver`` and wait for its ready line; raises SiteFailed.
+
+        A second process of a role needs a ``name`` of its own, and may have a ``config`` of its own.
+        """
+        name = name or role
         log = self.folder / f"{name}.log"
         with log.open("ab") as stderr:
             began = stderr.tell()
             popen = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-m", "esl_shield", "--config", str(self.config(name)), name],
+                [sys.executable, "-m", "esl_shield", "--config", str(config or self.config(role)), role],
                 stdin=subprocess.DEVNULL, stdout=stderr, stderr=stderr, start_new_session=True,
             )  # fmt: skip
-        process = Process(popen, self._ready(name, popen, log, began), log)
+        process = Process(popen, self._ready(role, popen, log, began), log)
         self._processes[name] = process
         return process
 
@@ -168,9 +172,9 @@ class Site:
         with os.fdopen(os.open(self.folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
             file.write(text)
 
-    def _ready(self, name: str, popen: subprocess.Popen[bytes], log: Path, began: int) -> Address:
+    def _ready(self, role: str, popen: subprocess.Popen[bytes], log: Path, began: int) -> Address:
         deadline = time.monotonic() + READY_TIMEOUT_S
-        marker = f"{name} ready on "
+        marker = f"{role} ready on "
         while time.monotonic() < deadline and popen.poll() is None:
             with log.open() as lines:
                 lines.seek(began)
@@ -182,4 +186,4 @@ class Site:
             popen.kill()
         popen.wait()
         said = log.read_text().strip().splitlines() or ["it said nothing"]
-        raise SiteFailed(step=f"esl-shield {name}", problem=said[-1])
+        raise SiteFailed(step=f"esl-shield {role}", problem=said[-1])

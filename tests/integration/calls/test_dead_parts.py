@@ -1,0 +1,181 @@
+"""What a call does when a part it needs is dead, frozen, full or drained."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import gevent
+import pytest
+from fix_site import BANK, NUMBERS
+
+from esl_shield.esl import double
+from esl_shield.esl.double import Agent, Call, Carrier, Fault, Gateway
+
+TALKS = Carrier(after_s=0.02)
+DEADLINE_S = 20.0
+
+
+def call_of(call_centre, position, **changes):
+    gateways = {"carrier-a": Gateway(TALKS), "carrier-b": Gateway(TALKS)}
+    wanted = {"agent": Agent(domain=BANK.domain), "gateways": gateways, "hangs_up_after_s": 0.05} | changes
+    return Call(dialled=call_centre.token(BANK, position), **wanted)
+
+
+def eventually(look):
+    """Return the first true answer of a look; fail when there is none in time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if answer := look():
+            return answer
+        gevent.sleep(0.02)
+    pytest.fail("it did not come true in time")
+
+
+@pytest.fixture
+def second_worker(call_centre, request):
+    """Start a worker of this test's own; its ``[esl]`` lines come from the marker's argument."""
+    lines = getattr(request, "param", "")
+    config = call_centre.site.folder / "second.toml"
+    text = call_centre.site.config("worker").read_text()
+    config.write_text(text.replace("[esl]\n", f"[esl]\n{lines}"))
+    config.chmod(0o600)
+    process = call_centre.site.start("worker", config=config, name="second")
+    yield process
+    process.popen.send_signal(signal.SIGCONT)
+    process.popen.kill()
+    call_centre.site.stop("second")
+
+
+def test_a_database_away_is_a_503_within_two_seconds_and_recovers(call_centre):
+    """Without a database the phone hears 503 and there is no CDR; when it is back, calls go on by themselves."""
+    postgres = call_centre.site.postgres
+    postgres.halt("immediate")
+    try:
+        refused = call_centre.place(call_of(call_centre, 20))
+    finally:
+        postgres.start()
+    assert refused.status == 503
+    assert refused.timings_s["ended"] < 2.0
+    assert not refused.wire
+    assert call_centre.record(BANK, refused) is None
+    answered = eventually(lambda: (r := call_centre.place(call_of(call_centre, 20))).bridged and r)
+    assert call_centre.record(BANK, answered)["state"] == "COMPLETED"
+
+
+def test_a_frozen_database_is_a_503_within_two_seconds(call_centre):
+    """A stopped postmaster and its backends hold no agent in silence."""
+    postgres = call_centre.site.postgres
+    session = [postgres.pid, *children_of(postgres.pid)]
+    for process in session:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        refused = call_centre.place(call_of(call_centre, 21))
+    finally:
+        for process in session:
+            os.kill(process, signal.SIGCONT)
+    assert refused.status == 503
+    assert refused.timings_s["ended"] < 2.5
+    answered = eventually(lambda: (r := call_centre.place(call_of(call_centre, 21))).bridged and r)
+    assert call_centre.record(BANK, answered)["state"] == "COMPLETED"
+
+
+def children_of(pid):
+    """Return the process ids of a process's children."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal():
+            try:
+                with open(f"/proc/{entry}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except FileNotFoundError:
+                continue
+            if int(fields[1]) == pid:
+                found.append(int(entry))
+    return found
+
+
+def test_a_call_record_waits_for_the_database(call_centre):
+    """A call that ends while the database is away has its CDR written when the database is back."""
+    postgres = call_centre.site.postgres
+    call = call_of(call_centre, 22, hangs_up_after_s=1.0)
+    playing = gevent.spawn(call_centre.place, call)
+    eventually(lambda: live(call_centre, call))
+    postgres.halt("immediate")
+    try:
+        result = playing.get(timeout=DEADLINE_S)
+    finally:
+        postgres.start()
+    record = eventually(lambda: (r := call_centre.record(BANK, result)) and r["state"] == "COMPLETED" and r)
+    assert record["talk_s"] is not None
+
+
+def live(call_centre, call):
+    """Return the records of a call that is up now."""
+    return call_centre.query("SELECT * FROM dba.calls WHERE state = 'ANSWERED' AND token = %s", call.dialled)
+
+
+def test_killing_the_worker_leaves_the_call_up(call_centre, second_worker):
+    """kill -9 while agent and customer talk: FreeSWITCH keeps the call to its natural end, the record stays open."""
+    address = (second_worker.address.host, second_worker.address.port)
+    call = call_of(call_centre, 23, hangs_up_after_s=1.0)
+    playing = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)
+    before = eventually(lambda: live(call_centre, call))
+    second_worker.popen.kill()
+    result = playing.get(timeout=DEADLINE_S)
+    assert result.status == 200
+    assert result.hangup_cause == "NORMAL_CLEARING"
+    after = call_centre.query("SELECT * FROM dba.calls WHERE id = %s", before[0]["id"])
+    assert after[0]["state"] == "ANSWERED"
+
+
+def test_a_frozen_worker_is_ended_by_the_dialplan(call_centre, second_worker):
+    """A worker that accepts and never answers holds nobody: the dialplan's own alarm ends the call."""
+    address = (second_worker.address.host, second_worker.address.port)
+    second_worker.popen.send_signal(signal.SIGSTOP)
+    result = double.play(call_of(call_centre, 24), address, redeem=call_centre.redeem)
+    assert result.status == 503
+    assert result.timings_s["ended"] < 3.0
+
+
+@pytest.mark.parametrize("second_worker", ["max_calls = 1\n"], indirect=True)
+def test_a_full_worker_says_503_at_once(call_centre, second_worker):
+    """The call beyond the limit is answered, not dropped, and the one before it goes on."""
+    address = (second_worker.address.host, second_worker.address.port)
+    call = call_of(call_centre, 25, hangs_up_after_s=1.0)
+    first = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)
+    eventually(lambda: live(call_centre, call))
+    refused = double.play(call_of(call_centre, 26), address, redeem=call_centre.redeem)
+    assert refused.status == 503
+    assert refused.timings_s["ended"] < 1.0
+    assert first.get(timeout=DEADLINE_S).status == 200
+
+
+def test_draining_sends_new_calls_to_the_stand_by_and_finishes_live_ones(call_centre, second_worker):
+    """After SIGTERM the listener is closed, so FreeSWITCH takes the next worker; the live call keeps its record."""
+    address = (second_worker.address.host, second_worker.address.port)
+    call = call_of(call_centre, 27, hangs_up_after_s=1.5)
+    playing = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)
+    eventually(lambda: live(call_centre, call))
+    second_worker.popen.send_signal(signal.SIGTERM)
+    moved = eventually(
+        lambda: (
+            r := double.play(call_of(call_centre, 28), address, call_centre.worker, redeem=call_centre.redeem)
+        ).connected_to == 1 and r
+    )  # fmt: skip
+    assert moved.status == 200
+    result = playing.get(timeout=DEADLINE_S)
+    assert second_worker.popen.wait(DEADLINE_S) == 0
+    assert call_centre.record(BANK, result)["state"] == "COMPLETED"
+
+
+@pytest.mark.parametrize("kind", ["close", "reset", "truncate", "malformed", "oversized"])
+@pytest.mark.parametrize("at", ["accept", "command:connect", "command:sendmsg", "event:CHANNEL_ANSWER"])
+def test_a_broken_socket_ends_one_call_only(call_centre, kind, at):
+    """Whatever FreeSWITCH's side does, the call is closed as refused, cancelled or lost, and the next one works."""
+    broken = call_centre.place(call_of(call_centre, 29 + len(at) % 10, fault=Fault(kind, at), max_s=2.5))
+    record = call_centre.record(BANK, broken)
+    assert record is None or record["state"] in ("LOST", "CANCELLED", "FAILED")
+    healthy = call_centre.place(call_of(call_centre, len(NUMBERS) - 1 - len(kind)))
+    assert healthy.bridged
