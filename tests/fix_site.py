@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -86,6 +87,13 @@ class CallCentre:
         engine = sqlalchemy_engine(DatabaseConfig(self.site.url("auditor")))
         with engine.connect() as connection:
             return [dict(row) for row in connection.exec_driver_sql(statement, values).mappings()]
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """Return a loopback port nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from gevent.pywsgi import WSGIServer
+from esl_shield.config import ResolverConfig
+from esl_shield.resolver.app import METRICS_TYPE
+from esl_shield.resolver.http import reply
+from esl_shield.resolver.listener import Listener, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from esl_shield.config import Address
+    from esl_shield.resolver.http import Request
+
 
 
 class Pages:
-    """A loopback listener with two pages."""
+    """A loopback listener with two pages; the resolver's listener behind it bounds time and memory."""
 
     def __init__(self, listen: Address, metrics_page: Callable[[], bytes]) -> None:
         self._metrics_page = metrics_page
-        self._server = WSGIServer((listen.host, listen.port), self._answer, log=None, error_log=None)
+        self._listener = Listener(ResolverConfig(listen=listen), self)
+
+    @property
+    def address(self) -> Address:
+        """Where it listens; the port is the real one once started."""
+        return self._listener.address
 
     def start(self) -> None:
-        """Answer."""
-        self._server.start()
+        """Answer; raises OSError when the address cannot be had."""
+        self._listener.start()
 
     def stop(self) -> None:
         """Close the listener."""
-        self._server.stop(1)
+        self._listener.stop(1.0)
 
-    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        pages: dict[str, Callable[[], bytes]] = {"/metrics": self._metrics_page, "/healthz": lambda: b"ok\n"}
-        page = pages.get(environ["PATH_INFO"]) if environ["REQUEST_METHOD"] == "GET" else None
-        start_response("200 OK" if page else "404 Not Found", [("Content-Type", "text/plain; version=0.0.4")])
-        return [page() if page else b"not found\n"]
+    def answer(self, request: Request, *, closing: bool) -> Reply:
+        """Answer one request."""
+        match request.method, request.target:
+            case "GET", "/healthz":
+                return Reply(reply("200 OK", b"ok", close=closing), close=closing)
+            case "GET", "/metrics":
+                page = reply("200 OK", self._metrics_page(), close=closing, content_type=METRICS_TYPE)
+                return Reply(page, close=closing)
+        return self.reject("path")
+
+    def reject(self, reason: str) -> Reply:  # noqa: ARG002 - nobody needs to be told why
+        """Refuse what is not one of the two pages."""
+        return Reply(reply("404 Not Found", b"refused", close=True), close=True)
+
+    def turn_away(self) -> Reply:
+        """Say 503 to a connection too many."""
+        return Reply(reply("503 Service Unavailable", b"away", close=True), close=True)
+
+    def shut_out(self) -> None:
+        """Take no note: only loopback can be listened on."""
