@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +14,10 @@ from esl_shield.config import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.esl import double
 from esl_shield.tryout.site import Site, Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 BANK = Tenant("bank", "bank.example", "70", "GB")  # direct delivery
 SHOP = Tenant("shop", "shop.example", "81", "GB")  # edge delivery

@@ -19,13 +19,13 @@ import gevent
 from esl_shield.calls import dialstring, handoff, routing, signs, states
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
-from esl_shield.calls.routing import Route
 from esl_shield.calls.states import Cause, State, cause_of
 from esl_shield.errors import CommandRefused, DatabaseAway, DatabaseRefused, EslError, HandoffRejected, SessionGone
 from esl_shield.esl.session import Event, Hangup, Session
 
 if TYPE_CHECKING:
     from esl_shield.calls.handoff import Handoff
+    from esl_shield.calls.routing import Route
     from esl_shield.config import Config
 
 log = logging.getLogger(__name__)

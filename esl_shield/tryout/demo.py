@@ -42,6 +42,7 @@ CUSTOMERS = [f"+4420794600{i:02d}" for i in range(90)] + [f"+4416149600{i:02d}" 
 ABROAD = [f"+12025550{i:03d}" for i in range(100, 110)]
 
 
+AGENT = double.Agent(domain=DOMAIN)
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Kind:
     state: str
     attempts: int
     carriers: Mapping[str, double.Gateway]
-    agent: double.Agent = double.Agent(domain=DOMAIN)
+    agent: double.Agent = AGENT
     dials: str = "token"
     cancels_after_s: float | None = None
 
@@ -67,7 +68,9 @@ _ANSWERS = double.Carrier(after_s=0.02, hangs_up_after_s=0.05)
 _BUSY = double.Carrier(486, "Busy Here", after_s=0.02)
 _DOWN = double.Carrier(503, "Service Unavailable", rings=False)
 _RINGS = double.Carrier(after_s=None)
-_FORGED = "x%0Avariable_sip_authorized: true%0Avariable_sip_auth_username: supervisor%0Avariable_domain_name: bank.example"
+_FORGED = (
+    "x%0Avariable_sip_authorized: true%0Avariable_sip_auth_username: supervisor%0Avariable_domain_name: bank.example"
+)
 
 KINDS = (
     Kind("answered", 9, "COMPLETED", 1, _gateways(_ANSWERS)),

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from esl_shield.config import Address
@@ -22,6 +21,7 @@ from esl_shield.errors import SiteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
     from types import TracebackType
 
 DATABASE = "postgres"

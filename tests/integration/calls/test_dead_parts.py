@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import gevent
 import pytest
@@ -84,15 +85,14 @@ def test_a_frozen_database_is_a_503_within_two_seconds(call_centre):
 def children_of(pid):
     """Return the process ids of a process's children."""
     found = []
-    for entry in os.listdir("/proc"):
-        if entry.isdecimal():
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
             try:
-                with open(f"/proc/{entry}/stat") as file:
-                    fields = file.read().rpartition(")")[2].split()
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except FileNotFoundError:
                 continue
             if int(fields[1]) == pid:
-                found.append(int(entry))
+                found.append(int(entry.name))
     return found
 
 
@@ -117,7 +117,7 @@ def live(call_centre, call):
 
 
 def test_killing_the_worker_leaves_the_call_up(call_centre, second_worker):
-    """kill -9 while agent and customer talk: FreeSWITCH keeps the call to its natural end, the record stays open."""
+    """A worker killed while two people talk takes nothing down: the call ends naturally, its record stays open."""
     address = (second_worker.address.host, second_worker.address.port)
     call = call_of(call_centre, 23, hangs_up_after_s=1.0)
     playing = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)

@@ -42,10 +42,19 @@ OUTCOMES = {
     "temporarily unavailable": Outcome(Carrier(480, "Unavailable"), "NO_ANSWER", "NO_USER_RESPONSE", 480),
     "nobody answers": Outcome(Carrier(after_s=None), "NO_ANSWER", "NO_ANSWER", 480),
     "agent cancels": Outcome(Carrier(after_s=None), "CANCELLED", "ORIGINATOR_CANCEL", 487, cancels_after_s=0.1),
-    "early media, then answer": Outcome(replace(CUSTOMER_HANGS_UP, early_media=True), "COMPLETED", "NORMAL_CLEARING", 0),
-    "early media, then busy": Outcome(Carrier(486, "Busy Here", early_media=True, after_s=0.05), "BUSY", "USER_BUSY", 486),
+    "early media, then answer": Outcome(
+        replace(CUSTOMER_HANGS_UP, early_media=True), "COMPLETED", "NORMAL_CLEARING", 0
+    ),
+    "early media, then busy": Outcome(
+        Carrier(486, "Busy Here", early_media=True, after_s=0.05), "BUSY", "USER_BUSY", 486
+    ),
     "early media, then failure": Outcome(
-        Carrier(503, "Unavailable", early_media=True, after_s=0.05), "COMPLETED", "NORMAL_CLEARING", 0, 2, CUSTOMER_HANGS_UP
+        Carrier(503, "Unavailable", early_media=True, after_s=0.05),
+        "COMPLETED",
+        "NORMAL_CLEARING",
+        0,
+        2,
+        CUSTOMER_HANGS_UP,
     ),
     "second gateway answers": Outcome(DOWN, "COMPLETED", "NORMAL_CLEARING", 0, 2, CUSTOMER_HANGS_UP),
     "second gateway is busy": Outcome(DOWN, "BUSY", "USER_BUSY", 486, 2, Carrier(486, "Busy Here")),
@@ -56,7 +65,7 @@ OUTCOMES = {
     "no gateway is known": Outcome(
         ANSWERS, "FAILED", "INVALID_GATEWAY", 503, 2, missing=("carrier-a", "edge-a", "carrier-b", "edge-b")
     ),
-}  # fmt: skip
+}
 
 
 def call_of(call_centre, tenant, outcome, position):
