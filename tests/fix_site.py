@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 BANK = Tenant("bank", "bank.example", "70", "GB")  # direct delivery
 SHOP = Tenant("shop", "shop.example", "81", "GB")  # edge delivery
+LOST = Tenant("lost", "lost.example", "92", "GB")  # no gateway
 NUMBERS = [f"+4420794601{i:02d}" for i in range(60)]
 ABROAD = "+12025550123"
 DUMMY = "9000"
@@ -102,8 +103,8 @@ def unused_tcp_port() -> int:
 def call_centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallCentre]:
     """One site for the whole run; tests use tokens of their own."""
     folder = tmp_path_factory.mktemp("site")
-    with Site(folder, [BANK, SHOP], GATEWAYS, EXTRA) as site:
-        tokens = {tenant.name: _seed(site, tenant, folder) for tenant in (BANK, SHOP)}
+    with Site(folder, [BANK, SHOP, LOST], GATEWAYS, EXTRA) as site:
+        tokens = {tenant.name: _seed(site, tenant, folder) for tenant in (BANK, SHOP, LOST)}
         worker, resolver = site.start("worker").address, site.start("resolver").address
         redeem = double.HttpRedeem(
             f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()

@@ -98,7 +98,7 @@ class Ledger:
         """Tell how the call ended; returns at once."""
         self._tell(
             "finish_call",
-            str(record.id), str(record.state), record.cause, record.sip_code, record.gateway, record.attempts,
+            str(record.id), str(record.state), record.cause, record.sip_code, record.gateway or None, record.attempts,
             record.ringing_at, record.answered_at, record.ended_at,
         )  # fmt: skip
 

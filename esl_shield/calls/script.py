@@ -8,6 +8,7 @@ FreeSWITCH; every authorised call gets exactly one CDR unless this process dies,
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from datetime import UTC, datetime
 from time import monotonic
@@ -224,7 +225,8 @@ class Script:
             cause = cause_of("ORIGINATOR_CANCEL")
         ended_at = signs.stamp(self._over) if self._over else datetime.now(UTC)
         if self._record.answered_at and self._other_leg:
-            ended_at = self._see_customer_off(ended_at)
+            with contextlib.suppress(EslError):  # the agent's leg is known to have ended; only a transfer stays unseen
+                ended_at = self._see_customer_off(ended_at)
         self._close_record(states.ending(self._record.state, cause), cause, ended_at)
 
     def _wait_for_hangup(self) -> None:
@@ -288,5 +290,7 @@ def _respond(session: Session, answer: str, observe: Observer, reason: str) -> N
 
 def _require(answer: str) -> None:
     """Refuse to go on unless an api command said +OK: without its variables the agent's leg would leak."""
+    if answer.startswith("-ERR No such channel"):
+        raise SessionGone(reason="the channel has ended")
     if not answer.startswith("+OK"):
         raise CommandRefused(command="uuid_setvar_multi")

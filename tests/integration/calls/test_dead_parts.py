@@ -82,6 +82,26 @@ def test_a_frozen_database_is_a_503_within_two_seconds(call_centre):
     assert call_centre.record(BANK, answered)["state"] == "COMPLETED"
 
 
+def test_an_agent_who_gives_up_before_the_bridge_has_a_cancelled_record(call_centre):
+    """The agent cancels while the database is still thinking: no carrier is asked, the CDR says CANCELLED."""
+    postgres = call_centre.site.postgres
+    session = [postgres.pid, *children_of(postgres.pid)]
+    call = call_of(call_centre, 19, cancels_after_s=0.1, cancels_when="parked", sched_hangup_s=None)
+    assert call_centre.place(call_of(call_centre, 19)).bridged  # so that the worker has its connection
+    for process in session:
+        os.kill(process, signal.SIGSTOP)
+    try:
+        playing = gevent.spawn(call_centre.place, call)
+        gevent.sleep(0.4)  # the delay is what is tested: the answer comes after the cancel
+    finally:
+        for process in session:
+            os.kill(process, signal.SIGCONT)
+    result = playing.get(timeout=DEADLINE_S)
+    assert result.status == 487
+    assert not result.wire
+    assert eventually(lambda: call_centre.record(BANK, result))["state"] == "CANCELLED"
+
+
 def children_of(pid):
     """Return the process ids of a process's children."""
     found = []

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 
 import pytest
-from fix_site import ABROAD, BANK, DUMMY, NUMBERS, SHOP
+from fix_site import ABROAD, BANK, DUMMY, LOST, NUMBERS, SHOP
 
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Gateway
@@ -227,3 +227,16 @@ def test_a_resolver_that_is_away_ends_the_call_within_two_seconds(call_centre):
     assert result.status == 503
     assert result.timings_s["ended"] < 2.5
     assert (record["state"], record["hangup_cause"], record["attempts"]) == ("FAILED", "RESOLVER_AWAY", 1)
+
+
+def test_a_tenant_without_a_gateway_has_a_failed_record(call_centre):
+    """A tenant whose domain no gateway serves hears 503; the CDR says why."""
+    call = replace(
+        call_of(call_centre, BANK, OUTCOMES["customer hangs up"], 11),
+        dialled=call_centre.tokens[LOST.name][NUMBERS[11]],
+        agent=Agent(domain=LOST.domain),
+    )
+    result = call_centre.place(call)
+    record = call_centre.record(LOST, result)
+    assert result.status == 503
+    assert (record["state"], record["hangup_cause"], record["attempts"]) == ("FAILED", "NO_ROUTE_DESTINATION", 0)
