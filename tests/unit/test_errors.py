@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,14 @@ def test_ids_are_unique():
     """Two errors never share an id."""
     ids = [error.error_id for error in CONCRETE]
     assert len(ids) == len(set(ids))
+
+
+def test_the_catalogue_is_in_the_docs():
+    """docs/errors.md lists every id with its sentence and exit code, and no other."""
+    page = (Path(__file__).parents[2] / "docs" / "errors.md").read_text()
+    rows = {line for line in page.splitlines() if line.startswith("| `")}
+    expected = {
+        f"| `{error.error_id}` | {error.exit_code} | {error.sentence.replace('|', chr(92) + '|')} |"
+        for error in CONCRETE
+    }
+    assert rows == expected
