@@ -152,12 +152,13 @@ class Script:
 
     def _prepare(self, channel: UUID, way: Route) -> None:
         """Subscribe to the call's events, dress the agent's leg, disarm the dialplan's ``sched_hangup``."""
-        *_, dressed, _disarmed = self._session.request(
-            "linger",
+        # linger comes last: of an agent who gives up in between, it would wait for events nobody asked for yet.
+        _filtered, _subscribed, dressed, *_ = self._session.request(
             f"filter Unique-ID {channel}",
             f"event plain {' '.join(signs.EVENTS)}",
             self._dressing(channel, way),
             f"api sched_del {channel}",
+            "linger",
         )
         _require(dressed.body)
 

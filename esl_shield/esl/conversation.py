@@ -4,7 +4,8 @@ Invariants:
 
 - Nothing runs behind the caller's back: bytes are read in the greenlet that waits for them, so an idle call is one
   greenlet. One greenlet converses; ``close`` may come from any.
-- Every wait ends: with what was awaited, with EslTimeout, or with SessionGone at the end of the connection.
+- Every wait ends: with what was awaited, with EslTimeout, or with SessionGone at the end of the connection. Events that
+  were received before the end are returned first, also when a command could no longer be written.
 - Commands are written whole, under a lock; a write that was broken off ends the socket.
 - Replies come in the order of the commands (mod_event_socket.c ``listener_run``). A wait that was broken off leaves
   its replies to be skipped, so that a later command never takes an earlier one's answer.
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections import deque
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from gevent import socket
 from gevent.lock import Semaphore
@@ -54,7 +55,8 @@ class Conversation:
         self._reader = FrameReader(keep, limits)
         self._events: deque[Event] = deque()
         self._skip = 0
-        self._gone = ""
+        self._gone = ""  # why no command can be sent any more
+        self._ended = False  # no more bytes can be read either
         self._lingering = False
         self._commanded = False
         self._sending = Semaphore()
@@ -149,7 +151,7 @@ class Conversation:
         elif kind == DISCONNECT_NOTICE and frame.headers.get("Content-Disposition") == "linger":
             self._lingering = True
         elif kind in (DISCONNECT_NOTICE, RUDE_REJECTION):
-            self._gone = "FreeSWITCH disconnected it"
+            self._end("FreeSWITCH disconnected it")
         return False
 
     def _bound_events(self, waiting: int) -> None:
@@ -163,7 +165,7 @@ class Conversation:
             frame = self._next_frame()
             if frame is not None:
                 return frame
-            if self._gone:
+            if self._ended:
                 raise SessionGone(reason=self._gone)
             data = self._receive(deadline)
             if data is None:
@@ -182,7 +184,7 @@ class Conversation:
             if data:
                 self._reader.feed(data)
             else:
-                self._gone = "FreeSWITCH closed the connection"
+                self._end("FreeSWITCH closed the connection")
                 self._reader.eof()
         except FrameRejected:
             self._fail("its last frame was refused")
@@ -195,7 +197,8 @@ class Conversation:
         except (TimeoutError, BlockingIOError):
             return None
         except OSError:
-            self._break("the connection broke")
+            self._fail("the connection broke")
+            raise SessionGone(reason=self._gone) from None
         return data
 
     def _write(self, data: bytes) -> None:
@@ -209,15 +212,16 @@ class Conversation:
                 self._fail("a command could not be written")
                 raise EslTimeout(timeout_s=self._command_timeout_s, awaited="the socket to take a command") from None
             except OSError:
-                self._break("the connection broke")
+                self._gone = self._gone or "the connection broke"  # what was received may still be read
+                raise SessionGone(reason=self._gone) from None
             except BaseException:  # what follows would be glued to half a command
                 self._fail("a command was broken off")
                 raise
 
-    def _break(self, reason: str) -> NoReturn:
-        self._fail(reason)
-        raise SessionGone(reason=self._gone) from None
+    def _end(self, reason: str) -> None:
+        self._gone = self._gone or reason
+        self._ended = True
 
     def _fail(self, reason: str) -> None:
-        self._gone = self._gone or reason
+        self._end(reason)
         self.sock.close()

@@ -26,7 +26,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
 from esl_shield.errors import FrameRejected
@@ -111,10 +111,10 @@ class Frame:
 class FrameReader:
     """Collects bytes until they make a frame; ``feed`` what was read, then call ``next`` until it returns None."""
 
-    __slots__ = ("_buffer", "_envelope", "_keep", "_limits", "_refused", "_scanned")
+    __slots__ = ("_buffer", "_envelope", "_limits", "_names", "_refused", "_scanned")
 
     def __init__(self, keep: frozenset[str], limits: Limits | None = None) -> None:
-        self._keep = _shared_names(keep)
+        self._names = _names(keep)
         self._limits = limits or _DEFAULT_LIMITS
         self._buffer = bytearray()
         self._scanned = 0
@@ -152,7 +152,8 @@ class FrameReader:
             self._refuse("the connection ended inside a frame")
 
     def _take_block(self) -> bytes | None:
-        self._skip_stray_line_feeds()
+        if not self._skip_stray_line_feeds():
+            return None
         end = self._buffer.find(b"\n\n", self._scanned)
         size = len(self._buffer) if end < 0 else end
         if size > self._limits.max_header_bytes:
@@ -163,14 +164,17 @@ class FrameReader:
         self._scanned = 0
         return self._take(end + 2)[:-1]
 
-    def _skip_stray_line_feeds(self) -> None:
+    def _skip_stray_line_feeds(self) -> bool:
+        """Tell whether a block has begun."""
         if not self._buffer.startswith(b"\n"):
-            return
+            return bool(self._buffer)
         stray = len(self._buffer) - len(self._buffer.lstrip(b"\n"))
         if stray > _STRAY_LINE_FEEDS:
             self._refuse("a block has no header")
-        if stray < len(self._buffer):
-            self._take(stray)
+        if stray == len(self._buffer):
+            return False
+        self._take(stray)
+        return True
 
     def _take(self, count: int) -> bytes:
         taken = bytes(self._buffer[:count])
@@ -182,15 +186,17 @@ class FrameReader:
 
     def _read_envelope(self, block: bytes) -> tuple[dict[str, str], Event | None, int]:
         lines = self._lines(block)
-        headers = self._pick(lines, _shared_names(_ENVELOPE), quoted=lines[0].startswith(_SERIALISED))
+        if lines[0].startswith(_SERIALISED):
+            found = self._pick(lines, self._names.both, quoted=True)
+            headers = {name: value for name, value in found.items() if name in _ENVELOPE}
+            event = Event({name: value for name, value in found.items() if name in self._names.event})
+        else:
+            headers, event = self._pick(lines, self._names.envelope, quoted=False), None
         content_type = headers.get("Content-Type")
         if content_type is None:
             self._refuse("it has no Content-Type")
         length = self._length(headers, required=content_type not in _WITHOUT_LENGTH)
-        event = None
-        if content_type == COMMAND_REPLY and lines[0].startswith(_SERIALISED):
-            event = Event(self._pick(lines, self._keep, quoted=True))
-        return headers, event, length
+        return headers, event if content_type == COMMAND_REPLY else None, length
 
     def _read_event(self, body: bytes) -> Event:
         end = body.find(b"\n\n")
@@ -199,10 +205,11 @@ class FrameReader:
         lines = self._lines(body[: end + 1])
         if not lines[0].startswith(_SERIALISED):
             self._refuse("an event does not begin with Event-Name")
-        length = self._length(self._pick(lines, _shared_names(_ENVELOPE), quoted=True), required=False)
-        if end + 2 + length != len(body):
-            self._refuse("an event's body is not as long as it says")
-        return Event(self._pick(lines, self._keep, quoted=True))
+        if end + 2 != len(body):
+            length = self._length(self._pick(lines, self._names.envelope, quoted=True), required=True)
+            if end + 2 + length != len(body):
+                self._refuse("an event's body is not as long as it says")
+        return Event(self._pick(lines, self._names.event, quoted=True))
 
     def _lines(self, block: bytes) -> list[str]:
         if not _BLOCK.fullmatch(block):
@@ -265,8 +272,16 @@ class FrameReader:
 _DEFAULT_LIMITS = Limits()
 
 
+class _Names(NamedTuple):
+    """Header names to look for; each maps to one object, so that thousands of calls hold a name once."""
+
+    envelope: Mapping[str, str]
+    event: Mapping[str, str]
+    both: Mapping[str, str]
+
+
 @lru_cache(maxsize=16)
-def _shared_names(keep: frozenset[str]) -> Mapping[str, str]:
-    """Map each name to one object, so that thousands of calls hold a header's name once."""
-    names = keep if keep is _ENVELOPE else keep | ALWAYS_KEPT
-    return {name: name for name in names}
+def _names(keep: frozenset[str]) -> _Names:
+    both = {name: name for name in keep | ALWAYS_KEPT | _ENVELOPE}
+    envelope = {name: both[name] for name in _ENVELOPE}
+    return _Names(envelope, {name: both[name] for name in keep | ALWAYS_KEPT}, both)

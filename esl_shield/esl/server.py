@@ -72,6 +72,7 @@ class Server:
         self._open = 0
         self._idle = Signal()
         self._idle.set()
+        self._complained = False
         self._reserve = Semaphore(config.reserve)
         self._acceptor = _Acceptor(listener or _listen(config), self._serve, self._accept_failed)
         self.counts: Counter[str] = Counter()
@@ -101,19 +102,26 @@ class Server:
         self._acceptor.accept_waiting()
         self._acceptor.close()
         gevent.sleep(0)  # what was just accepted is counted in its own greenlet
+        return self.wait_idle(timeout_s)
+
+    def wait_idle(self, timeout_s: float) -> int:
+        """Wait at most ``timeout_s`` seconds until no call is open; returns how many are left."""
         self._idle.wait(timeout_s)
         return self._open
 
     def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
+        self._complained = False
         if not self._allowed(address[0]):
             self._count("denied")
             sock.close()
             return
         self._open += 1
         self._idle.clear()
+        session = self._session(sock, address)
         try:
-            self._admit(self._session(sock, address))
+            self._admit(session)
         finally:
+            session.close()
             self._open -= 1
             self._count("ended")
             if not self._open:
@@ -127,7 +135,8 @@ class Server:
         self._count("accepted")
         self._active += 1
         try:
-            self._run(self._handle, session)
+            if not self._run(self._handle, session):
+                self._answer(session)
         finally:
             self._active -= 1
 
@@ -135,7 +144,8 @@ class Server:
         with self._reserve:
             self._run(self._overflow, session)
 
-    def _run(self, handler: Handler, session: Session) -> None:
+    def _run(self, handler: Handler, session: Session) -> bool:
+        """Run a handler; False when it failed before FreeSWITCH was told what to do with the call."""
         try:
             handler(session)
         except SessionGone:
@@ -144,10 +154,8 @@ class Server:
             self._count("handler_error")
             error_id = error.error_id if isinstance(error, ShieldError) else "-"
             _log.error("a call's handler failed: %s %s", type(error).__name__, error_id)
-            if handler is not self._overflow and session.connected and not session.commanded:
-                self._answer(session)
-        finally:
-            session.close()
+            return session.commanded or not session.connected
+        return True
 
     def _session(self, sock: socket.socket, address: tuple[str, int]) -> Session:
         with suppress(OSError):  # a connection that is already gone is found out by the first read
@@ -166,7 +174,9 @@ class Server:
 
     def _accept_failed(self, error: OSError) -> None:
         self._count("accept_error")
-        _log.error("cannot accept calls: %s; raise the limit of open files", os.strerror(error.errno or 0))
+        if not self._complained:
+            self._complained = True
+            _log.error("cannot accept calls: %s; raise the limit of open files", os.strerror(error.errno or 0))
 
     def _count(self, event: str) -> None:
         self.counts[event] += 1
@@ -216,7 +226,11 @@ class _Acceptor(StreamServer):
 def _listen(config: EslConfig) -> socket.socket:
     family = socket.AF_INET6 if ":" in config.listen.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((config.listen.host, config.listen.port))
-    listener.listen(BACKLOG)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((config.listen.host, config.listen.port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
     return listener

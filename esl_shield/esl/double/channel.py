@@ -95,6 +95,11 @@ class Channel:
         self.set("current_application_data", argument)
         self.last_app = (app, argument)
 
+    def begin_socket(self, worker_host: str) -> None:
+        """Be as a leg is once ``socket`` has its connection."""
+        self.set("current_application", "socket")
+        self.set("socket_host", worker_host)
+
     def mark(self, time_name: str) -> None:
         """Note that something happened now, once: ``Channel-Answered``, ``Channel-Progress`` and so on."""
         self.times[time_name] = self.times[time_name] or now_us()

@@ -68,6 +68,8 @@ class Listener:
         writer = gevent.spawn(self._write_all)
         try:
             self._strike("accept")
+            if self._parked.channel.down:  # it ended while the connection was being made
+                self._disconnect()
             while self.running and (data := self._sock.recv(65536)):
                 for command in self._reader.feed(data):
                     self._handle(command)
@@ -80,10 +82,14 @@ class Listener:
             self._sock.close()
             self.ended.set()
 
+    def wants(self, name: str) -> bool:
+        """Tell whether the worker asked for events of this name."""
+        return self.running and name in self._events
+
     def fire(self, headers: list[Header]) -> None:
         """Send an event if the worker asked for it and the filters let it through."""
         name = headers[0][1]
-        if self.running and name in self._events and self._passes(headers) and not self._strike(f"event:{name}"):
+        if self.wants(name) and self._passes(headers) and not self._strike(f"event:{name}"):
             self._send(wire.event_frame(headers))
 
     def channel_reached(self, point: str) -> None:
@@ -99,6 +105,7 @@ class Listener:
         """End the conversation without a goodbye."""
         self.running = False
         self._shutdown()
+        self._sock.close()
 
     def _handle(self, command: Command) -> None:
         self._parked.told(command)

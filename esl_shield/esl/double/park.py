@@ -98,8 +98,9 @@ class Parked:
             self.waiting = False
 
     def fire(self, name: str, first: tuple[Header, ...] = (), last: tuple[Header, ...] = ()) -> None:
-        """Write an event from the state of now and hand it to the listener."""
-        self._hand_over(self.channel.event(name, first, last))
+        """Write an event from the state of now, if the worker asked for it, and send it."""
+        if self.listener is not None and self.listener.wants(name):
+            self.listener.fire(self.channel.event(name, first, last))
 
     def phone_sees(self, status: int) -> None:
         """Note a SIP status on its way to the phone."""
@@ -182,10 +183,12 @@ class Parked:
 
     def _begin(self) -> list[list[Header]]:
         channel = self.channel
+        if not self.call.lagging:
+            channel.begin_socket(self.call.worker_host)
+            return []
         state = channel.event("CHANNEL_STATE")
         execute = channel.event("CHANNEL_EXECUTE", last=(*self._socket_data, ("Application-UUID", self._socket_uuid)))
-        channel.set("current_application", "socket")
-        channel.set("socket_host", self.call.worker_host)
+        channel.begin_socket(self.call.worker_host)
         return [state, execute, channel.event("CHANNEL_PARK")]
 
     def _obey(self, command: Command) -> None:
@@ -227,14 +230,12 @@ class Parked:
         if not channel.answered:
             self.phone_sees(self._status)
         self.fire("CHANNEL_STATE")
-        self._hand_over(channel.reported())
+        report = channel.reported()
+        if self.listener is not None:
+            self.listener.fire(report)
         self.result.hangup_cause = channel.hangup_cause
         self.result.timings_s["ended"] = time.monotonic() - self._started
         self._reach("end")
-
-    def _hand_over(self, headers: list[Header]) -> None:
-        if self.listener is not None:
-            self.listener.fire(headers)
 
     def _reach(self, point: str) -> None:
         if self.listener is not None:

@@ -117,9 +117,9 @@ class Call:
     fault: Fault | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WireEntry:
-    """One INVITE on the wire to a carrier: the only place where the number may be."""
+    """One INVITE on the wire to a carrier: the only place where the number may be, so ``repr`` shows nothing."""
 
     gateway: str
     request_uri: str

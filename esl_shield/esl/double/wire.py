@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ Header = tuple[str, str]
 _TO_ENCODE = re.compile(rb"%(?![0-9A-F]{2})|[^ -~]|[ #&+:;<=>?@\[\\\]^`{|}\"]")
 
 
+@lru_cache(maxsize=8192)
 def url_encode(value: str) -> str:
     """Encode a value as FreeSWITCH does, which leaves what already looks encoded alone."""
     data = value.encode("utf-8", "surrogateescape")

@@ -57,7 +57,12 @@ def test_recordings_give_one_frame_per_message(name):
         assert (frame.event.name.encode() if frame.event else None) == (event_name and event_name[1])
 
 
-@pytest.mark.parametrize("name", esl_transcripts.NAMES)
+QUICK = ("agent-injects-headers", "bridge-no-such-gateway")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in esl_transcripts.NAMES]
+)
 def test_recordings_byte_by_byte_and_cut_at_every_offset(name):
     """Fed byte by byte a recording gives the same frames, and its end anywhere inside a frame is refused."""
     recorded = esl_transcripts.frames(name)
@@ -68,13 +73,16 @@ def test_recordings_byte_by_byte_and_cut_at_every_offset(name):
     for offset in range(len(data)):
         reader.feed(data[offset : offset + 1])
         frames += drain(reader)
-        probe = copy.copy(reader)
-        if offset + 1 in boundaries:
-            probe.eof()
-        else:
-            with pytest.raises(FrameRejected):
-                probe.eof()
+        assert ends_inside_a_frame(copy.copy(reader)) == (offset + 1 not in boundaries)
     assert frames == read(data)
+
+
+def ends_inside_a_frame(reader):
+    try:
+        reader.eof()
+    except FrameRejected:
+        return True
+    return False
 
 
 def test_values_are_decoded_once_and_only_in_events():

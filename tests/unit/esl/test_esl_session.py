@@ -246,6 +246,18 @@ def test_a_reset_connection_is_gone(connected):
         connected.session.request("linger")
 
 
+def test_what_was_received_outlives_a_failed_write(connected):
+    """When FreeSWITCH closed while we write, the events it had sent are still returned."""
+    connected.says(event("CHANNEL_HANGUP_COMPLETE", Hangup_Cause="USER_BUSY"))
+    connected.sock.close()
+    with pytest.raises(SessionGone):
+        connected.session.send("linger")
+    assert not connected.session.connected
+    assert connected.session.next_event(1)["Hangup-Cause"] == "USER_BUSY"
+    with pytest.raises(SessionGone):
+        connected.session.next_event(1)
+
+
 def test_linger_lets_events_come_and_refuses_commands(connected):
     """After the linger notice events still come, and no application is sent any more."""
     connected.says(LINGER, event("CHANNEL_HANGUP_COMPLETE"), GOODBYE)
