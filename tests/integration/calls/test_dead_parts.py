@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -68,14 +69,8 @@ def test_a_database_away_is_a_503_within_two_seconds_and_recovers(call_centre):
 def test_a_frozen_database_is_a_503_within_two_seconds(call_centre):
     """A stopped postmaster and its backends hold no agent in silence."""
     postgres = call_centre.site.postgres
-    session = [postgres.pid, *children_of(postgres.pid)]
-    for process in session:
-        os.kill(process, signal.SIGSTOP)
-    try:
+    with frozen(postgres):
         refused = call_centre.place(call_of(call_centre, 21))
-    finally:
-        for process in session:
-            os.kill(process, signal.SIGCONT)
     assert refused.status == 503
     assert refused.timings_s["ended"] < 2.5
     answered = eventually(lambda: (r := call_centre.place(call_of(call_centre, 21))).bridged and r)
@@ -84,22 +79,33 @@ def test_a_frozen_database_is_a_503_within_two_seconds(call_centre):
 
 def test_an_agent_who_gives_up_before_the_bridge_has_a_cancelled_record(call_centre):
     """The agent cancels while the database is still thinking: no carrier is asked, the CDR says CANCELLED."""
-    postgres = call_centre.site.postgres
-    session = [postgres.pid, *children_of(postgres.pid)]
     call = call_of(call_centre, 19, cancels_after_s=0.1, cancels_when="parked", sched_hangup_s=None)
     assert call_centre.place(call_of(call_centre, 19)).bridged  # so that the worker has its connection
-    for process in session:
-        os.kill(process, signal.SIGSTOP)
-    try:
+    with frozen(call_centre.site.postgres):
         playing = gevent.spawn(call_centre.place, call)
         gevent.sleep(0.4)  # the delay is what is tested: the answer comes after the cancel
-    finally:
-        for process in session:
-            os.kill(process, signal.SIGCONT)
     result = playing.get(timeout=DEADLINE_S)
     assert result.status == 487
     assert not result.wire
     assert eventually(lambda: call_centre.record(BANK, result))["state"] == "CANCELLED"
+
+
+@contextlib.contextmanager
+def frozen(postgres):
+    """Stop the postmaster and its backends for the time of a block."""
+    processes = [postgres.pid, *children_of(postgres.pid)]
+    signal_all(processes, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        signal_all(processes, signal.SIGCONT)
+
+
+def signal_all(processes, number):
+    """Send a signal to each process that is still there."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
 
 
 def children_of(pid):
