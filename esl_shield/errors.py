@@ -156,7 +156,8 @@ class SpaceFull(InputRejected):
     error_id = "token.space_full"
     sentence = (
         "Tenant {tenant} may have {capacity} tokens of {length} digits, so that random dialling finds nobody, and they "
-        "are used up; set its token length to {suggested} ({suggested_capacity} tokens) and run the import again."
+        "are used up; set its token length to {suggested} ({suggested_capacity} tokens) with esl-shield tenant resize "
+        "{tenant} --length {suggested}, and run the import again."
     )
 
 
@@ -164,14 +165,14 @@ class TenantUnknown(InputRejected):
     """No such tenant, or this login may not see it."""
 
     error_id = "tenant.unknown"
-    sentence = "There is no tenant {tenant} that this database login may seed; see esl-shield tenant list."
+    sentence = "There is no tenant {tenant} that this database login may see; see esl-shield tenant list."
 
 
 class TenantRejected(InputRejected):
     """A tenant cannot be added with these values."""
 
     error_id = "tenant.rejected"
-    sentence = "The tenant was not added: {problem}."
+    sentence = "The tenant was not added or changed: {problem}."
 
 
 class TenantTaken(InputRejected):
@@ -265,8 +266,8 @@ class KekLost(CryptoError):
 
     error_id = "keys.kek_lost"
     sentence = (
-        "The database holds keys wrapped under KEK {wanted} and there is no KEK at {source}: restore it from its backup; "
-        "a new one could open none of them."
+        "The database holds keys wrapped under KEK {wanted} and there is no KEK at {source}: restore it from its "
+        "backup; a new one could open none of them."
     )
 
 
@@ -275,8 +276,8 @@ class OtherKek(CryptoError):
 
     error_id = "keys.other_kek"
     sentence = (
-        "The database's keys are wrapped under KEK {wanted}, but the configured KEK is {given}: configure the right one "
-        "in [keys] kek; nothing was changed."
+        "The database's keys are wrapped under KEK {wanted}, but the configured KEK is {given}: configure the right "
+        "one in [keys] kek; nothing was changed."
     )
 
 

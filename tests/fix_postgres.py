@@ -47,6 +47,7 @@ class ShieldDatabase:
         self.name = name
         self.admin = DatabaseConfig(cluster.url(dbname=name), connect_timeout_s=5, statement_timeout_s=10)
         self._closing = contextlib.ExitStack()
+        self._administrator: Any = None
 
     def login(
         self,
@@ -98,11 +99,13 @@ class ShieldDatabase:
         self._closing.callback(connection.close)
         return connection
 
-    def query(self, statement: str, *values: object, config: DatabaseConfig | None = None) -> list[tuple[Any, ...]]:
-        """Rows of one statement, by default as the administrator."""
-        with contextlib.closing(self.connect(config)) as connection, connection.cursor() as cursor:
+    def query(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Rows of one statement, as the administrator."""
+        if self._administrator is None:
+            self._administrator = self.connect()
+        with self._administrator.cursor() as cursor:
             cursor.execute(statement, values or None)
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.description is not None else []
 
     def close(self) -> None:
         """Close what this test opened."""

@@ -11,8 +11,11 @@
 package.path = freeswitch.getGlobalVariable("script_dir") .. "/?.lua;" .. package.path
 local sha256 = require("esl_shield.sha256")
 
--- What a carrier can fill with text of its own, which mod_sofia copies to the agent's leg (sofia.c:1014, 1040, 6654).
-local CARRIER_TEXT = { "sip_invite_failure_phrase", "sip_hangup_phrase", "sip_reason", "sip_603plus_reason" }
+-- What a carrier can fill with text of its own and mod_sofia copies to the agent's leg (sofia.c:1014, 1040, 6654,
+-- sofia_glue.c:1897). Cleared before the agent's CDR is written.
+local CARRIER_TEXT = {
+  "sip_invite_failure_phrase", "sip_hangup_phrase", "sip_reason", "sip_603plus_reason", "switch_m_sdp",
+}
 
 local function read_secret()
   local path = freeswitch.getGlobalVariable("shield_secret_file")
@@ -54,8 +57,13 @@ local function call(uri, token, gateway)
     .. ",origination_callee_id_number=" .. token .. ",origination_callee_id_name=" .. token
     .. ",ignore_display_updates=true,sip_copy_custom_headers=false,process_cdr=false,outbound_redirect_fatal=true]"
     .. "sofia/gateway/" .. gateway .. "/" .. token, session)
-  if not customer:ready() then return "failed", customer:hangupCause() end
+  if not customer:ready() then
+    local cause = customer:hangupCause()
+    return "failed", cause ~= "SUCCESS" and cause or "NORMAL_CLEARING" -- SUCCESS: answered and gone at once
+  end
   freeswitch.bridge(session, customer)
+  -- The object's end hangs its leg up. Once bridged, FreeSWITCH sees to that itself, and a transferred customer talks on.
+  if customer:getVariable("last_bridge_to") then customer:setAutoHangup(false) end
   local cause = customer:getVariable("hangup_cause") or session:getVariable("bridge_hangup_cause")
   return customer:answered() and "bridged" or "failed", cause or "NORMAL_CLEARING"
 end

@@ -10,7 +10,7 @@ import click
 from esl_shield.cli import views
 from esl_shield.cli.careful import CarefulGroup
 from esl_shield.cli.context import pass_config
-from esl_shield.cli.output import Format, cell, format_option, print_json
+from esl_shield.cli.output import Format, cell, format_option, print_json, print_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ def tail(config: Config, count: int, tenant: str | None, follow: bool, format_: 
         if format_ == "json":
             print_json(event)
         else:
-            print("  ".join(cell(event[column]) for column in COLUMNS), flush=True)
+            print_line("  ".join(cell(event[column]) for column in COLUMNS))
 
 
 def _events(database: DatabaseConfig, count: int, tenant: str | None, *, follow: bool) -> Iterator[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esl_shield.cli import views
-from esl_shield.cli.careful import CarefulGroup, read_token
+from esl_shield.cli.careful import CarefulGroup, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_rows
 from esl_shield.vault.rows import read_moment
@@ -51,6 +51,7 @@ def list_(
     since: str | None, limit: int, format_: Format,
 ) -> None:  # fmt: skip
     """List a tenant's calls, the latest last: tokens, aliases, agents, times, causes; no numbers are kept."""
+    refuse_numbers(config, tenant, token=token, alias=alias)
     where = {
         "tenant = %s": tenant,
         "agent = %s": agent,

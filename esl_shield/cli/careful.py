@@ -7,13 +7,17 @@ not taken there.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from esl_shield.errors import NumberInArgument, TokenMalformed
-from esl_shield.vault import tokens
+from esl_shield.cli import views
+from esl_shield.errors import NumberInArgument, TenantUnknown, TokenMalformed
+from esl_shield.vault import lookalikes, tokens
 from esl_shield.vault.numbers import plain
+
+if TYPE_CHECKING:
+    from esl_shield.config import Config
 
 _MAY_BE_NUMBER = re.compile(r"\+?[0-9](?:[0-9 ().\-/]*[0-9]){4,}")
 
@@ -62,6 +66,24 @@ def read_token(context: click.Context, parameter: click.Parameter, value: str | 
     if may_be_number(value):
         raise NumberInArgument(argument=f"What was given as {parameter.human_readable_name}")
     raise TokenMalformed
+
+
+def refuse_numbers(config: Config, tenant: str, *, token: str | None = None, alias: str | None = None) -> None:
+    """Raise NumberInArgument before a number given as token or alias reaches the database's statements and its log.
+
+    One number in ten has a token's check digit, so the tenant's prefix and length decide. Raises TenantUnknown.
+    """
+    tenants = views.read(
+        config.database, "tenants", ("region", "token_prefix", "token_length"), where={"name = %s": tenant}
+    )
+    if not tenants:
+        raise TenantUnknown(tenant=tenant)
+    own = tenants[0]
+    if alias is not None and lookalikes.looks_like_number(alias, own["region"]):
+        raise NumberInArgument(argument="What was given as --alias")
+    usual = token is None or tokens.valid_for(token, own["token_prefix"], own["token_length"])
+    if token is not None and not usual and lookalikes.looks_like_number(token, own["region"]):
+        raise NumberInArgument(argument="What was given as TOKEN")
 
 
 def _hidden(error: click.UsageError) -> Exception:

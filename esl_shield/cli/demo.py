@@ -9,7 +9,9 @@ import click
 
 
 @click.command()
-@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="Write into this empty folder and keep it.")
+@click.option(
+    "--keep", type=click.Path(file_okay=False, path_type=Path), help="Write into this empty folder and keep it."
+)
 def demo(keep: Path | None) -> int:
     """Shield 200 calls on this machine and search for leaks.
 

@@ -11,6 +11,7 @@ from esl_shield.cli.careful import CarefulGroup
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_rows
 from esl_shield.errors import ConfigError
+from esl_shield.service.hardening import harden
 from esl_shield.vault.keys import Kek, open_kek
 from esl_shield.vault.provisioning import init_keys
 
@@ -33,6 +34,7 @@ def init(config: Config) -> None:
     Nothing is ever overwritten. If the database holds keys already, a missing KEK is an error: a new one could open
     none of them. Keep a copy of the KEK apart from the database's backups: without it no number can be read again.
     """
+    harden()
     uri = _kek_uri(config)
     created, added = init_keys(config.database, uri)
     click.echo(f"KEK {open_kek(uri).id} at {uri} {'created' if created else 'was there'}", err=True)
@@ -49,7 +51,11 @@ def list_(config: Config, format_: Format) -> None:
 
 
 def configured_kek(config: Config) -> Kek:
-    """Open the KEK the configuration names; raises ConfigError or one of the vault's errors."""
+    """Open the KEK the configuration names, once this process is hardened.
+
+    Raises ConfigError, NotHardened or one of the vault's errors.
+    """
+    harden()
     return open_kek(_kek_uri(config))
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import sys
 import uuid
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal
@@ -39,7 +41,7 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format
     titles = [column.upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
     for line in (titles, *lines):
-        print(_GAP.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip(), flush=True)
+        print_line(_GAP.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_record(record: Mapping[str, Any], format_: Format) -> None:
@@ -49,12 +51,22 @@ def print_record(record: Mapping[str, Any], format_: Format) -> None:
         return
     width = max(map(len, record))
     for name, value in record.items():
-        print(f"{name.ljust(width)}{_GAP}{cell(value)}".rstrip(), flush=True)
+        print_line(f"{name.ljust(width)}{_GAP}{cell(value)}".rstrip())
 
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one object on one line."""
-    print(json.dumps(record, default=_plain, ensure_ascii=False), flush=True)
+    print_line(json.dumps(record, default=_plain, ensure_ascii=False))
+
+
+def print_line(text: str) -> None:
+    """Print one line at once; when the reader has left (`| head`) the command is done."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What print kept is flushed again when the interpreter ends: into nothing, not into the broken pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(0) from None
 
 
 def cell(value: Any) -> str:

@@ -14,7 +14,7 @@ from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_rows
 from esl_shield.errors import TenantRejected
 from esl_shield.vault import tokens
-from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant
+from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant, resize_tenant
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
@@ -58,6 +58,19 @@ def add(
     wanted = NewTenant(name, domain, prefix, length, region or NO_REGION, _caps(*given) if any(given) else None)
     chosen = add_tenant(config.database, configured_kek(config), wanted)
     click.echo(f"tenant {name}: tokens of {length} digits beginning with {chosen}", err=True)
+
+
+@tenant.command()
+@click.argument("name")
+@click.option("--length", type=int, required=True, help="Digits of its tokens from now on.")
+@pass_config
+def resize(config: Config, name: str, length: int) -> None:
+    """Give a tenant longer tokens, when imports say that its token space is full.
+
+    Needs the administrator's login. Tokens the tenant has stay as they are; a shorter length is refused.
+    """
+    resize_tenant(config.database, name, length)
+    click.echo(f"tenant {name}: new tokens have {length} digits", err=True)
 
 
 @tenant.command("list")

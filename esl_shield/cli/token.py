@@ -13,14 +13,14 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token
+from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_record
 from esl_shield.cli.progress import Bar
 from esl_shield.errors import CsvRejected, NumberRejected, TokenUnknown
 from esl_shield.vault.csvfile import Source, rejected_path
-from esl_shield.vault.rows import check_alias, check_label_name, read_moment
+from esl_shield.vault.rows import check_label_name, read_moment
 from esl_shield.vault.seeder import Seeder
 from esl_shield.vault.seeding import Summary, import_csv, survey
 from esl_shield.vault.store import Store, TokenInfo
@@ -78,7 +78,7 @@ def import_(
     """Give every number in FILE.csv (- for standard input) a token.
 
     The first row names the columns: number is required, alias and expires_at (ISO 8601, UTC if it names no zone) are
-    known, others are dropped unless named by --label. A number that has a token keeps it, with its expiry and labels.
+    known, others are dropped unless named by --label. A number that has a token keeps it, revoked or not.
     OUT.csv (mode 0600) appears when every row is in: alias, token and labels, in the file's order. Refused rows go to
     OUT.rejected.csv with the number masked, and the command ends with 1. A label that a spreadsheet would take for a
     formula (it begins with =, +, - or @) has an apostrophe before it in OUT.csv.
@@ -124,9 +124,8 @@ def show(config: Config, token: str | None, alias: str | None, tenant: str, form
     if (token is None) == (alias is None):
         message = "give a TOKEN or --alias"
         raise click.UsageError(message)
+    refuse_numbers(config, tenant, token=token, alias=alias)
     with _store(config) as store:
-        if alias is not None:
-            check_alias(alias, store.tenant(tenant))
         print_record(asdict(_found(store, tenant, token, alias)), format_)
 
 
@@ -136,6 +135,7 @@ def show(config: Config, token: str | None, alias: str | None, tenant: str, form
 @pass_config
 def revoke(config: Config, token: str, tenant: str) -> None:
     """Refuse every further call to a token, at once and for good."""
+    refuse_numbers(config, tenant, token=token)
     with _store(config) as store:
         if not store.revoke(tenant, token):
             raise TokenUnknown(tenant=tenant)
@@ -150,6 +150,7 @@ def revoke(config: Config, token: str, tenant: str) -> None:
 def expire(config: Config, token: str, tenant: str, at: str) -> None:
     """Let a token end at a moment."""
     moment = dt.datetime.now(dt.UTC) if at == "now" else None if at == "never" else read_moment(at)
+    refuse_numbers(config, tenant, token=token)
     with _store(config) as store:
         if not store.expire(tenant, token, moment):
             raise TokenUnknown(tenant=tenant)

@@ -39,12 +39,18 @@ def made_usable(binaries: Path, user: pwd.struct_passwd, folder: Path) -> Path:
     """``binaries``, or a copy inside ``folder`` when ``user`` may not execute them where they are."""
     if os.geteuid() != 0 or _runs_as(binaries, user):
         return binaries
+    installed = binaries.resolve().parent
+    package = installed.parent
     copy = folder / "programs"
-    shutil.copytree(binaries.parent, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    target = copy / package.name / installed.name
+    shutil.copytree(installed, target, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    libraries = package.parent / f"{package.name}.libs"  # where a wheel's programs look for them, by relative path
+    if libraries.is_dir():
+        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
     for path in (copy, *copy.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or path.stat().st_mode & 0o100 else 0o044))
-    return copy / binaries.name
+    return target / binaries.name
 
 
 def _candidates() -> Iterator[Path]:

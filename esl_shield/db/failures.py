@@ -1,8 +1,8 @@
 """psycopg2's errors as ours.
 
 Invariants: no value and no row of the database gets into a message (PostgreSQL quotes them in DETAIL, and in the
-primary message of some errors), so callers see SQLSTATE codes; libpq's own sentences about a connection name hosts, databases
-and logins only, and are kept. An error is ``DatabaseAway`` exactly when the same call may succeed later.
+primary message of some errors), so callers see SQLSTATE codes; libpq's own sentences about a connection name hosts,
+databases and logins only, and are kept. An error is ``DatabaseAway`` exactly when the same call may succeed later.
 """
 
 from __future__ import annotations

@@ -55,6 +55,7 @@ def make_login(
         with driver.cursor() as cursor:
             new = _make_role(cursor, name)
             _set_up_role(cursor, name, password, timed=role in _TIMED)
+            _let_connect(cursor, name)
             lists = [None if given is None else list(given) for given in (tenants, deliveries)]
             cursor.execute(
                 "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
@@ -70,6 +71,14 @@ def _make_role(cursor: Any, name: str) -> bool:
     if found is None:
         cursor.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(name)))
     return found is None
+
+
+def _let_connect(cursor: Any, name: str) -> None:
+    cursor.execute("SELECT current_database(), has_database_privilege(%s, current_database(), 'CONNECT')", (name,))
+    database, may_connect = cursor.fetchone()
+    if not may_connect:
+        names = sql.Identifier(database), sql.Identifier(name)
+        cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(*names))
 
 
 def _set_up_role(cursor: Any, name: str, password: str, *, timed: bool) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MONTHS_AHEAD = 12
 _LOCK = 0x65736C736869  # any constant will do; "eslshi"
+_SET_OPTION_SINCE = 160000
 _LOCK_TIMEOUT = "10s"  # calls queue behind a waiting ALTER TABLE, so do not wait long
 
 
@@ -61,7 +62,7 @@ def make_roles(engine: Engine) -> list[str]:
         for role in GROUP_ROLES:
             if not _scalar(connection, _ADMIN_OPTION, role):
                 _run(connection, f"GRANT {role} TO {OWNER} WITH ADMIN OPTION")
-        if not _scalar(connection, "SELECT pg_has_role(current_user, %s, 'MEMBER')", OWNER):
+        if not _may_become_owner(connection):
             _run(connection, f"GRANT {OWNER} TO CURRENT_USER")
         return made
 
@@ -121,6 +122,15 @@ SELECT count(*) > 0 FROM pg_auth_members m
 WHERE m.roleid = %s::regrole AND m.member = '{OWNER}'::regrole AND m.admin_option
 """
 
+_POWERFUL_ROLES = """
+SELECT string_agg(rolname, ', ') FROM pg_roles
+WHERE rolname = ANY (%s) AND (rolsuper OR rolbypassrls OR rolcanlogin)
+"""
+
+_FOREIGN_SCHEMAS = """
+SELECT string_agg(nspname, ', ') FROM pg_namespace WHERE nspname = ANY (%s) AND nspowner <> %s::regrole
+"""
+
 _REMOVE_SQL = f"""
 DO $$
 DECLARE
@@ -166,20 +176,27 @@ def administering(engine: Engine) -> Iterator[Connection]:
 def _become_owner(connection: Connection) -> None:
     """Make the schemas as whoever we are, then go on as their owner."""
     missing = [role for role in (OWNER, *GROUP_ROLES) if not _has_role(connection, role)]
-    if missing or not _scalar(connection, "SELECT pg_has_role(current_user, %s, 'MEMBER')", OWNER):
+    if missing or not _may_become_owner(connection):
         raise RolesMissing(roles=", ".join(missing) or f"membership in {OWNER}")
-    superuser = _scalar(
-        connection, "SELECT rolsuper OR rolcanlogin OR rolbypassrls FROM pg_roles WHERE rolname = %s", OWNER
-    )
-    if superuser:
-        raise SchemaRefused(problem=f"{OWNER} must be NOLOGIN, NOSUPERUSER and NOBYPASSRLS")
+    powerful = _scalar(connection, _POWERFUL_ROLES, [OWNER, *GROUP_ROLES])
+    if powerful:
+        raise SchemaRefused(problem=f"{powerful} must be NOLOGIN, NOSUPERUSER and NOBYPASSRLS")
     if not _scalar(connection, "SELECT has_database_privilege(%s, current_database(), 'CREATE')", OWNER):
         name = _scalar(connection, "SELECT quote_ident(current_database())")
         _run(connection, f"GRANT CREATE ON DATABASE {name} TO {OWNER}")
     _run(connection, f"SET LOCAL ROLE {OWNER}")
     for schema in SCHEMAS:
         _run(connection, f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    foreign = _scalar(connection, _FOREIGN_SCHEMAS, list(SCHEMAS), OWNER)
+    if foreign:
+        raise SchemaRefused(problem=f"the schema {foreign} belongs to somebody else, who could change what is in it")
     _run(connection, "ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+
+
+def _may_become_owner(connection: Connection) -> bool:
+    """Whether SET ROLE will do: since PostgreSQL 16 whoever creates a role is a member that may not."""
+    right = "SET" if driver_connection(connection).server_version >= _SET_OPTION_SINCE else "MEMBER"
+    return bool(_scalar(connection, f"SELECT pg_has_role(current_user, %s, '{right}')", OWNER))
 
 
 def _apply_sql(connection: Connection, files: list[Any]) -> bool:

@@ -96,7 +96,7 @@ def _cancel(handle: int) -> None:
 
 
 def _load_libpq() -> ctypes.CDLL:
-    """Open the libpq psycopg2 itself is linked to: symbols are looked up in its extension module and what that loaded."""
+    """Open the libpq psycopg2 itself is linked to: symbols are looked up in its module and in what that loaded."""
     library = ctypes.CDLL(psycopg2._psycopg.__file__)  # noqa: SLF001 - the only name that leads to the linked library
     library.PQgetCancel.restype = ctypes.c_void_p
     library.PQgetCancel.argtypes = [ctypes.c_void_p]

@@ -144,7 +144,7 @@ class Listener:
                 self._send_last(sock, reply)
                 return
             _send(sock, reply.data)
-            del reply
+            del reply, request  # an idle connection remembers neither a number nor a secret
             served += 1
 
     def _next_request(self, sock: socket.socket, reader: RequestReader, *, may_idle: bool) -> Request | None:

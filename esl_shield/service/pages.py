@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from esl_shield.resolver.http import Request
 
 
-
 class Pages:
     """A loopback listener with two pages; the resolver's listener behind it bounds time and memory."""
 

@@ -8,6 +8,7 @@ is never papered over with a new one.
 from __future__ import annotations
 
 import contextlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import DatabaseRefused, KekLost, KekMissing, OtherKek, TenantRejected, TenantTaken
+from esl_shield.errors import DatabaseRefused, KekLost, KekMissing, OtherKek, TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
 from esl_shield.vault.keys import Key
 
@@ -77,6 +78,25 @@ def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> str:
             )  # fmt: skip
         _add_keys(connection, kek, tenant_id)
         return prefix
+
+
+def resize_tenant(database: DatabaseConfig, name: str, length: int) -> None:
+    """Let a tenant's new tokens have more digits; those it has stay. Audited as ``tenant.resized``.
+
+    Raises TenantUnknown, TenantRejected (shorter, or too long), DatabaseAway, DatabaseRefused.
+    """
+    with _administering(database, name) as connection:
+        statement = "SELECT id, token_prefix, token_length FROM shield.tenants WHERE name = %s FOR UPDATE"
+        row = connection.exec_driver_sql(statement, (name,)).first()
+        if row is None:
+            raise TenantUnknown(tenant=name)
+        tenant_id, prefix, before = row
+        check_shape(prefix, length)
+        if length < before:
+            raise TenantRejected(problem=f"its tokens have {before} digits and can only get longer")
+        connection.exec_driver_sql("UPDATE shield.tenants SET token_length = %s WHERE id = %s", (length, tenant_id))
+        event = "INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (%s, 'tenant.resized', %s)"
+        connection.exec_driver_sql(event, (tenant_id, json.dumps({"before": before, "after": length})))
 
 
 def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str, str]]]:

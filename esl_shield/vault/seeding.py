@@ -13,6 +13,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esl_shield.errors import OutputRejected
 from esl_shield.vault import numbers
 from esl_shield.vault.csvfile import Header, Output, Source, defused, rejected_path
 from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, check_label_name, read_row
@@ -74,7 +75,7 @@ def import_csv(
     ``progress`` is told the bytes read and the rows done after each batch. Raises CsvRejected, LabelRejected,
     OutputRejected, SpaceFull, DatabaseAway; then no output has been written and the import can be run again.
     """
-    _refuse_same_file(source, output)
+    _check_output(source, output)
     with (
         Output(output) as accepted,
         Output(rejected_path(output)) as refused,
@@ -177,6 +178,8 @@ def _first(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
     return next(records, (0, None))[1]
 
 
-def _refuse_same_file(source: Source, output: Path) -> None:
+def _check_output(source: Source, output: Path) -> None:
+    if not output.name or output.is_dir():
+        raise OutputRejected(path=output, problem="it is a folder")
     if any(path.exists() and source.is_file(path) for path in (output, rejected_path(output))):
         raise source.rejected("the output would take its place")

@@ -10,7 +10,18 @@ branch_labels = None
 depends_on = None
 
 PARTITIONS = 16
-DOMAIN_NAMES = ("token", "alias", "ciphertext", "sha256", "version", "region_code", "place", "word", "labels", "token_status")
+DOMAIN_NAMES = (
+    "token",
+    "alias",
+    "ciphertext",
+    "sha256",
+    "version",
+    "region_code",
+    "place",
+    "word",
+    "labels",
+    "token_status",
+)
 TABLES = ("applied_sql", "aliases", "number_refs", "tokens", "token_space", "data_keys", "logins", "tenants")
 
 # Domains, not CHECKs: PostgreSQL parses a table's CHECKs again for every INSERT (measured: 140 us for those of a call).

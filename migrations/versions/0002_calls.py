@@ -11,7 +11,17 @@ depends_on = None
 
 TABLES = ("permits", "mint_buckets", "tenant_usage", "agent_usage", "token_usage", "audit_events", "calls")
 
-DOMAIN_NAMES = ("agent", "gateway", "delivery", "call_state", "hangup_cause", "sip_code", "small", "event_kind", "detail")
+DOMAIN_NAMES = (
+    "agent",
+    "gateway",
+    "delivery",
+    "call_state",
+    "hangup_cause",
+    "sip_code",
+    "small",
+    "event_kind",
+    "detail",
+)
 
 DOMAINS = """
 CREATE DOMAIN shield.agent AS text CHECK (VALUE ~ '^[^[:cntrl:]]{1,64}$');

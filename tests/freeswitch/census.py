@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from sipp import Agent, Carrier
 
 PLACES = (
-    "log", "XML CDR", "JSON CDR", "CSV CDR", "SQLite CDR", "core database", "show channels", "events", "phone",
-    "carrier: INVITEs", "other carrier",
+    "log at debug", "log at info", "XML CDR", "JSON CDR", "CSV CDR", "SQLite CDR", "core database", "show channels",
+    "events", "phone", "carrier: INVITEs", "other carriers",
 )  # fmt: skip
 _markers = itertools.count(1)
 
@@ -35,29 +35,41 @@ class Census:
         self._switch.quiet()
         marker = f"census-{next(_markers)}"
         self._switch.esl.api(f"log info {marker}")
-        log = self._switch.log / "freeswitch.log"
-        until(lambda: marker.encode() in log.read_bytes()[-65536:], "the log is written")
+        for log in (self._switch.debug_log, self._switch.info_log):
+            until(lambda: marker.encode() in log.read_bytes()[-65536:], "the log is written")  # noqa: B023
         until(lambda: any(marker.encode() in event for event in self._tap.events[-50:]), "the events are fired")
 
-    def count(self, number: str, *, agent: Agent, carrier: Carrier, other: Carrier, while_up: bytes) -> dict[str, int]:
-        """Occurrences by place; ``while_up`` is what ``show channels`` said during the call."""
+    def look(self) -> dict[str, bytes]:
+        """What ``show`` and the core database's files hold while a call is up."""
+        esl = self._switch.esl
+        shown = esl.api("show channels as xml") + esl.api("show calls") + esl.api("show detailed_calls")
+        return {"show channels": shown.encode(), "core database": b"".join(map(_read, self._core_database()))}
+
+    def _core_database(self) -> list[Path]:
+        return [path for path in self._switch.db.iterdir() if not path.name.startswith("cdr.db")]
+
+    def count(
+        self, number: str, *, agent: Agent, carrier: Carrier, others: list[Carrier], while_up: dict[str, bytes]
+    ) -> dict[str, int]:
+        """Occurrences by place; ``while_up`` is what ``look`` saw during the call."""
         digits = number.lstrip("+").encode()
         switch = self._switch
-        cdr_database = sorted(switch.db.glob("cdr.db*"))
         places = {
-            "log": [switch.log / "freeswitch.log"],
+            "log at debug": [switch.debug_log],
+            "log at info": [switch.info_log],
             "XML CDR": (switch.log / "xml_cdr").rglob("*"),
             "JSON CDR": (switch.log / "json_cdr").rglob("*"),
             "CSV CDR": (switch.log / "cdr-csv").rglob("*"),
-            "SQLite CDR": cdr_database,
-            "core database": [path for path in switch.db.rglob("*") if path not in cdr_database],
+            "SQLite CDR": switch.db.glob("cdr.db*"),
+            "core database": self._core_database(),
         }
         found = {place: _in_files(digits, paths) for place, paths in places.items()}
-        found["show channels"] = while_up.count(digits)
+        for place, seen in while_up.items():
+            found[place] = found.get(place, 0) + seen.count(digits)
         found["events"] = sum(event.count(digits) for event in self.events(number))
         found["phone"] = sum(m.text.encode().count(digits) for m in agent.messages if m.received)
         found["carrier: INVITEs"] = sum(digits in m.text.encode() for m in carrier.invites)
-        found["other carrier"] = sum(digits in m.text.encode() for m in other.messages)
+        found["other carriers"] = sum(digits in m.text.encode() for other in others for m in other.messages)
         return found
 
     def events(self, number: str) -> list[bytes]:
@@ -79,7 +91,15 @@ class Census:
 
 
 def _in_files(digits: bytes, paths: Iterable[Path]) -> int:
-    return sum(path.read_bytes().count(digits) for path in paths if path.is_file())
+    return sum(_read(path).count(digits) for path in paths)
+
+
+def _read(path: Path) -> bytes:
+    """A file's bytes; none for a folder or a file that is gone by now."""
+    try:
+        return path.read_bytes()
+    except (IsADirectoryError, FileNotFoundError):
+        return b""
 
 
 def table(rows: dict[str, dict[str, int]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,19 +13,38 @@ from stage import Stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 BINARY = os.environ.get("FREESWITCH", "")
+FOLDER = Path(__file__).parent
+_measured: list[str] = []
+
+
+def pytest_configure() -> None:
+    """With FREESWITCH given, a missing tool is an error, not a reason to skip."""
+    missing = [tool for tool in (BINARY, "sipp") if not shutil.which(tool)]
+    if BINARY and missing:
+        pytest.exit(f"test-freeswitch: {', '.join(missing)} cannot be run (sipp: Debian's sip-tester)", returncode=2)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark this folder's tests, and skip them when there is nothing to run them with."""
-    missing = next((tool for tool in (BINARY or "FREESWITCH", "sipp") if not shutil.which(tool)), None)
+    """Mark this folder's tests, and skip them when there is no FreeSWITCH to run them with."""
     for item in items:
-        if item.path.is_relative_to(__file__.rpartition("/")[0]):
+        if item.path.is_relative_to(FOLDER):
             item.add_marker(pytest.mark.freeswitch)
-            if missing:
-                item.add_marker(pytest.mark.skip(reason=f"{missing} is not there"))
+            if not BINARY:
+                item.add_marker(pytest.mark.skip(reason="FREESWITCH names no binary"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what was measured, the table of occurrences last."""
+    for line in _measured:
+        terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def measured() -> list[str]:
+    """Lines for the end of the run's output."""
+    return _measured
 
 
 @pytest.fixture(scope="session")

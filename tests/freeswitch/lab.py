@@ -39,10 +39,7 @@ _MASTER = """<?xml version="1.0"?>
 <X-PRE-PROCESS cmd="include" data="autoload_configs/*.xml"/>
 <configuration name="modules.conf"><modules>{modules}</modules></configuration>
 <configuration name="logfile.conf"><settings><param name="rotate-on-hup" value="false"/></settings>
-<profiles><profile name="default"><settings><param name="logfile" value="{log}/freeswitch.log"/>
-<param name="rollover" value="0"/></settings>
-<mappings><map name="all" value="console,debug,info,notice,warning,err,crit,alert"/></mappings>
-</profile></profiles>
+<profiles>{logs}</profiles>
 </configuration>
 <configuration name="sofia.conf"><profiles>
 <X-PRE-PROCESS cmd="include" data="sip_profiles/*.xml"/>
@@ -56,6 +53,12 @@ _MASTER = """<?xml version="1.0"?>
 </section>
 </document>
 """
+
+_LOG = """<profile name="{name}"><settings><param name="logfile" value="{path}"/>
+<param name="rollover" value="0"/></settings>
+<mappings><map name="all" value="{levels}"/></mappings></profile>
+"""
+_UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
 _LAB_ONLY = {
     "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8")],
@@ -168,6 +171,7 @@ class FreeSwitch:
     def __init__(self, binary: str, folder: Path, ports: Ports, *, b_leg_cdrs: bool = False) -> None:
         self.folder, self.ports = folder, ports
         self.conf, self.log, self.db = folder / "conf", folder / "log", folder / "db"
+        self.debug_log, self.info_log = self.log / "debug.log", self.log / "info.log"
         self._configure(b_leg_cdrs=b_leg_cdrs)
         options = {"conf": self.conf, "log": self.log, "db": self.db, "scripts": DIALPLAN / "scripts"}
         for name in ("run", "temp", "cache", "storage", "recordings", "certs"):
@@ -177,7 +181,8 @@ class FreeSwitch:
         for name, path in options.items():
             command += [f"-{name}", str(path)]
         self.esl: EventSocket | None = None
-        self._output = (folder / "freeswitch.out").open("wb")
+        self.console = folder / "console.log"  # at debug as well
+        self._output = self.console.open("wb")
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -206,7 +211,8 @@ class FreeSwitch:
             (self.conf / name).write_text(text)
         (self.conf / "freeswitch.xml").write_text(
             _MASTER.format(
-                log=self.log,
+                logs=_LOG.format(name="debug", path=self.debug_log, levels=_UP_TO_INFO + ",debug")
+                + _LOG.format(name="info", path=self.info_log, levels=_UP_TO_INFO),
                 modules="".join(f'<load module="{name}"/>' for name in _MODULES),
                 overrides="\n".join(
                     f'<X-PRE-PROCESS cmd="set" data="{name}={value}"/>'

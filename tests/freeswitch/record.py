@@ -134,7 +134,7 @@ def main() -> None:
                 with Stage(switch, place) as stage:
                     agent, worker = play(stage, CASES[name])
                 Path(out, f"{name}.txt").write_text(worker.recording.render())
-                print(f"{name}: {agent.statuses} {worker.result}", flush=True)
+                sys.stdout.write(f"{name}: {agent.statuses} {worker.result}\n")
         finally:
             switch.stop()
 

@@ -10,29 +10,27 @@ import hashlib
 import hmac
 import http.server
 import re
-import secrets
 import socket
 import threading
-import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
+from uuid import uuid4
 
 from lab import LUA_SECRET
 from sipp import HOST
 
+from esl_shield.calls import dialstring
+from esl_shield.calls.permits import Permit
+from esl_shield.calls.routing import Route
+from esl_shield.calls.signs import EVENTS
+from esl_shield.config import Gateway
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-EVENTS = (
-    "CHANNEL_EXECUTE_COMPLETE CHANNEL_HANGUP_COMPLETE CHANNEL_PROGRESS CHANNEL_PROGRESS_MEDIA CHANNEL_ANSWER "
-    "CHANNEL_BRIDGE"
-)
-A_LEG = (
-    "ignore_display_updates=true;disable_q850_reason=true;sip_copy_custom_headers=false;hangup_after_bridge=true;"
-    "continue_on_fail=true;call_timeout={timeout_s};effective_caller_id_number={caller_id};"
-    "effective_caller_id_name={caller_id}"
-)
+    from esl_shield.config import Delivery
+
 CALLER_ID = "+862100000000"
 
 
@@ -73,30 +71,31 @@ class StandInResolver:
 
 @dataclass
 class Attempt:
-    """One ``sendmsg execute``: ``direct`` (lua), ``edge``-shaped, or a ``plain`` bridge to ``number``."""
+    """One ``sendmsg execute`` in the worker's own words (``direct``, ``edge``), or a ``plain`` bridge to ``number``."""
 
     gateway: str
     delivery: str
     number: str = ""
 
+    def route(self) -> Route:
+        """The gateway as the worker's configuration would name it."""
+        delivery: Delivery = "direct" if self.delivery == "direct" else "edge"
+        return Route(Gateway(self.gateway, delivery, proxy="192.0.2.1:5060"), CALLER_ID)
+
     def command(self, token: str, timeout_s: int) -> tuple[str, str]:
         """The sendmsg and its Event-UUID."""
-        permit, event_uuid = secrets.token_hex(16), str(uuid.uuid4())
-        if self.delivery == "direct":
-            application, argument = "lua", f"esl_shield.lua {permit} {token} {self.gateway}"
-        elif self.delivery == "plain":
-            application, argument = "bridge", f"sofia/gateway/{self.gateway}/{self.number}"
-        else:
-            application = "bridge"
-            argument = (
-                f"[sip_h_X-Shield-Permit={permit},sip_h_X-Shield-Token={token},sip_invite_call_id={uuid.uuid4()},"
-                f"leg_timeout={timeout_s},ignore_display_updates=true,sip_copy_custom_headers=false,"
-                f"outbound_redirect_fatal=true]sofia/gateway/{self.gateway}/{token}"
-            )
-        return (
-            f"sendmsg\nEvent-UUID: {event_uuid}\ncall-command: execute\nexecute-app-name: {application}\n"
-            f"execute-app-arg: {argument}",
-            event_uuid,
+        execution, event_uuid = self._execution(token, timeout_s), str(uuid4())
+        message = (
+            f"sendmsg\nEvent-UUID: {event_uuid}\ncall-command: execute\nexecute-app-name: {execution.app}\n"
+            f"execute-app-arg: {execution.argument}"
+        )
+        return message, event_uuid
+
+    def _execution(self, token: str, timeout_s: int) -> dialstring.Execution:
+        if self.delivery == "plain":
+            return dialstring.Execution("bridge", f"sofia/gateway/{self.gateway}/{self.number}")
+        return dialstring.execution(
+            self.route(), token=token, permit=Permit(), sip_call_id=uuid4(), answer_timeout_s=timeout_s
         )
 
 
@@ -195,13 +194,14 @@ class RecordingWorker:
         channel = self._read()
         uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
         attempts = list(self._attempts)
+        variables = dialstring.agent_leg_variables(attempts[0].route(), answer_timeout_s=self._timeout_s)
+        dressing = f"api uuid_setvar_multi {uuid_} {variables}"
         execute, waiting = attempts.pop(0).command(token, self._timeout_s)
-        variables = A_LEG.format(timeout_s=self._timeout_s, caller_id=CALLER_ID)
         self._say(
             "linger",
             f"filter Unique-ID {uuid_}",
-            f"event plain {EVENTS}",
-            f"api uuid_setvar_multi {uuid_} {variables}",
+            f"event plain {' '.join(EVENTS)}",
+            dressing,
             f"api sched_del {uuid_}",
             execute,
         )
@@ -215,7 +215,7 @@ class RecordingWorker:
                 continue  # the agent's leg is ending: HANGUP_COMPLETE follows
             if attempts:
                 execute, waiting = attempts.pop(0).command(token, self._timeout_s)
-                self._say(execute)
+                self._say(dressing, execute)
             else:
                 self._say(f"sendmsg\ncall-command: hangup\nhangup-cause: {_cause(event)}")
         self.recording.lines.append("# socket closed by FreeSWITCH")

@@ -81,29 +81,49 @@ def carrier_answers(*, hostile: bool = False, ring_ms: int = 100) -> str:
     )
 
 
+# Tells the carrier who is who, for requests of its own in the dialog.
+_CALLED_BACK = _CALLED.replace(
+    "</action>",
+    '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="remote"/>'
+    '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>'
+    '<assignstr assign_to="local" value="[$to];tag=[pid]C[call_number]"/></action>',
+)
+
+
+def _from_carrier(method: str, extra: str = "") -> str:
+    text = (
+        f"{method} [next_url] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n"
+        f"From: [$local]\nTo: [$remote]\n[last_Call-ID:]\nCSeq: [msg_index] {method}\nMax-Forwards: 70\n"
+        f"Contact: <sip:carrier@[local_ip]:[local_port]>\n{extra}Content-Length: 0\n\n"
+    )
+    return _send(text, retransmit=True)
+
+
 def carrier_hangs_up(*, hostile: bool = False, talk_ms: int = 300) -> str:
     """180, 200, then a BYE from the customer."""
-    reason = 'Reason: Q.850;cause=16;text="[$called]"\n' if hostile else ""
-    bye = (
-        "BYE [next_url] SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n"
-        "From: [$local]\nTo: [$remote]\n[last_Call-ID:]\nCSeq: 1 BYE\nMax-Forwards: 70\n"
-        f"{reason}Content-Length: 0\n\n"
-    )
-    called = _CALLED.replace(
-        "</action>",
-        '<ereg regexp=".*" search_in="hdr" header="From:" assign_to="remote"/>'
-        '<ereg regexp=".*" search_in="hdr" header="To:" assign_to="to"/>'
-        '<assignstr assign_to="local" value="[$to];tag=[pid]C[call_number]"/></action>',
-    )
     return _scenario(
-        called,
+        _CALLED_BACK,
         _respond(180, "Ringing", hostile=hostile),
         _pause(100),
         _respond(200, "OK", sdp=True, hostile=hostile),
         '<recv request="ACK" rrs="true"/>',
         _pause(talk_ms),
-        _send(bye, retransmit=True),
+        _from_carrier("BYE", 'Reason: Q.850;cause=16;text="[$called]"\n' if hostile else ""),
         '<recv response="200"/>',
+    )
+
+
+def carrier_refers() -> str:
+    """180, 200, then tries to move the agent elsewhere and is refused; waits for the agent's BYE."""
+    return _scenario(
+        _CALLED_BACK,
+        _respond(180, "Ringing"),
+        _respond(200, "OK", sdp=True),
+        '<recv request="ACK" rrs="true"/>',
+        _from_carrier("REFER", "Refer-To: <sip:1002@elsewhere.example>\n"),
+        '<recv response="405"/>',
+        '<recv request="BYE"/>',
+        _OK,
     )
 
 
@@ -113,11 +133,11 @@ def carrier_refuses(code: int, phrase: str, *, ringing: bool = False, hostile: b
     return _scenario(_CALLED, *steps, _respond(code, phrase, hostile=hostile), _ACK_OF_REFUSAL)
 
 
-def carrier_rings(*, hostile: bool = False) -> str:
-    """180 and nothing more, until cancelled."""
+def carrier_rings(*, hostile: bool = False, early_media: bool = False) -> str:
+    """180, or 183 with SDP, and nothing more until cancelled."""
     return _scenario(
         _CALLED,
-        _respond(180, "Ringing", hostile=hostile),
+        _respond(183 if early_media else 180, "Ringing", sdp=early_media, hostile=hostile),
         '<recv request="CANCEL"/>',
         _OK,
         _send(
@@ -215,6 +235,24 @@ def agent_is_left(user: str, domain: str, *, extra: str = "") -> str:
         _OPTIONAL,
         '<recv response="200" rrs="true"/>',
         _send(_request("ACK", 2)),
+        '<recv request="BYE"/>',
+        _OK,
+    )
+
+
+def agent_transfers(user: str, domain: str, to: str, *, talk_ms: int = 300) -> str:
+    """Calls, is answered, sends the customer on to ``to`` (REFER) and is released."""
+    refer = _request("REFER", 3, f"Refer-To: <sip:{to}@{domain}>\nReferred-By: <sip:{user}@{domain}>\n")
+    return _scenario(
+        *_setup(user, domain, "", authenticated=True),
+        _OPTIONAL,
+        '<recv response="200" rrs="true"/>',
+        _send(_request("ACK", 2)),
+        _pause(talk_ms),
+        _send(refer.replace("sip:[service]@[$domain] SIP/2.0", "[next_url] SIP/2.0", 1), retransmit=True),
+        '<recv response="202"/>',
+        '<recv request="NOTIFY"/>',
+        _OK,
         '<recv request="BYE"/>',
         _OK,
     )

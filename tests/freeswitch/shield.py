@@ -113,7 +113,8 @@ class Shield:
         return self._start(
             "resolver",
             f'[database]\nurl = "{self._logins["resolver"]}"\n[keys]\nkek = "file:{self.folder}/kek"\n'
-            f'[resolver]\nlisten = "{HOST}:{self._stage.ports.resolver}"\nsecrets = {{ lua = "file:{self.folder}/lua" }}\n',
+            f'[resolver]\nlisten = "{HOST}:{self._stage.ports.resolver}"\n'
+            f'secrets = {{ lua = "file:{self.folder}/lua" }}\n',
         )
 
     def _start(self, name: str, config: str) -> Role:
@@ -135,15 +136,12 @@ class Shield:
 
     def call(self, state: str) -> dict[str, Any]:
         """The one call record, once it is in ``state``."""
-        (call,) = until(
-            lambda: [c for c in self.calls() if c["state"] == state],
-            f"a call is {state}; {self._states()}",
-            within_s=10,
-        )
-        return call
-
-    def _states(self) -> list[str]:
-        return [call["state"] for call in self.calls()]
+        try:
+            until(lambda: [call["state"] for call in self.calls()] == [state], f"a call is {state}", within_s=10)
+        except TimeoutError as error:
+            error.add_note(str(self.calls()))
+            raise
+        return self.calls()[0]
 
     def reasons(self) -> list[str]:
         """Reasons in the audit trail, oldest first."""

@@ -28,16 +28,16 @@ def test_no_worker_is_refused_at_once(stage):
     assert agent.seconds_to_final < 0.5
 
 
-def test_silent_worker_is_refused_in_time(stage):
+def test_silent_worker_is_refused_in_time(stage, measured):
     """A worker that accepts the connection and says nothing costs the agent two to three seconds, then 503."""
     stage.listener(stage.ports.worker_a)
     agent = stage.agent(_refused(503), dialled=TOKEN)
     assert agent.wait() == 0, agent.statuses
-    print(f"silent worker: refused after {agent.seconds_to_final:.2f} s")
+    measured.append(f"silent worker: refused after {agent.seconds_to_final:.2f} s")
     assert agent.seconds_to_final < REFUSED_WITHIN_S
 
 
-def test_worker_that_closes_at_once_is_refused_in_time(stage):
+def test_worker_that_closes_at_once_is_refused_in_time(stage, measured):
     """A worker that closes the accepted connection before `connect` leaves no call parked for ever."""
     listener = stage.listener(stage.ports.worker_a)
 
@@ -50,7 +50,7 @@ def test_worker_that_closes_at_once_is_refused_in_time(stage):
     threading.Thread(target=serve, daemon=True).start()
     agent = stage.agent(_refused(503), dialled=TOKEN)
     assert agent.wait() == 0, agent.statuses
-    print(f"worker closed before connect: refused after {agent.seconds_to_final:.2f} s")
+    measured.append(f"worker closed before connect: refused after {agent.seconds_to_final:.2f} s")
     assert agent.seconds_to_final < REFUSED_WITHIN_S
 
 

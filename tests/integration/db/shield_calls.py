@@ -1,4 +1,4 @@
-"""Short ways to call the SQL functions in tests: a call as the worker makes it, a redemption as the resolver makes it."""
+"""Short ways to call the SQL functions in tests: calls as the worker makes them, redemptions as the resolver does."""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ def test_a_refused_call_uses_up_nothing(database, worker):
     """What a later cap refuses is given back to the caps before it."""
     _caps(database, token=2, agent=2, tenant=0)
     assert _verdicts(worker, Attempt()) == ["FORBIDDEN"]
-    assert database.query("SELECT (SELECT used FROM shield.token_usage), (SELECT used FROM shield.agent_usage)") == [(0, 0)]
+    assert database.query("SELECT (SELECT used FROM shield.token_usage), (SELECT used FROM shield.agent_usage)") == [
+        (0, 0)
+    ]
     _caps(database, token=2, agent=0)
     assert _verdicts(worker, Attempt()) == ["FORBIDDEN"]
     assert database.query("SELECT used FROM shield.token_usage") == [(0,)]

@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -50,6 +51,32 @@ def test_a_silent_caller_is_let_go_without_a_word(resolver):
     """A connection that never says anything is closed."""
     with resolver.connect() as connection:
         assert connection.recv(100) == b""
+
+
+def test_a_caller_may_leave_anywhere(resolver, vault):
+    """A connection that ends at any byte of a request gets nothing, leaves nothing and stops nobody."""
+    permit = vault.permit()
+    form = {"permit": permit, "token": permit.token, "gateway": "edge-1", "call": ""}
+    request = post(form, {"Authorization": f"Bearer {EDGE_SECRET}"})
+    lines = len(resolver.lines)
+    for offset in range(len(request)):
+        with resolver.connect() as connection:
+            connection.sendall(request[:offset])
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(100) == b""
+    assert resolver.send(request).status == 200
+    assert len(resolver.lines) == lines
+
+
+def test_a_caller_that_leaves_before_its_answer_harms_nobody(resolver, vault):
+    """The permit is used up, the number goes nowhere, the next caller is served."""
+    for _ in range(20):
+        permit = vault.permit()
+        form = {"permit": permit, "token": permit.token, "gateway": "edge-1", "call": ""}
+        with resolver.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(post(form, {"Authorization": f"Bearer {EDGE_SECRET}"}))
+    assert resolver.edge(vault.permit()).status == 200
 
 
 def test_slow_callers_do_not_slow_others(resolver, vault):

@@ -196,13 +196,10 @@ def test_one_file(tmp_path):
     assert leakscan.scan_tree(tmp_path / "log", NEEDLES)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every file")
-def test_unreadable(tmp_path):
+def test_unreadable():
     """A file that cannot be read is an error: the search would prove nothing."""
-    (tmp_path / "log").write_bytes(b"13800138001")
-    (tmp_path / "log").chmod(0)
-    with pytest.raises(PermissionError):
-        leakscan.scan_tree(tmp_path, NEEDLES)
+    with pytest.raises(OSError, match="Input/output"):
+        leakscan.scan_tree("/proc/self/mem", NEEDLES)
 
 
 @pytest.mark.parametrize("needles", [set(), {b""}, {b"123", b""}])

@@ -95,12 +95,8 @@ def test_round_trip(rows):
 @given(st.binary(max_size=300))
 def test_takes_any_bytes(content):
     """Any bytes are records or one of our errors."""
-    read_end, write_end = os.pipe()
-    with open(write_end, "wb") as writing, open(read_end, "rb") as reading:
-        writing.write(content)
-        writing.close()
-        with contextlib.suppress(CsvRejected):
-            list(Source(reading, "pipe").records())
+    with contextlib.suppress(CsvRejected):
+        _records_of_pipe(content)
 
 
 @pytest.mark.parametrize(

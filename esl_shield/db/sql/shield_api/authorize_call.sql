@@ -52,7 +52,7 @@ BEGIN
                 gateway, delivery, state, permits, ended_at)
             VALUES (p_call, v_tenant.id, v_agent, v_token.token, v_token.alias,
                 CASE WHEN p_dialled_class IS NULL OR p_dialled_class ~ '^[a-z_]{1,32}$' THEN p_dialled_class ELSE 'other' END,
-                least(greatest(p_dialled_length, 0), 10000), p_channel,
+                CASE WHEN p_dialled_length IS NOT NULL THEN least(greatest(p_dialled_length, 0), 10000) END, p_channel,
                 CASE WHEN v_reason IS NULL THEN p_gateway END, CASE WHEN v_reason IS NULL THEN p_delivery END,
                 CASE WHEN v_reason IS NULL THEN 'AUTHORIZED' ELSE 'REFUSED' END,
                 CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,

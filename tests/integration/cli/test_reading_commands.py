@@ -1,0 +1,155 @@
+"""``call list`` and ``audit tail`` as an auditor runs them."""
+
+import json
+import os
+import signal
+import subprocess
+import uuid
+
+import pytest
+
+from esl_shield.vault import tokens
+
+
+@pytest.fixture
+def auditor(vault):
+    """An auditor's configuration for the tenant."""
+    return vault.config(vault.database.login("auditor", tenants=["acme"]), keys=False)
+
+
+@pytest.fixture
+def calls(vault):
+    """Three calls of acme, one of another tenant; returns acme's ids in the order they started."""
+    vault.add_tenant("globex", "88")
+    token = vault.seeder().add("13800138001", "C-1", None)[0]
+    ids = [str(uuid.uuid4()) for _ in range(4)]
+    rows = [
+        (ids[0], 1, "1001", token, "C-1", "COMPLETED", "2030-01-01T00:00:00Z", "NORMAL_CLEARING"),
+        (ids[1], 1, "1002", token, "C-1", "BUSY", "2030-01-02T00:00:00Z", "USER_BUSY"),
+        (ids[2], 1, "1001", None, None, "REFUSED", "2030-01-03T00:00:00Z", None),
+        (ids[3], 2, "1001", None, None, "REFUSED", "2030-01-03T00:00:00Z", None),
+    ]
+    for row in rows:
+        vault.database.query(
+            "INSERT INTO shield.calls (id, tenant_id, agent, token, alias, state, started_at, hangup_cause)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            *row,
+        )
+    return token, ids[:3]
+
+
+def _list(vault, config, *arguments, code=0):
+    done = vault.run("call", "list", "--tenant", "acme", "--format", "json", *arguments, config=config)
+    assert done.returncode == code, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_call_list(vault, auditor, calls):
+    """Calls come the latest last, as JSON with moments in UTC, or as a table; other tenants' do not."""
+    token, ids = calls
+    rows = _list(vault, auditor)
+    assert [row["id"] for row in rows] == ids
+    assert rows[0]["started_at"] == "2030-01-01T00:00:00Z"
+    assert (rows[0]["token"], rows[0]["alias"], rows[0]["state"]) == (token, "C-1", "COMPLETED")
+    table = vault.run("call", "list", "--tenant", "acme", config=auditor).stdout.splitlines()
+    assert table[0].startswith("STARTED_AT")
+    assert len(table) == 4
+    assert "USER_BUSY" in table[2]
+
+
+def test_call_list_filters(vault, auditor, calls):
+    """Calls can be asked for by agent, token, alias, state and time, and limited to the latest."""
+    token, ids = calls
+    for arguments, expected in (
+        (["--agent", "1001"], [ids[0], ids[2]]),
+        (["--token", token], ids[:2]),
+        (["--alias", "C-1", "--state", "busy"], [ids[1]]),
+        (["--since", "2030-01-02"], ids[1:]),
+        (["--since", "1h"], ids),
+        (["--limit", "1"], [ids[2]]),
+        (["--agent", "' OR 1=1 --"], []),
+        (["--token", tokens.draw("77", 14)], []),
+    ):
+        assert [row["id"] for row in _list(vault, auditor, *arguments)] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--tenant", "globex"], "tenant.unknown"),
+        (["--state", "GONE"], "--state"),
+        (["--since", "yesterday"], "expiry.rejected"),
+        (["--limit", "0"], "--limit"),
+        (["--token", "13800138001"], "number.in_argument"),
+        (["--alias", "138-0013-8001"], "number.in_argument"),
+    ],
+)
+def test_call_list_refuses(vault, auditor, arguments, error):
+    """What cannot be asked is refused; another tenant is unknown to this login."""
+    done = vault.run("call", "list", "--tenant", "acme", *arguments, config=auditor)
+    assert done.returncode == 2
+    assert error in done.stderr
+    assert "8001" not in done.stderr
+
+
+def test_call_list_of_another_role(vault):
+    """A seeder's login reads no calls."""
+    done = vault.run("call", "list", "--tenant", "acme")
+    assert done.returncode == 2
+    assert "database.refused" in done.stderr
+
+
+def test_audit_tail(vault, auditor):
+    """The latest events come last; -n says how many."""
+    seeder = vault.seeder()
+    seeder.add("13800138001", None, None)
+    events = [
+        json.loads(line) for line in vault.run("audit", "tail", "--format", "json", config=auditor).stdout.splitlines()
+    ]
+    assert events[-1]["kind"] == "tokens.seeded"
+    assert events[-1]["detail"]["created"] == 1
+    assert [event["id"] for event in events] == sorted(event["id"] for event in events)
+    last = vault.run("audit", "tail", "-n", "1", config=auditor).stdout.splitlines()
+    assert len(last) == 1
+    assert "tokens.seeded" in last[0]
+    assert vault.run("audit", "tail", "-n", "0", config=auditor).stdout == ""
+
+
+def test_audit_follow(vault, auditor):
+    """--follow prints each new event once as it comes, late commits too, until it is interrupted."""
+    process = subprocess.Popen(
+        vault.command("audit", "tail", "-n", "1", "--follow", "--format", "json", config=auditor),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=vault.environment(), cwd=vault.folder,
+    )  # fmt: skip
+    first = json.loads(process.stdout.readline())
+    late = vault.database.connect()
+    late.autocommit = False
+    with late.cursor() as cursor:
+        cursor.execute("INSERT INTO shield.audit_events (tenant_id, kind) VALUES (1, 'test.late') RETURNING id")
+        late_id = cursor.fetchone()[0]
+        ((early_id,),) = vault.database.query(
+            "INSERT INTO shield.audit_events (tenant_id, kind) VALUES (1, 'test.early') RETURNING id"
+        )
+        assert json.loads(process.stdout.readline())["id"] == early_id
+        late.commit()
+    assert json.loads(process.stdout.readline())["id"] == late_id
+    assert first["id"] < late_id < early_id
+    process.send_signal(signal.SIGINT)
+    rest, errors = process.communicate(timeout=30)
+    assert (process.returncode, rest) == (130, b"")
+    assert b"Traceback" not in errors
+
+
+def test_reader_that_leaves(vault, auditor):
+    """A pipe whose reader leaves ends the command quietly."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        vault.command("audit", "tail", config=auditor),
+        env=vault.environment(),
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        check=False,
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -1,0 +1,99 @@
+"""The commands an administrator types."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def run(database, tmp_path):
+    """Run `esl-shield db ...` as the administrator."""
+    config = tmp_path / "admin.toml"
+    config.write_text(f'[database]\nurl = "{database.admin.url}"\n')
+
+    def call(*arguments, stdin=""):
+        return subprocess.run(
+            [sys.executable, "-m", "esl_shield", "--config", str(config), "db", *arguments],
+            input=stdin, capture_output=True, text=True, check=False, cwd=ROOT,
+        )  # fmt: skip
+
+    return call
+
+
+def test_upgrade_and_roles_say_that_nothing_is_to_do(run):
+    """On a current database both say so on stdout and succeed."""
+    assert run("upgrade").stdout == "up to date at revision 0002\n"
+    assert run("roles").stdout == "all roles are there\n"
+    report = json.loads(run("upgrade", "--format", "json").stdout)
+    assert report["changed"] is False
+
+
+def test_downgrade_asks_and_undoes(run):
+    """Without a yes nothing happens; with it the newest revision goes, and upgrade brings it back."""
+    assert run("downgrade", stdin="n\n").returncode == 130
+    assert run("upgrade").stdout == "up to date at revision 0002\n"
+    assert run("downgrade", "--yes").stdout == "downgraded from 0002 to 0001\n"
+    assert run("upgrade").stdout.startswith("at revision 0002 (was 0001), functions, views and rights applied")
+    assert run("downgrade", "--yes").returncode == 0
+    assert run("downgrade", "--yes").stdout == "downgraded from 0001 to nothing\n"
+    again = run("downgrade", "--yes")
+    assert again.returncode == 2
+    assert "database.nothing_to_downgrade" in again.stderr
+
+
+def test_a_login_is_made_and_changed(run, database, tenants, cluster):
+    """The password comes on standard input; the login connects with it, and again with the next one."""
+    arguments = ("login", "test_cli", "--role", "worker", "--tenant", "acme", "--tenant", "brick", "--mint-per-s", "7")
+    assert run(*arguments, stdin="first\n").stdout == "created login test_cli for role worker\n"
+    assert run(*arguments, stdin="second\n").stdout == "updated login test_cli for role worker\n"
+    where = {"host": str(cluster.socket_folder), "user": "test_cli", "dbname": database.name}
+    psycopg2.connect(**where, password="second").close()
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(**where, password="first")
+    mapped = "SELECT role, tenants, deliveries, mint_per_s FROM shield.logins WHERE login = 'test_cli'"
+    assert database.query(mapped) == [("worker", [tenants["acme"], tenants["brick"]], None, 7)]
+    assert (
+        run("login", "test_cli", "--role", "resolver", "--all-tenants", "--delivery", "edge", stdin="x\n").returncode
+        == 0
+    )
+    assert database.query(mapped) == [("resolver", None, ["edge"], None)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "code", "told"),
+    [
+        (("login", "x", "--role", "worker"), "p\n", 2, "--all-tenants"),
+        (("login", "x", "--role", "worker", "--tenant", "a", "--all-tenants"), "p\n", 2, "--all-tenants"),
+        (("login", "x", "--role", "king", "--all-tenants"), "p\n", 2, "king"),
+        (("login", "X", "--role", "worker", "--all-tenants"), "p\n", 2, "login.rejected"),
+        (("login", "x", "--role", "worker", "--all-tenants"), "", 2, "password is empty"),
+        (("login", "test_x", "--role", "worker", "--tenant", "nobody"), "p\n", 2, "no such tenant"),
+    ],
+)
+def test_a_login_that_cannot_be_is_one_clear_sentence(run, arguments, stdin, code, told):
+    """Mistakes are said on stderr, with exit code 2 and nothing on stdout."""
+    done = run(*arguments, stdin=stdin)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_that_is_away_is_exit_3(tmp_path):
+    """Nobody there: exit code 3 and one sentence."""
+    config = tmp_path / "away.toml"
+    config.write_text('[database]\nurl = "postgresql+psycopg2://a:secret@/b?host=/nowhere"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "upgrade"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 3
+    assert "database.away" in done.stderr
+    assert "secret" not in done.stderr

@@ -1,0 +1,263 @@
+"""Every right, by a login of each role that tries what it must not do."""
+
+from __future__ import annotations
+
+import psycopg2
+import pytest
+from shield_calls import TOKEN, Attempt
+
+from esl_shield.db.schema import LOGIN_ROLES
+from esl_shield.errors import DatabaseRefused
+
+BRICK_TOKEN = "92000000000014"
+INSUFFICIENT_PRIVILEGE = "42501"
+
+TABLES = (
+    "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
+    "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
+    "token_usage", "agent_usage", "tenant_usage", "mint_buckets",
+)  # fmt: skip
+VIEWS = ("tenants", "tokens", "calls", "audit_events", "keys")
+READS = {"auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "worker": set(), "resolver": set()}
+FUNCTIONS = {
+    "authorize_call": (("worker",), 11),
+    "next_permit": (("worker",), 5),
+    "call_answered": (("worker",), 2),
+    "finish_call": (("worker",), 9),
+    "redeem_permit": (("resolver",), 5),
+    "tenant_data_key": (("resolver",), 2),
+    "note_refusal": (("resolver",), 2),
+    "seeding_tenant": (("seeder",), 1),
+    "seed_tokens": (("seeder",), 4),
+    "token_info": (("seeder",), 3),
+    "set_token": (("seeder",), 4),
+    "add_tenant": ((), 5),
+    "set_caps": ((), 4),
+    "add_key": ((), 5),
+    "add_login": ((), 5),
+}
+
+
+def _refused(connection, statement):
+    """The SQLSTATE the statement is refused with; None when it was not."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    except psycopg2.Error as error:
+        return error.pgcode
+    return None
+
+
+@pytest.fixture(params=LOGIN_ROLES)
+def role(request):
+    """Each of the four roles."""
+    return request.param
+
+
+@pytest.fixture
+def login(database, tenants, role):
+    """A plain connection of a fresh login with the role, mapped to every tenant: nothing but rights holds it."""
+    return database.connect(database.login(role))
+
+
+def test_no_role_reaches_a_table(login):
+    """Nobody reads, changes, empties or drops a table or partition, whatever the role."""
+    for table in TABLES:
+        for statement in (
+            "SELECT 1 FROM shield.{}",
+            "INSERT INTO shield.{} DEFAULT VALUES",
+            "DELETE FROM shield.{}",
+            "TRUNCATE shield.{}",
+            "DROP TABLE shield.{}",
+            "COPY shield.{} TO STDOUT",
+            "ALTER TABLE shield.{} DISABLE ROW LEVEL SECURITY",
+        ):
+            assert _refused(login, statement.format(table)) == INSUFFICIENT_PRIVILEGE, statement.format(table)
+    assert _refused(login, "UPDATE shield.tokens SET status = 'active'") == INSUFFICIENT_PRIVILEGE
+    assert _refused(login, "SELECT nextval('shield.audit_event_ids')") == INSUFFICIENT_PRIVILEGE
+
+
+def test_each_role_reads_its_views_and_writes_none(login, role):
+    """Auditors read all views, seeders tenants and tokens, workers and resolvers none; nobody writes through one."""
+    for view in VIEWS:
+        expected = None if view in READS[role] else INSUFFICIENT_PRIVILEGE
+        assert _refused(login, f"SELECT * FROM dba.{view}") == expected, view
+        assert _refused(login, f"DELETE FROM dba.{view}") in (INSUFFICIENT_PRIVILEGE, "55000"), view
+    for write in ("INSERT INTO dba.keys (tenant) VALUES ('x')", "UPDATE dba.keys SET kek_id = 'x'"):
+        assert _refused(login, write) in (INSUFFICIENT_PRIVILEGE, "55000")
+
+
+def test_each_role_calls_its_functions_only(login, role):
+    """Every other role's functions, and the administrator's, are refused before they start."""
+    for function, (roles, arguments) in FUNCTIONS.items():
+        state = _refused(login, f"SELECT * FROM shield_api.{function}({', '.join(['NULL'] * arguments)})")
+        assert (state == INSUFFICIENT_PRIVILEGE) == (role not in roles), f"{function}: {state}"
+
+
+def test_no_role_calls_a_helper(database, login):
+    """The helpers behind the functions are nobody's to call."""
+    helpers = database.query("SELECT proname, pronargs FROM pg_proc WHERE pronamespace = 'shield'::regnamespace")
+    assert len(helpers) >= 5
+    for name, arguments in helpers:
+        assert _refused(login, f"SELECT shield.{name}({', '.join(['NULL'] * arguments)})") == INSUFFICIENT_PRIVILEGE
+
+
+ATTACKS = (
+    "SET ROLE shield_owner",
+    "SET ROLE shield_admin",
+    "SET SESSION AUTHORIZATION shield_admin",
+    "SET SESSION AUTHORIZATION shield_owner",
+    "RESET ROLE; SET ROLE shield_owner",
+    "GRANT shield_owner TO CURRENT_USER",
+    "GRANT USAGE ON SCHEMA shield TO CURRENT_USER",
+    "CREATE ROLE mole",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "ALTER ROLE CURRENT_USER BYPASSRLS",
+    "CREATE SCHEMA mole",
+    "CREATE FUNCTION shield_api.mole() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE TABLE shield.mole ()",
+    "CREATE OR REPLACE FUNCTION shield_api.note_refusal(p_call uuid, p_reason text) RETURNS void LANGUAGE sql AS ''",
+    "ALTER FUNCTION shield_api.call_answered SECURITY INVOKER",
+    "DROP FUNCTION shield_api.call_answered",
+    "DROP POLICY own_tenants ON shield.tokens",
+    "SET session_replication_role = replica",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT pg_authid FROM pg_authid",
+)
+
+
+def test_no_role_becomes_more_than_it_is(login):
+    """Changing role, login, schema, functions or policies is refused."""
+    for statement in ATTACKS:
+        assert _refused(login, statement) in (INSUFFICIENT_PRIVILEGE, "0LP01", "42704"), statement
+
+
+def test_no_setting_opens_another_tenant(database, tenants):
+    """Settings a login may make, row_security among them, show it nothing more."""
+    auditor = database.connect(database.login("auditor", ["acme"]))
+    with auditor.cursor() as cursor:
+        for setting in (
+            "SET ROLE shield_auditor",
+            "SET search_path = shield, dba",
+            "SET shield.tenant = 'brick'",
+            "SET shield.login = 'shield_admin'",
+            "SET application_name = 'shield_admin'",
+        ):
+            cursor.execute(setting)
+            cursor.execute("SELECT name FROM dba.tenants")
+            assert cursor.fetchall() == [("acme",)], setting
+        cursor.execute("SET row_security = off")
+        with pytest.raises(psycopg2.Error) as caught:
+            cursor.execute("SELECT name FROM dba.tenants")
+    assert caught.value.pgcode == INSUFFICIENT_PRIVILEGE
+
+
+def test_a_function_of_the_reader_does_not_see_hidden_rows(database, tenants):
+    """A cheap function in an auditor's WHERE, which would tell what it is shown, is shown own tenants only."""
+    auditor = database.connect(database.login("auditor", ["acme"]))
+    with auditor.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE seen (token text)")
+        cursor.execute(
+            "CREATE FUNCTION pg_temp.tell(t text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS"
+            " $$ BEGIN INSERT INTO pg_temp.seen VALUES (t); RETURN true; END $$"
+        )
+        cursor.execute("SELECT token FROM dba.tokens WHERE pg_temp.tell(token)")
+        cursor.execute("SELECT DISTINCT token FROM pg_temp.seen")
+        assert cursor.fetchall() == [(TOKEN,)]
+
+
+def test_an_unmapped_login_gets_nothing(database, tenants):
+    """A member of a role whom no administrator mapped is refused and sees no row."""
+    for role in LOGIN_ROLES:
+        config = database.login(role)
+        name = config.url.split("//")[1].split(":")[0]
+        database.query("DELETE FROM shield.logins WHERE login = %s", name)
+        opened = database.open(config)
+        if role == "worker":
+            assert Attempt().authorize(opened) == ("FORBIDDEN", None, None)
+        elif role == "resolver":
+            assert opened.call("tenant_data_key", tenants["acme"], 1) == []
+        elif role == "seeder":
+            assert opened.call("seeding_tenant", "acme") == []
+            assert opened.call("token_info", "acme", TOKEN, None) == []
+        else:
+            with database.connect(config).cursor() as cursor:
+                for view in VIEWS:
+                    cursor.execute(f"SELECT * FROM dba.{view}")
+                    assert cursor.fetchall() == [], view
+
+
+def test_an_unmapped_resolver_redeems_nothing(database, worker):
+    """A resolver without a mapping does not see a permit."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    config = database.login("resolver")
+    database.query("DELETE FROM shield.logins WHERE role = 'resolver'")
+    assert attempt.redeem(database.open(config)) == []
+
+
+def test_one_tenants_worker_authorises_no_other_tenant(database, worker):
+    """Acme's worker gets neither brick's domain nor brick's token, and brick hears nothing of it."""
+    assert Attempt(domain="brick.example", token=BRICK_TOKEN).authorize(worker) == ("FORBIDDEN", None, None)
+    assert Attempt(token=BRICK_TOKEN).authorize(worker) == ("NOT_FOUND", "acme", None)
+    rows = database.query("SELECT t.name, c.token FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id")
+    assert rows == [("acme", None)]
+
+
+def test_one_tenants_seeder_seeds_no_other_tenant(database, seeder, tenants):
+    """Acme's seeder can neither seed, read nor revoke in brick."""
+    with pytest.raises(DatabaseRefused) as caught:
+        seeder.call("seed_tokens", tenants["brick"], 1, 1, "[]")
+    assert caught.value.sqlstate == "ES002"
+    assert seeder.call("seeding_tenant", "brick") == []
+    assert seeder.call("token_info", "brick", BRICK_TOKEN, None) == []
+    assert seeder.call("set_token", "brick", BRICK_TOKEN, "revoked", None) == [(False,)]
+    assert database.query("SELECT status FROM shield.tokens WHERE token = %s", BRICK_TOKEN) == [("active",)]
+
+
+def test_one_tenants_auditor_sees_no_other_tenant(database, worker, tenants):
+    """Acme's auditor sees acme's rows in every view, and no events without a tenant; one for all sees both."""
+    bricks = database.open(database.login("worker", ["brick"]))
+    Attempt().authorize(worker)
+    Attempt(domain="brick.example", token=BRICK_TOKEN).authorize(bricks)
+    Attempt(domain="nowhere.example").authorize(worker)
+    for tenant in tenants.values():
+        database.query("SELECT shield_api.add_key(%s, 'data', 1, %s, 'kek-1')", tenant, b"x" * 40)
+    columns = {"tenants": "name", "tokens": "tenant", "calls": "tenant", "audit_events": "tenant", "keys": "tenant"}
+    for scope, expected in ((["acme"], {"acme"}), (None, {"acme", "brick"}), ([], set())):
+        with database.connect(database.login("auditor", scope)).cursor() as cursor:
+            for view, column in columns.items():
+                cursor.execute(f"SELECT DISTINCT {column} FROM dba.{view}")
+                names = {row[0] for row in cursor.fetchall()}
+                assert names == expected | ({None} if view == "audit_events" and scope is None else set()), view
+
+
+def test_the_owner_itself_changes_no_audit_event(database, worker, tenants):
+    """Audit events are append-only even for the role that owns the table, within its row-level security."""
+    Attempt().authorize(worker)
+    administrator = database.connect()
+    with administrator.cursor() as cursor:
+        cursor.execute("SET ROLE shield_owner")
+        cursor.execute("DELETE FROM shield.audit_events")
+        assert cursor.rowcount == 0
+        cursor.execute("UPDATE shield.audit_events SET login = 'nobody'")
+        assert cursor.rowcount == 0
+        with pytest.raises(psycopg2.Error) as caught:
+            cursor.execute("INSERT INTO shield.audit_events (kind, login) VALUES ('call.refused', 'somebody_else')")
+    assert caught.value.pgcode == INSUFFICIENT_PRIVILEGE
+
+
+def test_partitions_show_nothing_even_to_the_owner(database, worker, tenants):
+    """Reached directly, past its parent's policies, a partition is empty."""
+    Attempt().authorize(worker)
+    partitions = database.query(
+        "SELECT i.inhrelid::regclass::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid"
+        " WHERE c.relkind = 'r' AND c.relnamespace = 'shield'::regnamespace"
+    )
+    tables = [name for (name,) in partitions]
+    assert len(tables) > 50
+    with database.connect().cursor() as cursor:
+        cursor.execute("SET ROLE shield_owner")
+        for table in tables:
+            cursor.execute(f"SELECT 1 FROM {table}")
+            assert cursor.fetchall() == [], table

@@ -1,0 +1,231 @@
+"""Upgrading, by a superuser and by a database owner who is none, and back."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+
+import psycopg2
+import pytest
+from sqlalchemy.engine import make_url
+
+from esl_shield.config import DatabaseConfig
+from esl_shield.db import upgrade as schema
+from esl_shield.db.embedded import EmbeddedPostgres
+from esl_shield.db.engine import Database, sqlalchemy_engine
+from esl_shield.db.logins import make_login
+from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
+
+HEAD = "0002"
+_numbers = itertools.count(1)
+
+
+def _run(url, *statements):
+    parts = make_url(url)
+    where = {"host": parts.query["host"], "user": parts.username, "password": parts.password, "dbname": parts.database}
+    with contextlib.closing(psycopg2.connect(**where)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return cursor.fetchall() if cursor.description else []
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """A cluster nobody has made roles in."""
+    with EmbeddedPostgres() as postgres:
+        yield postgres
+
+
+@pytest.fixture
+def empty(cluster):
+    """The URL of an empty database in the run's cluster."""
+    name = f"test_empty_{next(_numbers)}"
+    _run(cluster.url(), f"CREATE DATABASE {name}")
+    yield cluster.url(dbname=name)
+    _run(cluster.url(), f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _engine(url):
+    return sqlalchemy_engine(DatabaseConfig(url))
+
+
+def test_an_upgrade_without_roles_says_what_to_run(bare):
+    """Before `db roles` an upgrade refuses and changes nothing; the roles are made once."""
+    engine = _engine(bare.url())
+    with pytest.raises(RolesMissing):
+        schema.upgrade(engine)
+    assert _run(bare.url(), "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'shield%'") == []
+    assert schema.make_roles(engine) == [
+        "shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor",
+    ]  # fmt: skip
+    assert schema.make_roles(engine) == []
+
+
+def test_the_second_upgrade_does_nothing(empty):
+    """An upgrade reports what it did, the next one that nothing was to do, and nothing was."""
+    engine = _engine(empty)
+    first = schema.upgrade(engine)
+    assert (first.revision_before, first.revision_after, first.sql_applied, first.months_made) == (None, HEAD, True, 26)
+    before = _run(empty, "SELECT oid, xmin::text FROM pg_class UNION ALL SELECT oid, xmin::text FROM pg_proc")
+    second = schema.upgrade(engine)
+    assert not second.changed
+    assert schema.is_current(engine)
+    after = _run(empty, "SELECT oid, xmin::text FROM pg_class UNION ALL SELECT oid, xmin::text FROM pg_proc")
+    assert set(after) == set(before)
+
+
+def test_the_newest_revision_can_be_undone_and_done_again(empty):
+    """A downgrade removes its tables and our functions; older tables keep their rows; an upgrade brings all back."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")
+    report = schema.downgrade(engine)
+    assert (report.revision_before, report.revision_after) == (HEAD, "0001")
+    assert _run(empty, "SELECT to_regclass('shield.calls'), to_regclass('dba.tenants')") == [(None, None)]
+    assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
+    assert not schema.is_current(engine)
+    assert schema.upgrade(engine).changed
+    assert _run(empty, "SELECT name FROM dba.tenants") == [("acme",)]
+    assert schema.is_current(engine)
+
+
+def test_all_revisions_can_be_undone(empty):
+    """Down to nothing, then an error, then up again; the roles stay."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    assert schema.downgrade(engine, "base").revision_after is None
+    with pytest.raises(NothingToDowngrade):
+        schema.downgrade(engine)
+    assert _run(empty, "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'shield\\_%'")[0][0] >= 5
+    assert (
+        _run(empty, "SELECT typname FROM pg_type WHERE typnamespace = 'shield'::regnamespace AND typtype = 'd'") == []
+    )
+    assert schema.upgrade(engine).revision_after == HEAD
+
+
+def test_an_unknown_revision_is_refused_whole(empty):
+    """Going back to what never was leaves everything as it is."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    with pytest.raises(NothingToDowngrade):
+        schema.downgrade(engine, "nowhere")
+    assert schema.is_current(engine)
+
+
+def test_upgrades_at_the_same_time_take_turns(empty):
+    """Four upgrades of an empty database: one does the work, the others find it done."""
+    reports, failures = [], []
+
+    def run():
+        try:
+            reports.append(schema.upgrade(_engine(empty)))
+        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert sorted(report.changed for report in reports) == [False, False, False, True]
+
+
+def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
+    """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade."""
+    for role in ("shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor"):
+        _run(bare.url(), f"DROP ROLE IF EXISTS {role}")
+    _run(
+        bare.url(),
+        f"CREATE ROLE site_dba LOGIN CREATEROLE CREATEDB NOSUPERUSER PASSWORD '{bare.password('site_dba')}'",
+        "CREATE DATABASE site OWNER site_dba",
+        "REVOKE ALL ON DATABASE site FROM PUBLIC",
+    )
+    url = bare.url("site_dba", "site")
+    engine = _engine(url)
+    assert len(schema.make_roles(engine)) == 5
+    assert schema.make_roles(engine) == []
+    assert schema.upgrade(engine).revision_after == HEAD
+    assert not schema.upgrade(engine).changed
+    administrator = Database(DatabaseConfig(url), application_name="tests")
+    assert administrator.call("add_tenant", "acme", "acme.example", "91", 14, "CN") == [(1,)]
+    administrator.close()
+    make_login(engine, "site_worker", bare.password("site_worker"), role="worker", tenants=["acme"])
+    make_login(engine, "site_worker", bare.password("site_worker"), role="worker", tenants=["acme"], mint_per_s=9)
+    worker = Database(DatabaseConfig(bare.url("site_worker", "site")), application_name="tests")
+    arguments = (None, "acme.example", "1001", None, "telephone", 11, None, None, None, None, None)
+    with contextlib.closing(worker):
+        answer = worker.call("authorize_call", "00000000-0000-4000-8000-000000000001", *arguments[1:])
+    assert answer == [("NOT_FOUND", "acme", None)]
+    assert _run(url, "SELECT login, state FROM dba.calls") == [("site_worker", "REFUSED")]
+    owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'shield'::regnamespace"
+    assert _run(url, owners) == [("shield_owner",)]
+    assert schema.downgrade(engine).revision_after == "0001"
+    assert schema.upgrade(engine).revision_after == HEAD
+
+
+def test_somebody_who_may_not_upgrade_changes_nothing(database):
+    """A plain login, and a worker's, are told that they are no members of the owner."""
+    for config in (database.login("worker"), database.login("auditor")):
+        with pytest.raises(RolesMissing):
+            schema.upgrade(sqlalchemy_engine(config))
+        with pytest.raises((RolesMissing, SchemaRefused)):
+            schema.make_roles(sqlalchemy_engine(config))
+
+
+def test_a_schema_of_somebody_else_is_refused(empty, cluster):
+    """Whoever owns a schema could replace what is in it, so an upgrade does not put anything there."""
+    _run(empty, "CREATE ROLE test_squatter", "CREATE SCHEMA shield_api AUTHORIZATION test_squatter")
+    with pytest.raises(SchemaRefused, match="shield_api belongs to somebody else"):
+        schema.upgrade(_engine(empty))
+    assert _run(empty, "SELECT to_regnamespace('shield')") == [(None,)]
+    _run(empty, "DROP SCHEMA shield_api", "DROP ROLE test_squatter")
+
+
+@pytest.mark.parametrize("power", ["LOGIN", "SUPERUSER", "BYPASSRLS"])
+def test_a_role_with_powers_is_refused(empty, power):
+    """Row-level security would not hold an owner or group with powers, so an upgrade stops."""
+    engine = _engine(empty)
+    for role in ("shield_owner", "shield_worker"):
+        _run(empty, f"ALTER ROLE {role} {power}")
+        try:
+            with pytest.raises(SchemaRefused, match=f"{role} must be NOLOGIN"):
+                schema.upgrade(engine)
+        finally:
+            _run(empty, f"ALTER ROLE {role} NO{power}")
+
+
+def test_rows_of_a_month_nobody_made_are_moved_into_it(database, tenants):
+    """Calls and events that fell into the default partition are there afterwards, in partitions of their own."""
+    for table, column in (("calls", "started_at"), ("audit_events", "at")):
+        columns = "id, tenant_id, state" if table == "calls" else "id, tenant_id, kind"
+        values = "gen_random_uuid(), 1, 'BUSY'" if table == "calls" else "0, 1, 'call.refused'"
+        for months in (-2, 40):
+            database.query(
+                f"INSERT INTO shield.{table} ({columns}, {column})"
+                f" VALUES ({values}, date_trunc('month', now() AT TIME ZONE 'UTC') + interval '{months} months 5 days')"
+            )
+    stray = "SELECT (SELECT count(*) FROM shield.calls_default), (SELECT count(*) FROM shield.audit_events_default)"
+    assert database.query(stray) == [(2, 2)]
+    report = schema.upgrade(sqlalchemy_engine(database.admin))
+    assert report.months_made == 4
+    assert database.query(stray) == [(1, 1)]
+    assert database.query("SELECT count(*) FROM shield.calls") == [(2,)]
+    forced = "SELECT relforcerowsecurity FROM pg_class WHERE relname IN ('calls_default', 'audit_events_default')"
+    assert database.query(forced) == [(True,), (True,)]
+    assert not schema.upgrade(sqlalchemy_engine(database.admin)).changed
+
+
+def test_changed_sql_is_applied_again(database, monkeypatch):
+    """When a file differs from what the database recorded, all are applied; rights given by hand are gone."""
+    database.query("GRANT SELECT ON shield.tokens TO shield_worker")
+    database.query("GRANT EXECUTE ON FUNCTION shield_api.add_tenant TO PUBLIC")
+    database.query("UPDATE shield.applied_sql SET hash = 'of an older release'")
+    assert schema.upgrade(sqlalchemy_engine(database.admin)).sql_applied
+    assert database.query(
+        "SELECT has_table_privilege('shield_worker', 'shield.tokens', 'SELECT'),"
+        " has_function_privilege('shield_worker', 'shield_api.add_tenant(text,text,text,int,text)', 'EXECUTE')"
+    ) == [(False, False)]
