@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import re
 import shutil
 import signal
@@ -60,10 +61,15 @@ _LOG = """<profile name="{name}"><settings><param name="logfile" value="{path}"/
 """
 _UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
+_RTP_START = 16384 + os.getpid() % 16 * 1000  # two runs at once must not share media ports
 _LAB_ONLY = {
     "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8")],
     "autoload_configs/event_socket.conf.xml": [("CHANGE-ME-EVENT-SOCKET", ESL_PASSWORD)],
-    "autoload_configs/switch.conf.xml": [('name="loglevel" value="info"', 'name="loglevel" value="debug"')],
+    "autoload_configs/switch.conf.xml": [
+        ('name="loglevel" value="info"', 'name="loglevel" value="debug"'),
+        ('name="rtp-start-port" value="16384"', f'name="rtp-start-port" value="{_RTP_START}"'),
+        ('name="rtp-end-port" value="32768"', f'name="rtp-end-port" value="{_RTP_START + 998}"'),
+    ],
 }
 _B_LEG_CDRS = {
     "autoload_configs/xml_cdr.conf.xml": [('"log-b-leg" value="false"', '"log-b-leg" value="true"')],

@@ -19,24 +19,22 @@ _BLOCK = re.compile(
     r"-{40,} (?P<at>\d{4}-\d\d-\d\d[T\s]+[\d:.]+)[^\n]*\n(?P<what>[^\n]*)\n\n?(?P<text>.*?)(?=\n-{40,} \d{4}|\Z)",
     re.DOTALL,
 )
-_ports = iter(range(21000, 29000, 4))
 
 
 def free_port() -> int:
-    """A port on loopback that neither UDP nor TCP holds now."""
-    for port in _ports:
+    """A port on loopback that neither UDP nor TCP holds now; drawn by the kernel, so that two runs seldom meet."""
+    while True:
         with (
             socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
             socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
         ):
+            udp.bind((HOST, 0))
+            port: int = udp.getsockname()[1]
             try:
-                udp.bind((HOST, port))
                 tcp.bind((HOST, port))
             except OSError:
                 continue
         return port
-    message = "no free port"
-    raise OSError(message)
 
 
 @dataclass(frozen=True)
