@@ -8,7 +8,14 @@ from esl_shield.esl.session import Execute
 
 KEEP = frozenset(
     {
-        *("Hangup-Cause", "Answer-State", "Application", "Caller-Destination-Number", "variable_sip_auth_username"),
+        *(
+            "Hangup-Cause",
+            "Answer-State",
+            "Channel-Call-State",
+            "Application",
+            "Caller-Destination-Number",
+            "variable_sip_auth_username",
+        ),
         *("variable_originate_disposition", "variable_bridge_hangup_cause", "variable_shield_result"),
         *("variable_shield_cause", "variable_sip_authorized", "variable_user_name", "variable_sip_h_X-Note"),
     }

@@ -100,8 +100,8 @@ def unused_tcp_port() -> int:
 
 
 @pytest.fixture(scope="session")
-def call_centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallCentre]:
-    """One site for the whole run; tests use tokens of their own."""
+def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CallCentre]:
+    """One site for the whole run; tests use tokens of their own. Asking for ``cluster`` skips without PostgreSQL."""
     folder = tmp_path_factory.mktemp("site")
     with Site(folder, [BANK, SHOP, LOST], GATEWAYS, EXTRA) as site:
         tokens = {tenant.name: _seed(site, tenant, folder) for tenant in (BANK, SHOP, LOST)}

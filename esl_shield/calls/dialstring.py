@@ -58,13 +58,15 @@ class Execution(NamedTuple):
     argument: str
 
 
-def agent_leg_variables(route: Route, *, answer_timeout_s: int) -> str:
+def agent_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int) -> str:
     """Write the argument of ``uuid_setvar_multi`` after the channel's UUID."""
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_AGENT_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
     if route.caller_id:
         variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = route.caller_id
-    return "".join(f"{name}=;" for name in _LEFT_BEHIND) + _join(variables, ";")
+    left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
+    # An answered call is disarmed by FreeSWITCH itself: a worker that froze while it rang must not end it.
+    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
 
 
 def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int) -> Execution:

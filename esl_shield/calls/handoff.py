@@ -24,6 +24,7 @@ TOKEN_HEADER = "variable_sip_h_X-Shield-Token"  # noqa: S105 - a header's name
 HEADERS = frozenset(
     {
         "Unique-ID",
+        "Answer-State",
         "Caller-Destination-Number",
         "variable_sip_authorized",
         "variable_sip_auth_username",
@@ -55,7 +56,10 @@ class Handoff:
 
 
 def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
-    """Read the channel data of ``connect``; raises HandoffRejected when it names no channel."""
+    """Read the channel data of ``connect``; raises HandoffRejected when it names no channel we can follow."""
+    if channel_data.get("Answer-State") == "answered":
+        # Such a leg tells nothing of the customer's answer, and the alarm of an unanswered call would cut it off.
+        raise HandoffRejected(what="it was answered before `socket`")
     agent, domain = _principal(channel_data)
     return Handoff(_channel(channel_data), agent, domain, _dialled(channel_data, config))
 

@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_Statement = tuple[str, tuple[object, ...]]
+
 ALLOWED = "ALLOWED"
 RETRY_FIRST_S = 0.2
 RETRY_MOST_S = 5.0
+ORPHAN_AFTER_S = 3.0  # by then the server has run or cancelled a statement we gave up on
+UNEXPECTED_TRIES = 3
 QUEUE_LENGTH = 100_000
 
 
@@ -66,8 +70,8 @@ class Ledger:
     def __init__(self, database: Database, observe: Observer) -> None:
         self._database = database
         self._observe = observe
-        self._untold: Queue[tuple[str, tuple[object, ...]]] = Queue(maxsize=QUEUE_LENGTH)
-        self._telling = 0
+        self._untold: Queue[_Statement] = Queue(maxsize=QUEUE_LENGTH)
+        self._current: _Statement | None = None
         self._written = Event()
         self._written.set()
         self._teller = gevent.spawn(self._tell_forever)
@@ -102,16 +106,23 @@ class Ledger:
             record.ringing_at, record.answered_at, record.ended_at,
         )  # fmt: skip
 
+    def finish_orphan(self, record: CallRecord) -> None:
+        """Tell the end of a call whose authorisation we never heard of: it may have been granted all the same."""
+        gevent.spawn_later(ORPHAN_AFTER_S, self.finish, record)
+
     @property
     def untold(self) -> int:
         """How many statements the database has not taken yet."""
-        return self._untold.qsize() + self._telling
+        return self._untold.qsize() + (self._current is not None)
 
     def close(self, timeout_s: float) -> int:
         """Give what is untold ``timeout_s`` to be written; returns how many statements are left."""
         self._written.wait(timeout_s)
         self._teller.kill()
-        return self.untold
+        lost = [*([self._current] if self._current else []), *self._untold.queue]
+        for _function, arguments in lost:
+            log.error("cdr.lost", extra={"fields": {"call": arguments[0], "reason": "stopped"}})
+        return len(lost)
 
     def _tell(self, function: str, *arguments: object) -> None:
         try:
@@ -123,29 +134,33 @@ class Ledger:
 
     def _tell_forever(self) -> None:
         while True:
-            function, arguments = self._untold.get()
-            self._telling = 1
-            self._tell_until_taken(function, arguments)
-            self._telling = 0
+            self._current = self._untold.get()
+            self._tell_until_taken(*self._current)
+            self._current = None
             if not self.untold:
                 self._written.set()
 
     def _tell_until_taken(self, function: str, arguments: tuple[object, ...]) -> None:
-        pause_s = RETRY_FIRST_S
+        pause_s, unexpected = RETRY_FIRST_S, 0
         while True:
             try:
                 self._database.call(function, *arguments)
             except DatabaseAway:
                 self._observe.count("cdr_delayed", "database_away")
-                gevent.sleep(pause_s)
-                pause_s = min(pause_s * 2, RETRY_MOST_S)
-            except DatabaseRefused as error:
-                # The database is there and says no: trying again would block every record behind this one.
-                self._observe.count("cdr_lost", "refused")
-                log.error("cdr.lost", extra={"fields": {"call": arguments[0], "error_id": error.error_id}})  # noqa: TRY400
-                return
+            except Exception as error:  # noqa: BLE001 - one statement must not end the writing of all others
+                unexpected += 1
+                if isinstance(error, DatabaseRefused) or unexpected == UNEXPECTED_TRIES:
+                    self._give_up(arguments, error)
+                    return
             else:
                 return
+            gevent.sleep(pause_s)
+            pause_s = min(pause_s * 2, RETRY_MOST_S)
+
+    def _give_up(self, arguments: tuple[object, ...], error: Exception) -> None:
+        self._observe.count("cdr_lost", "refused")
+        error_id = getattr(error, "error_id", type(error).__name__)
+        log.error("cdr.lost", extra={"fields": {"call": arguments[0], "error_id": error_id}})
 
 
 def _bound_call_id(gateway: Gateway, sip_call_id: UUID) -> str | None:

@@ -1,7 +1,9 @@
 """What FreeSWITCH's events say of a call: which we ask for, which headers we keep, how an attempt ended.
 
-Invariants: only events of the agent's leg are asked for; only the headers named here are kept of them; what an event
-does not say is never guessed as success.
+Invariants: only events of the agent's leg are asked for, and of its progress only CHANNEL_CALLSTATE, which carries no
+channel variables (``switch_channel_event_set_extended_data``): a carrier's SDP, which may quote the number, stands in
+the agent's leg's variables while it talks. Only the headers named here are kept; what an event does not say is never
+guessed as success.
 """
 
 from __future__ import annotations
@@ -14,23 +16,18 @@ from esl_shield.calls.states import Cause, cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
     from esl_shield.config import Delivery
     from esl_shield.esl.session import Event
 
-EVENTS = (
-    "CHANNEL_EXECUTE_COMPLETE",
-    "CHANNEL_HANGUP_COMPLETE",
-    "CHANNEL_PROGRESS",
-    "CHANNEL_PROGRESS_MEDIA",
-    "CHANNEL_ANSWER",
-    "CHANNEL_BRIDGE",
-)
+EVENTS = ("CHANNEL_CALLSTATE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP_COMPLETE")
 HEADERS = handoff.HEADERS | {
     "Event-Name",
     "Event-Date-Timestamp",
     "Application-UUID",
+    "Channel-Call-State",
     "Hangup-Cause",
+    "Caller-Channel-Progress-Time",
+    "Caller-Channel-Progress-Media-Time",
     "Caller-Channel-Answered-Time",
     "Other-Leg-Unique-ID",
     "variable_originate_disposition",
@@ -46,25 +43,26 @@ _RESULTS = {
     "destination": states.DESTINATION_REFUSED,
     "refused": states.PERMIT_REFUSED,
 }
-_BRIDGED = frozenset({"SUCCESS", "bridged"})
+
+
+def was_bridged(event: Event, delivery: Delivery) -> bool:
+    """Whether the end of an attempt says that the two legs met, be it only on early media."""
+    if delivery == "direct":
+        return event.get("variable_shield_result") == "bridged"
+    return event.get("variable_originate_disposition") == "SUCCESS"
 
 
 def cause(event: Event, delivery: Delivery, *, answered: bool) -> Cause:
     """Read what the end of ``bridge`` or of the Lua script says ended the attempt."""
-    result = event.get("variable_shield_result" if delivery == "direct" else "variable_originate_disposition", "")
-    if result in _BRIDGED or answered:
-        return cause_of(event.get("variable_bridge_hangup_cause", "NORMAL_CLEARING"))
-    if delivery == "edge":
-        return cause_of(result)
-    if result == "failed":
-        return cause_of(event.get("variable_shield_cause", ""))
-    return cause_of(_RESULTS.get(result, "NORMAL_TEMPORARY_FAILURE"))
-
-
-def stamp(event: Mapping[str, str]) -> datetime:
-    """Read the event's own time (``Event-Date-Timestamp``, microseconds since the epoch)."""
-    stamp = event.get("Event-Date-Timestamp", "")
-    return datetime.fromtimestamp(int(stamp) / 1e6, UTC) if stamp.isdecimal() else datetime.now(UTC)
+    if answered or was_bridged(event, delivery):
+        name = event.get("variable_bridge_hangup_cause", "NORMAL_CLEARING")
+    elif delivery == "edge":
+        name = event.get("variable_originate_disposition", "")
+    elif event.get("variable_shield_result") == "failed":
+        name = event.get("variable_shield_cause", "")
+    else:
+        name = _RESULTS.get(event.get("variable_shield_result", ""), "NORMAL_TEMPORARY_FAILURE")
+    return cause_of(name)
 
 
 def is_ending(event: Event) -> bool:
@@ -73,16 +71,34 @@ def is_ending(event: Event) -> bool:
 
 
 def is_answer(event: Event) -> bool:
-    """Whether the event says the customer's side answered.
-
-    A bridge may also stand on early media; and a leg that was answered before the hand-off fires no CHANNEL_ANSWER.
-    """
-    if event.name == "CHANNEL_BRIDGE":
-        return event.get("Caller-Channel-Answered-Time", "0") != "0"
-    return event.name == "CHANNEL_ANSWER"
+    """Whether the event says that the call was answered just now."""
+    return event.name == "CHANNEL_CALLSTATE" and event.get("Channel-Call-State") == "ACTIVE"
 
 
-def sip_code(event: Mapping[str, str]) -> int:
-    """Read the carrier's final SIP status of a failed attempt (``sip:486``), 0 if it gave none."""
+def ringing_at(event: Event) -> datetime | None:
+    """Return when the customer's side first gave a sign (180 or 183), None if it has not."""
+    names = ("Caller-Channel-Progress-Time", "Caller-Channel-Progress-Media-Time")
+    return min((at for name in names if (at := _time(event, name))), default=None)
+
+
+def answered_at(event: Event) -> datetime | None:
+    """Return when the agent's leg was answered, None if it was not."""
+    return _time(event, "Caller-Channel-Answered-Time")
+
+
+def stamp(event: Event) -> datetime:
+    """Return the event's own time; now, if it has none."""
+    return _time(event, "Event-Date-Timestamp") or datetime.now(UTC)
+
+
+def sip_code(event: Event) -> int:
+    """Return the carrier's final SIP status of a failed attempt (``sip:486``), 0 if it gave none."""
     text = event.get("variable_last_bridge_proto_specific_hangup_cause", "")
     return int(text[4:]) if text.startswith("sip:") and text[4:].isdecimal() else 0
+
+
+def _time(event: Mapping[str, str], name: str) -> datetime | None:
+    """Read microseconds since the epoch; 0 and nonsense are None."""
+    text = event.get(name, "")
+    microseconds = int(text) if text.isascii() and text.isdecimal() and len(text) < 18 else 0  # noqa: PLR2004
+    return datetime.fromtimestamp(microseconds / 1e6, UTC) if microseconds else None

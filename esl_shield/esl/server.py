@@ -9,7 +9,8 @@ Invariants:
 - A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
   yet been told what to do with the call, answered by ``overflow``.
 - Running out of file descriptors pauses accepting for ``_EXHAUSTED_PAUSE_S`` at a time; it never spins.
-- ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls.
+- ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls;
+  ``abandon`` ends the handlers of those that are left, so that each can say what it knows of its call.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from esl_shield.errors import SessionGone, ShieldError
 from esl_shield.esl.session import Session
 
 if TYPE_CHECKING:
+    from greenlet import greenlet
+
     from esl_shield.config import EslConfig
 
 Handler = Callable[[Session], None]
@@ -69,7 +72,7 @@ class Server:
         self._allow = tuple(ipaddress.ip_network(network) for network in config.allow)
         self._on_event = on_event
         self._active = 0
-        self._open = 0
+        self._sessions: dict[greenlet, Session] = {}
         self._idle = Signal()
         self._idle.set()
         self._complained = False
@@ -107,7 +110,18 @@ class Server:
     def wait_idle(self, timeout_s: float) -> int:
         """Wait at most ``timeout_s`` seconds until no call is open; returns how many are left."""
         self._idle.wait(timeout_s)
-        return self._open
+        return len(self._sessions)
+
+    def abandon(self, timeout_s: float = 1.0) -> int:
+        """Close every open session, so that handlers find out and end; end those that did not in ``timeout_s`` seconds.
+
+        Calls stay up in FreeSWITCH. Returns how many handlers are left after as long again: none, unless one hangs.
+        """
+        for session in self._sessions.values():
+            gevent.spawn(session.close)
+        if self.wait_idle(timeout_s):
+            gevent.killall(list(self._sessions), block=True, timeout=timeout_s)
+        return len(self._sessions)
 
     def _serve(self, sock: socket.socket, address: tuple[str, int]) -> None:
         self._complained = False
@@ -115,16 +129,16 @@ class Server:
             self._count("denied")
             sock.close()
             return
-        self._open += 1
+        this = gevent.getcurrent()
         self._idle.clear()
-        session = self._session(sock, address)
+        session = self._sessions[this] = self._session(sock, address)
         try:
             self._admit(session)
         finally:
             session.close()
-            self._open -= 1
+            del self._sessions[this]
             self._count("ended")
-            if not self._open:
+            if not self._sessions:
                 self._idle.set()
 
     def _admit(self, session: Session) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import scenarios as sip
 from lab import DOMAIN, FreeSwitch, Ports
-from recorder import Attempt
+from recorder import ALARM_S, Attempt
 from sipp import HOST
 from stage import CARRIER_A, CARRIER_B, Stage
 
@@ -41,6 +41,7 @@ class Case:
     carriers: dict[str, str] = field(default_factory=dict)
     resolver: tuple[int, str] | None = (200, "")
     timeout_s: int = 60
+    alarm_s: int = ALARM_S
     result: tuple[str, str] = ("", "")
 
 
@@ -91,6 +92,12 @@ CASES = {
         {_A: sip.carrier_early_media(then=486, phrase="Busy Here")},
         result=("failed", "USER_BUSY"),
     ),
+    "direct-alarm-ends-ringing": Case(
+        _refused(503), _direct(_A), {_A: sip.carrier_rings()}, alarm_s=1, result=("failed", "ORIGINATOR_CANCEL")
+    ),
+    "bridge-answered-outlives-alarm": Case(
+        sip.agent_talks(USER, DOMAIN, talk_ms=3000), _bridge(_A), {_A: sip.carrier_answers()}, alarm_s=1
+    ),
     "bridge-no-such-gateway": Case(_refused(503), _bridge("nosuch")),
     "bridge-answered": Case(TALKS, _bridge(_A), {_A: sip.carrier_answers()}),
     "bridge-busy-continue-on-fail": Case(_refused(486), _bridge(_A), {_A: _BUSY}),
@@ -111,7 +118,7 @@ def play(stage: Stage, case: Case) -> tuple[Agent, RecordingWorker]:
         stage.resolver(lambda gateway: f"sip:{NUMBER}@{HOST}:{stage.port_of(gateway)}", status=status, text=text)
     for gateway, scenario in case.carriers.items():
         stage.carrier(gateway, scenario)
-    worker = stage.worker(case.attempts, timeout_s=case.timeout_s)
+    worker = stage.worker(case.attempts, timeout_s=case.timeout_s, alarm_s=case.alarm_s)
     agent = stage.agent(case.agent, dialled=TOKEN)
     if agent.wait(40):
         message = f"the agent got {agent.statuses}"

@@ -15,7 +15,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from lab import LUA_SECRET
 from sipp import HOST
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from esl_shield.config import Delivery
 
 CALLER_ID = "+862100000000"
+ALARM_S = 300
 
 
 class StandInResolver:
@@ -118,8 +119,11 @@ class Recording:
 class RecordingWorker:
     """Takes one call through ``attempts`` in order, then hangs up with the last failure's cause."""
 
-    def __init__(self, port: int, recording: Recording, attempts: list[Attempt], *, timeout_s: int = 60) -> None:
+    def __init__(
+        self, port: int, recording: Recording, attempts: list[Attempt], *, timeout_s: int = 60, alarm_s: int = ALARM_S
+    ) -> None:
         self._listener = socket.create_server((HOST, port))
+        self._alarm_s = alarm_s
         self.recording, self._attempts, self._timeout_s = recording, attempts, timeout_s
         self._buffer = b""
         self.events: list[dict[str, str]] = []
@@ -194,15 +198,16 @@ class RecordingWorker:
         channel = self._read()
         uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
         attempts = list(self._attempts)
-        variables = dialstring.agent_leg_variables(attempts[0].route(), answer_timeout_s=self._timeout_s)
+        variables = dialstring.agent_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
         dressing = f"api uuid_setvar_multi {uuid_} {variables}"
         execute, waiting = attempts.pop(0).command(token, self._timeout_s)
         self._say(
-            "linger",
             f"filter Unique-ID {uuid_}",
             f"event plain {' '.join(EVENTS)}",
             dressing,
             f"api sched_del {uuid_}",
+            f"api sched_hangup +{self._alarm_s} {uuid_} NORMAL_TEMPORARY_FAILURE",
+            "linger",
             execute,
         )
         while (event := self._read()) is not None:

@@ -72,13 +72,15 @@ class Role:
 class Shield:
     """A tenant with keys, its tokens, and the processes that serve them."""
 
-    def __init__(self, database: ShieldDatabase, stage: Stage) -> None:
-        self.database, self._stage = database, stage
+    def __init__(self, database: ShieldDatabase, stage: Stage, *, edge: str = "") -> None:
+        """With ``edge``, the edge's secret, calls go to the gateway of that name; else straight to the carriers."""
+        self.database, self._stage, self._edge = database, stage, edge
         # A folder of its own: the carrier's traces, which must hold numbers, are elsewhere.
         self.folder = Path(stage.enter_context(tempfile.TemporaryDirectory(prefix="esl-shield-roles-")))
         kek = Kek.new()
         self._write("kek", kek.raw.hex())
         self._write("lua", LUA_SECRET)
+        self._write("edge", edge or LUA_SECRET[::-1])
         ((tenant,),) = database.query("SELECT shield_api.add_tenant(%s, %s, '7', 14, 'CN')", TENANT, DOMAIN)
         database.query("SELECT shield_api.set_caps(%s, NULL, NULL, NULL)", TENANT)
         for purpose in ("data", "index"):
@@ -114,17 +116,21 @@ class Shield:
             "resolver",
             f'[database]\nurl = "{self._logins["resolver"]}"\n[keys]\nkek = "file:{self.folder}/kek"\n'
             f'[resolver]\nlisten = "{HOST}:{self._stage.ports.resolver}"\n'
-            f'secrets = {{ lua = "file:{self.folder}/lua" }}\n',
+            f'secrets = {{ lua = "file:{self.folder}/lua", edge = "file:{self.folder}/edge" }}\n',
         )
 
     def _start(self, name: str, config: str) -> Role:
-        for gateway in (CARRIER_A, CARRIER_B):
+        if self._edge:
+            config += f'[[gateways]]\nname = "edge"\ndelivery = "edge"\ncaller_id = ["{CALLER_ID}"]\n'
+        for gateway in () if self._edge else (CARRIER_A, CARRIER_B):
             config += (
                 f'[[gateways]]\nname = "{gateway}"\ndelivery = "direct"\ncaller_id = ["{CALLER_ID}"]\n'
                 f'proxy = "{HOST}:{self._stage.port_of(gateway)}"\n'
             )
         path = self.folder / f"{name}-{len(list(self.folder.glob('*.toml')))}.toml"
         path.write_text(config)
+        path.chmod(0o600)
+        path.chmod(0o600)
         role = Role(name, path)
         self._stage.callback(role.stop)
         return role

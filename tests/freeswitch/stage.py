@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from lab import AGENT_PASSWORD
-from recorder import Attempt, Recording, RecordingWorker, StandInResolver
+from recorder import ALARM_S, Attempt, Recording, RecordingWorker, StandInResolver
 from sipp import HOST, Agent, Carrier
 
 if TYPE_CHECKING:
@@ -64,9 +64,13 @@ class Stage(contextlib.ExitStack):
         """Start a stand-in for the resolver that gives ``number`` at the gateway's address."""
         return self.resolver(lambda gateway: f"sip:{number}@{HOST}:{self.port_of(gateway)}")
 
-    def worker(self, attempts: Sequence[Attempt], *, port: int | None = None, timeout_s: int = 60) -> RecordingWorker:
+    def worker(
+        self, attempts: Sequence[Attempt], *, port: int | None = None, timeout_s: int = 60, alarm_s: int = ALARM_S
+    ) -> RecordingWorker:
         """Start a worker that takes one call through ``attempts`` by rote."""
-        worker = RecordingWorker(port or self.ports.worker_a, Recording(TITLE), list(attempts), timeout_s=timeout_s)
+        worker = RecordingWorker(
+            port or self.ports.worker_a, Recording(TITLE), list(attempts), timeout_s=timeout_s, alarm_s=alarm_s
+        )
         self.callback(worker.stop)
         return worker
 

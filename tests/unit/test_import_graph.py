@@ -83,7 +83,7 @@ def in_room(module: str, room: str) -> bool:
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_only_what_its_room_may(module: str):
-    """Each import follows an arrow of the design."""
+    """Each import follows an arrow between rooms."""
     room = module.partition(".")[0]
     allowed = ALLOWED[room]
     strays = {name for name in GRAPH[module] if not in_room(name, room) and not any(in_room(name, a) for a in allowed)}
@@ -106,5 +106,5 @@ def test_the_resolver_never_reaches_freeswitch(module: str):
 
 
 def test_every_room_is_drawn():
-    """No folder or top-level module stands outside the design's rooms."""
+    """No folder or top-level module stands outside the rooms."""
     assert {name.split(".")[0] for name in MODULES} <= set(ALLOWED)

@@ -16,12 +16,23 @@ def answer(parked: Parked, text: str) -> str:
     target, _, rest = argument.partition(" ")
     known = target == parked.channel.uuid
     if name == "sched_del":
-        return f"+OK Deleted: {parked.cancel_sched_hangup() if known else 0}\n"
+        return f"+OK Deleted: {parked.cancel_sched_hangups() if known else 0}\n"
+    if name == "sched_hangup":
+        return _sched_hangup(parked, target, rest)
     if name == "uuid_exists":
         return "true" if known else "false"
     if name not in _ON_A_CHANNEL:
         return f"-ERR {name} Command not found!\n"
     return _ON_A_CHANNEL[name](parked, rest) if known else "-ERR No such channel!\n"
+
+
+def _sched_hangup(parked: Parked, when: str, rest: str) -> str:
+    uuid, _, cause = rest.partition(" ")
+    if uuid != parked.channel.uuid:
+        return "-ERR No such channel!\n"
+    seconds = int(when[1:]) if when[1:].isdecimal() else 0
+    parked.sched_hangup(seconds * parked.call.timeout_scale, cause or "ALLOTTED_TIMEOUT")
+    return "+OK\n"
 
 
 def _setvar(parked: Parked, text: str) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from esl_shield.esl.double.scenario import Agent, Call
     from esl_shield.esl.double.wire import Header
 
-_WITHOUT_VARIABLES = frozenset({"CHANNEL_STATE"})
+_WITHOUT_VARIABLES = frozenset({"CHANNEL_STATE", "CHANNEL_CALLSTATE"})
+_CALL_STATES = {"EARLY": 3, "ACTIVE": 4, "RING_WAIT": 6, "HANGUP": 7}
 _TIMES = (
     *("Profile-Created", "Channel-Created", "Channel-Answered", "Channel-Progress", "Channel-Progress-Media"),
     *("Channel-Hangup", "Channel-Transfer", "Channel-Resurrect", "Channel-Bridged"),
@@ -109,6 +110,12 @@ class Channel:
         variables = [] if name in _WITHOUT_VARIABLES else [(f"variable_{k}", v) for k, v in self.variables.items()]
         return [*stamp(name), *first, *self._basic(), *variables, *last]
 
+    def enters(self, call_state: str) -> tuple[Header, ...]:
+        """Change the call state; returns what CHANNEL_CALLSTATE begins with."""
+        before, self.call_state = self.call_state, call_state
+        number = ("Channel-Call-State-Number", str(_CALL_STATES[call_state]))
+        return (("Original-Channel-Call-State", before), number)
+
     def data(self) -> list[Header]:
         """Write the answer to ``connect``."""
         head, rest = stamp("CHANNEL_DATA"), self.event("CHANNEL_DATA")[len(stamp("CHANNEL_DATA")) :]
@@ -133,7 +140,6 @@ class Channel:
 
     def settle_media(self) -> None:
         """Be as a leg is once media is open."""
-        self.call_state = "EARLY"
         self.set("rtp_local_sdp_str", invite.local_sdp(self.agent))
 
     def answer(self) -> None:
@@ -146,7 +152,6 @@ class Channel:
 
     def settle(self) -> None:
         """Be as a leg is once the answer is out."""
-        self.call_state = "ACTIVE"
         self.set("endpoint_disposition", "ANSWER")
 
     def note_cancel(self) -> None:

@@ -108,6 +108,8 @@ class Outbound:
         number = self._variables.get("origination_callee_id_number", self._user)
         channel.push("originated_legs", f"{leg.uuid};{name};{number}")
         self._callee = (name, number)
+        if channel.answered:
+            self._parked.enter("RING_WAIT")
 
     def _reach(self, gateway: Gateway) -> Carrier:
         """Send the INVITE on its way; returns whoever answers it: the carrier, or the edge that refuses."""
@@ -183,6 +185,7 @@ class Outbound:
         channel, leg = self._channel, self.leg
         self._bridged = True
         channel.other = replace(leg)  # a copy: what becomes of the leg later does not show
+        self._end_ring_wait()
         channel.mark("Channel-Bridged")
         channel.set("originate_disposition", "SUCCESS")
         channel.set("DIALSTATUS", "SUCCESS")
@@ -193,6 +196,11 @@ class Outbound:
         for name in ("bridge_to", "last_bridge_to", "bridge_uuid"):
             channel.set(name, leg.uuid)
         channel.set("bridge_channel", leg.name)
+
+    def _end_ring_wait(self) -> None:
+        """Leave the call state in which a leg that was answered before waits until the originate ends, either way."""
+        if self._channel.call_state == "RING_WAIT":
+            self._parked.enter("ACTIVE")
 
     def _unbridge(self) -> None:
         self._channel.set("bridge_to", None)
@@ -233,6 +241,8 @@ class Outbound:
             self._channel.set("originate_disposition", cause)
             self._channel.set("DIALSTATUS", causes.dialstatus(cause))
             self._channel.push("originate_causes", f"{self.leg.uuid};{cause}")
+            if not self._channel.down:
+                self._end_ring_wait()
         return cause
 
     def _note_refusal(self, status: int, carrier: Carrier) -> None:

@@ -14,7 +14,7 @@ import gevent
 from gevent.event import Event as Signal
 from gevent.queue import Queue
 
-from esl_shield.esl.double import causes
+from esl_shield.esl.double import api, causes
 from esl_shield.esl.double.applications import APPLICATIONS
 from esl_shield.esl.double.channel import Channel
 
@@ -41,7 +41,7 @@ class Parked:
         self.listener: Listener | None = None
         self._queue: Queue[Command | None] = Queue()
         self._timers: list[gevent.Greenlet[..., object]] = []
-        self._sched_hangup: gevent.Greenlet[..., object] | None = None
+        self._sched_hangups: list[gevent.Greenlet[..., object]] = []
         self._socket_data = (("Application", "socket"), ("Application-Data", socket_argument))
         self._socket_uuid = str(uuid.uuid4())
         self._started = time.monotonic()
@@ -70,13 +70,12 @@ class Parked:
         taken, self._prologue = self._prologue, []
         return taken
 
-    def cancel_sched_hangup(self) -> int:
+    def cancel_sched_hangups(self) -> int:
         """Do what ``api sched_del`` does; returns how many tasks it deleted."""
-        task, self._sched_hangup = self._sched_hangup, None
-        if task is None or task.dead:
-            return 0
-        task.kill(block=False)
-        return 1
+        waiting = [task for task in self._sched_hangups if not task.dead]
+        gevent.killall(waiting, block=False)
+        self._sched_hangups = []
+        return len(waiting)
 
     # For the dialplan and the applications:
 
@@ -85,9 +84,9 @@ class Parked:
         self._timers.append(gevent.spawn_later(seconds, act))
         return self._timers[-1]
 
-    def sched_hangup(self, seconds: float) -> None:
-        """Do what the dialplan's ``sched_hangup`` does."""
-        self._sched_hangup = self.after(seconds, lambda: self.hang_up("NORMAL_TEMPORARY_FAILURE"))
+    def sched_hangup(self, seconds: float, cause: str = "NORMAL_TEMPORARY_FAILURE") -> None:
+        """Do what ``sched_hangup`` does, the dialplan's or the api's: each call adds a task."""
+        self._sched_hangups.append(self.after(seconds, lambda: self.hang_up(cause)))
 
     def wait(self, seconds: float | None) -> bool:
         """Wait for the carrier's next step; tells whether the leg ended meanwhile."""
@@ -101,6 +100,12 @@ class Parked:
         """Write an event from the state of now, if the worker asked for it, and send it."""
         if self.listener is not None and self.listener.wants(name):
             self.listener.fire(self.channel.event(name, first, last))
+
+    def enter(self, call_state: str) -> None:
+        """Change the leg's call state, and say so if it is another."""
+        if call_state != self.channel.call_state:
+            first = self.channel.enters(call_state)
+            self.fire("CHANNEL_CALLSTATE", first=first)
 
     def phone_sees(self, status: int) -> None:
         """Note a SIP status on its way to the phone."""
@@ -116,6 +121,7 @@ class Parked:
             self.phone_sees(183)
         self.fire("CHANNEL_PROGRESS_MEDIA")
         channel.settle_media()
+        self.enter("EARLY")
 
     def answer(self) -> None:
         """Answer the phone, once."""
@@ -126,6 +132,10 @@ class Parked:
         self.phone_sees(200)
         self.fire("CHANNEL_ANSWER")
         self.channel.settle()
+        for name, command in list(self.channel.variables.items()):
+            if name.startswith("api_on_answer"):
+                api.answer(self, command)
+        self.enter("ACTIVE")
 
     def hang_up(self, cause: str, *, status: int = 0) -> None:
         """Hang the leg up, once; ``status`` is what an unanswered phone sees if not the cause's own."""
@@ -224,9 +234,10 @@ class Parked:
         self.fire("CHANNEL_EXECUTE_COMPLETE", last=(*self._socket_data, *done))
         channel.running_state = "CS_HANGUP"
         self.fire("CHANNEL_STATE")
-        self._reach("state")
         channel.mark("Channel-Hangup")
-        channel.call_state, channel.running_state = "HANGUP", "CS_REPORTING"
+        self.enter("HANGUP")
+        self._reach("state")
+        channel.running_state = "CS_REPORTING"
         if not channel.answered:
             self.phone_sees(self._status)
         self.fire("CHANNEL_STATE")

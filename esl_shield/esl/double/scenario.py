@@ -90,7 +90,8 @@ class Call:
     The agent cancels ``cancels_after_s`` after the INVITE to the carrier (``cancels_when="ringing"``) or after the
     dialplan's ``socket`` (``"parked"``), and hangs up ``hangs_up_after_s`` after the bridge; None means never.
     ``sched_hangup_s`` is the dialplan's ``sched_hangup``; ``dialplan_refusal`` what it responds when no worker takes
-    the connection. ``timeout_scale`` shortens the linger time and the wait for an answer; ``max_s`` ends the play.
+    the connection. ``timeout_scale`` shortens the linger time, the wait for an answer and a worker's ``sched_hangup``;
+    ``max_s`` ends the play.
 
     ``late_negotiation`` is the Sofia profile's ``inbound-late-negotiation``. Two races of the real thing are choices
     here: ``lagging`` lets events from before the subscription arrive after it, ``linger_notice`` is where the linger

@@ -16,6 +16,7 @@ _SEQUENCE = itertools.count(1000)
 _CALLED_FROM = {
     "CHANNEL_DATA": ("mod_event_socket.c", "parse_command", 2018),
     "CHANNEL_STATE": ("switch_channel.c", "switch_channel_perform_set_running_state", 2409),
+    "CHANNEL_CALLSTATE": ("switch_channel.c", "switch_channel_perform_set_callstate", 302),
     "CHANNEL_EXECUTE": ("switch_core_session.c", "switch_core_session_exec", 2949),
     "CHANNEL_EXECUTE_COMPLETE": ("switch_core_session.c", "switch_core_session_exec", 2972),
     "CHANNEL_PARK": ("switch_ivr.c", "switch_ivr_park", 1002),

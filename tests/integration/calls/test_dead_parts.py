@@ -165,6 +165,38 @@ def test_a_frozen_worker_is_ended_by_the_dialplan(call_centre, second_worker):
     assert result.timings_s["ended"] < 3.0
 
 
+@pytest.mark.slow
+def test_a_worker_frozen_while_it_rings_holds_nobody(call_centre, second_worker):
+    """The carrier refuses under a frozen worker: FreeSWITCH's own alarm answers the agent."""
+    address = (second_worker.address.host, second_worker.address.port)
+    gateways = {"carrier-a": Gateway(Carrier(486, "Busy Here", after_s=1.0))}
+    call = call_of(call_centre, 18, gateways=gateways, max_s=16.0)
+    playing = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)
+    eventually(lambda: call_centre.query("SELECT * FROM dba.calls WHERE token = %s", call.dialled))
+    eventually(lambda: call_centre.query("SELECT * FROM dba.audit_events WHERE kind = 'permit.redeemed' AND token = %s",
+                                         call.dialled))  # fmt: skip
+    second_worker.popen.send_signal(signal.SIGSTOP)
+    result = playing.get(timeout=DEADLINE_S)
+    assert result.status == 503
+    assert result.statuses[0] == 180
+    assert result.timings_s["ended"] < 14.0
+
+
+@pytest.mark.slow
+def test_an_answer_under_a_frozen_worker_is_not_cut(call_centre, second_worker):
+    """The customer answers after the worker froze: FreeSWITCH disarms the alarm by itself."""
+    address = (second_worker.address.host, second_worker.address.port)
+    gateways = {"carrier-a": Gateway(Carrier(after_s=1.0))}
+    call = call_of(call_centre, 17, gateways=gateways, hangs_up_after_s=13.0, max_s=16.0)
+    playing = gevent.spawn(double.play, call, address, redeem=call_centre.redeem)
+    eventually(lambda: call_centre.query("SELECT * FROM dba.audit_events WHERE kind = 'permit.redeemed' AND token = %s",
+                                         call.dialled))  # fmt: skip
+    second_worker.popen.send_signal(signal.SIGSTOP)
+    result = playing.get(timeout=DEADLINE_S)
+    assert result.status == 200
+    assert result.timings_s["ended"] > 13.0
+
+
 @pytest.mark.parametrize("second_worker", ["max_calls = 1\n"], indirect=True)
 def test_a_full_worker_says_503_at_once(call_centre, second_worker):
     """The call beyond the limit is answered, not dropped, and the one before it goes on."""
@@ -197,7 +229,7 @@ def test_draining_sends_new_calls_to_the_stand_by_and_finishes_live_ones(call_ce
 
 
 @pytest.mark.parametrize("kind", ["close", "reset", "truncate", "malformed", "oversized"])
-@pytest.mark.parametrize("at", ["accept", "command:connect", "command:sendmsg", "event:CHANNEL_ANSWER"])
+@pytest.mark.parametrize("at", ["accept", "command:connect", "command:sendmsg", "event:CHANNEL_CALLSTATE"])
 def test_a_broken_socket_ends_one_call_only(call_centre, kind, at):
     """Whatever FreeSWITCH's side does, the call is closed as refused, cancelled or lost, and the next one works."""
     broken = call_centre.place(call_of(call_centre, 29 + len(at) % 10, fault=Fault(kind, at), max_s=2.5))

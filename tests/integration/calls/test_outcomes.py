@@ -62,6 +62,12 @@ OUTCOMES = {
     "first gateway is unknown": Outcome(
         ANSWERS, "COMPLETED", "NORMAL_CLEARING", 0, 2, CUSTOMER_HANGS_UP, missing=("carrier-a", "edge-a")
     ),
+    "agent cancels at the second gateway": Outcome(
+        DOWN, "CANCELLED", "ORIGINATOR_CANCEL", 487, 2, Carrier(after_s=None), cancels_after_s=0.3
+    ),
+    "early media nobody answers": Outcome(
+        Carrier(early_media=True, after_s=None), "NO_ANSWER", "ALLOTTED_TIMEOUT", 480
+    ),
     "no gateway is known": Outcome(
         ANSWERS, "FAILED", "INVALID_GATEWAY", 503, 2, missing=("carrier-a", "edge-a", "carrier-b", "edge-b")
     ),

@@ -49,7 +49,7 @@ def test_metrics_count_calls_without_naming_them(call_centre, watched):
 
 
 def test_the_worker_has_two_pages(watched):
-    """Health is one word; anything else is 404."""
+    """Health is one word, given after asking the database; anything else is 404."""
     _, url = watched
     assert get(f"{url}/healthz") == "ok"
     with pytest.raises(urllib.error.HTTPError) as caught:

@@ -79,6 +79,23 @@ def test_a_gateway_that_is_not_there(serve, gateways, cause):
     assert worker.seen[0][1]["variable_originate_disposition"] == cause
 
 
+@pytest.mark.parametrize("status", [200, 486])
+def test_a_leg_answered_before_enters_active_again_whatever_the_carrier_says(serve, status):
+    """For such a leg the call state ACTIVE says that the attempt is over, not that the customer answered."""
+    states = []
+
+    def answers_first(session):
+        session.connect()
+        session.request(f"filter Unique-ID {session.uuid}", "event plain CHANNEL_CALLSTATE", "linger")
+        session.execute("answer")
+        session.execute("bridge", f"sofia/gateway/carrier/{TOKEN}")
+        states.extend(session.next_event(5)["Channel-Call-State"] for _ in range(4))
+        session.hangup("NORMAL_CLEARING")
+
+    play(one(Carrier(status=status), hangs_up_after_s=None), serve(answers_first).address, redeem=number)
+    assert states == ["EARLY", "ACTIVE", "RING_WAIT", "ACTIVE"]
+
+
 def test_a_second_gateway(serve):
     """After one gateway's refusal the next is tried on the same leg."""
     gateways = {"a": Gateway(Carrier(status=503, rings=False)), "b": Gateway(host="127.0.0.1:5081")}

@@ -52,6 +52,41 @@ def new(*carriers, **options):
     return Call("70001234567893", **{"agent": NEW_AGENT, "gateways": gateways, "hangs_up_after_s": 0.05} | options)
 
 
+BOTH = {
+    "no-such-gateway": new(),
+    "no-answer": new(SILENT, timeout_scale=0.01),
+    "agent-cancels": new(SILENT, cancels_after_s=0.05),
+    "early-media-then-answer": new(EARLY),
+    "early-media-then-failure": new(replace(EARLY, status=486, phrase="Busy Here")),
+}
+BY_DELIVERY = {
+    "direct": {
+        **BOTH,
+        "answered-agent-hangs-up": new(ACCEPTS),
+        "answered-customer-hangs-up": new(Carrier(hangs_up_after_s=0.05), hangs_up_after_s=None),
+        "customer-busy": new(BUSY),
+        "alarm-ends-ringing": new(SILENT, timeout_scale=0.01),
+        "gateway-503-then-second-gateway": new(REFUSES_503, ACCEPTS),
+        **dict.fromkeys(("resolver-away", "resolver-refuses", "destination-refused"), new(ACCEPTS)),
+    },
+    "bridge": {
+        **BOTH,
+        "answered": new(ACCEPTS),
+        "answered-outlives-alarm": new(ACCEPTS, timeout_scale=0.01),
+        "busy-continue-on-fail": new(BUSY),
+        "503-then-second-gateway": new(REFUSES_503, ACCEPTS),
+    },
+}
+# Where the race went another way than most of its delivery's.
+LINGER_NOTICE = {
+    "direct-agent-cancels": "hangup",
+    "direct-alarm-ends-ringing": "hangup",
+    "direct-no-answer": "state",
+    "bridge-no-such-gateway": "state",
+    "bridge-answered-outlives-alarm": "end",
+    "bridge-busy-continue-on-fail": "end",
+    "bridge-early-media-then-failure": "end",
+}
 FORGES = replace(OLD_AGENT, headers={"X-Note": "a%0Avariable_user_name: supervisor%0AUnique-ID: deadbeef"})
 CALLS = {
     "answered-agent-hangs-up": old(ANSWERS, lagging=True),
@@ -66,29 +101,10 @@ CALLS = {
     "no-such-gateway": old(linger_notice="state"),
     "worker-refuses": old(linger_notice="state"),
     "worker-hangs-up": old(linger_notice="state"),
-    "direct-answered-agent-hangs-up": new(ACCEPTS, linger_notice="end"),
-    "direct-answered-customer-hangs-up": new(
-        Carrier(hangs_up_after_s=0.05), hangs_up_after_s=None, linger_notice="end"
-    ),
-    "direct-resolver-away": new(ACCEPTS, linger_notice="end"),
-    "direct-resolver-refuses": new(ACCEPTS, linger_notice="end"),
-    "direct-destination-refused": new(ACCEPTS, linger_notice="end"),
-    "direct-no-such-gateway": new(linger_notice="end"),
-    "direct-customer-busy": new(BUSY, linger_notice="end"),
-    "direct-gateway-503-then-second-gateway": new(REFUSES_503, ACCEPTS, linger_notice="end"),
-    "bridge-answered": new(ACCEPTS),
-    "bridge-no-such-gateway": new(linger_notice="state"),
-    "bridge-busy-continue-on-fail": new(BUSY, linger_notice="end"),
-    "bridge-503-then-second-gateway": new(REFUSES_503, ACCEPTS, linger_notice="end"),
     **{
-        f"{delivery}-{name}": call
-        for delivery in ("direct", "bridge")
-        for name, call in {
-            "agent-cancels": new(SILENT, cancels_after_s=0.05),
-            "no-answer": new(SILENT, linger_notice="end", timeout_scale=0.01),
-            "early-media-then-answer": new(EARLY),
-            "early-media-then-failure": new(replace(EARLY, status=486, phrase="Busy Here"), linger_notice="state"),
-        }.items()
+        f"{delivery}-{name}": replace(call, linger_notice=LINGER_NOTICE.get(f"{delivery}-{name}", usual))
+        for delivery, usual in (("direct", "end"), ("bridge", "hangup"))
+        for name, call in BY_DELIVERY[delivery].items()
     },
 }
 REDEEMED = {

@@ -45,7 +45,7 @@ def test_direct_delivery_runs_the_script_with_permit_token_and_gateway():
 
 def test_the_agents_leg_is_dressed_before_any_attempt():
     """Display updates, copied headers and Reason texts are off; a failed attempt leaves the leg to us."""
-    text = dialstring.agent_leg_variables(routing.Route(EDGE, "+862100000000"), answer_timeout_s=45)
+    text = dialstring.agent_leg_variables(routing.Route(EDGE, "+862100000000"), CALL_ID, answer_timeout_s=45)
     variables = dict(pair.split("=", 1) for pair in text.split(";"))
     left_behind = {name for name, value in variables.items() if not value}
     assert left_behind == {
@@ -56,6 +56,7 @@ def test_the_agents_leg_is_dressed_before_any_attempt():
         "shield_cause",
     }
     assert {name: value for name, value in variables.items() if value} == {
+        "api_on_answer": f"sched_del {CALL_ID}",
         "sip_ignore_remote_cause": "true",
         "bridge_answer_timeout": "45",
         "ignore_display_updates": "true",

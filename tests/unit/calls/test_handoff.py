@@ -110,6 +110,13 @@ def test_a_channel_without_a_uuid_is_rejected(channel):
     assert not channel or channel not in str(caught.value)
 
 
+def test_a_leg_that_was_answered_before_is_rejected():
+    """A dialplan that answers before it hands over is told so; the call is not taken."""
+    with pytest.raises(HandoffRejected, match="answered before"):
+        read(**{"Answer-State": "answered"})
+    assert read(**{"Answer-State": "ringing"}) == read(**{"Answer-State": "early"}) == read()
+
+
 @given(st.dictionaries(st.sampled_from(sorted(handoff.HEADERS)), st.text(max_size=80)))
 def test_any_channel_data_is_read_or_rejected(data):
     """Whatever a phone manages to put there ends in a Handoff or a HandoffRejected, never in another exception."""

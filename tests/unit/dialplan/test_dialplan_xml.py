@@ -34,7 +34,7 @@ def _agents():
 
 
 def _matches(extension, dialled):
-    (condition,) = extension.findall("condition")
+    condition = extension.findall("condition")[-1]
     assert condition.get("field") == "destination_number"
     return re.fullmatch(condition.get("expression"), dialled)
 
@@ -51,8 +51,8 @@ def test_files_are_well_formed_and_use_defined_variables(path):
 
 
 def test_extensions_stand_in_the_order_that_keeps_emergencies_free():
-    """Emergency numbers first, colleagues next, the shield last."""
-    assert [extension.get("name") for extension in _agents()] == ["emergency", "internal", "shield"]
+    """Emergency numbers first, colleagues next, then the shield, and strangers refused last."""
+    assert [extension.get("name") for extension in _agents()] == ["emergency", "internal", "shield", "strangers"]
 
 
 @pytest.mark.parametrize("number", ["110", "112", "119", "120", "122", "911", "999", "000"])
@@ -66,11 +66,19 @@ def test_emergency_numbers_never_reach_the_shield(number):
 
 def test_tokens_reach_the_shield_only():
     """Neither the emergency nor the internal extension matches a token or a long number."""
-    emergency, internal, shield = _agents()
+    emergency, internal, shield, _ = _agents()
     for dialled in (TOKEN, "13800138042", "", "abc", "1" * 8):
         assert not _matches(emergency, dialled)
         assert not _matches(internal, dialled)
         assert _matches(shield, dialled)
+
+
+def test_a_leg_without_a_digest_never_reaches_a_worker():
+    """The shield's first condition asks for the digest; who has none is refused in the dialplan."""
+    shield, strangers = _agents()[2:]
+    first = shield.find("condition")
+    assert (first.get("field"), first.get("expression"), len(first)) == ("${sip_authorized}", "^true$", 0)
+    assert [a.get("data") for a in strangers.iter("action")] == ["403 Forbidden"]
 
 
 def test_the_shield_is_armed_before_the_call_is_handed_over():
