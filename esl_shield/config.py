@@ -2,15 +2,18 @@
 
 Invariants: an unknown key is an error, so that a typing mistake never silently weakens a setting; every value is
 checked when the file is read, before any socket or key is opened; a secret is named by where it is (``file:``), never
-written in the file. Each role (worker, resolver, seeder, auditor, administrator) has a file of its own.
+written in the file; the one exception, a password in the database's URL, is taken from a file only its owner can read.
+Each role (worker, resolver, seeder, auditor, administrator) has a file of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import math
 import os
 import re
+import stat
 import tomllib
 import types
 import typing
@@ -18,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors import ConfigError, ConfigExposed
 
 Delivery = Literal["edge", "direct"]
 NumberFormat = Literal["e164", "e164_noplus", "national"]
@@ -28,6 +31,10 @@ _T = TypeVar("_T")
 _GATEWAY_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CALLER_ID = re.compile(r"\+?[0-9]{3,15}")
 _REGION = re.compile(r"[A-Z]{2}|001")
+_PROXY = re.compile(r"[A-Za-z0-9.-]+:([0-9]{1,5})")
+_MAX_PORT = 65535
+_SCHEME = "postgresql+psycopg2://"
+_NOT_IN_FILE = {"not_in_file": True}
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read ``127.0.0.1:8084`` or ``[::1]:8084``; raises ValueError."""
         host, colon, port = text.rpartition(":")
-        if not colon or not port.isdecimal() or not 0 <= int(port) < 65536:  # noqa: PLR2004
+        if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > _MAX_PORT:
             message = f"{text!r} is not ADDRESS:PORT"
             raise ValueError(message)
         return cls(str(ipaddress.ip_address(host.strip("[]"))), int(port))
@@ -57,18 +64,41 @@ class Address:
 
 @dataclass(frozen=True)
 class DatabaseConfig:
-    """Where PostgreSQL is and how long we wait for it."""
+    """Where PostgreSQL is and how long we wait for it; its password is in ``url`` or in the file ``password`` names."""
 
-    url: str
+    url: str = field(repr=False)
     pool_size: int = 16
     connect_timeout_s: float = 1.0
     statement_timeout_s: float = 1.2
+    password: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.url.startswith("postgresql+psycopg2://"):
-            message = "[database] url must start with postgresql+psycopg2://"
+        if not self.url.startswith(_SCHEME):
+            message = f"[database] url must start with {_SCHEME}"
             raise ValueError(message)
-        _positive(self, "pool_size", "connect_timeout_s", "statement_timeout_s")
+        holds_password = self.holds_password
+        if self.password is not None and not self.password.startswith("file:"):
+            message = "[database] password must be file:PATH"
+            raise ValueError(message)
+        if self.password is not None and holds_password:
+            message = "[database] has a password in url and another in password; keep one"
+            raise ValueError(message)
+        _positive(self, "database", "pool_size", "connect_timeout_s", "statement_timeout_s")
+
+    @property
+    def holds_password(self) -> bool:
+        """Whether ``url`` has a password in it; raises ConfigError when it cannot be read."""
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - `--help` needs no SQLAlchemy
+        from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
+        try:
+            url = make_url(self.url)
+        except (ArgumentError, ValueError):
+            url = None
+        if url is None or "@" in (url.host or ""):  # outside of the handler: the error quotes the URL and its password
+            problem = f"it is not {_SCHEME}USER@HOST:PORT/NAME (a password in it has its :/@%? written as %XX)"
+            raise ConfigError(source="[database] url", problem=problem)
+        return bool(url.password) or "password" in url.query
 
 
 @dataclass(frozen=True)
@@ -91,17 +121,15 @@ class EslConfig:
     allow: tuple[str, ...] = ()
     max_calls: int = 4000
     reserve: int = 400
-    handoff_timeout_s: float = 1.5
     command_timeout_s: float = 5.0
     drain_timeout_s: float = 30.0
 
     def __post_init__(self) -> None:
-        for address in self.allow:
-            ipaddress.ip_network(address)
+        _networks("esl", self.allow)
         if not self.listen.is_loopback and not self.allow:
             message = f"[esl] listen = {self.listen} is reachable from outside; name FreeSWITCH's addresses in allow"
             raise ValueError(message)
-        _positive(self, "max_calls", "reserve", "handoff_timeout_s", "command_timeout_s", "drain_timeout_s")
+        _positive(self, "esl", "max_calls", "reserve", "command_timeout_s", "drain_timeout_s")
 
 
 @dataclass(frozen=True)
@@ -125,7 +153,7 @@ class CallsConfig:
     max_call_s: int = 4 * 3600
 
     def __post_init__(self) -> None:
-        _positive(self, "answer_timeout_s", "max_attempts", "max_call_s")
+        _positive(self, "calls", "answer_timeout_s", "max_attempts", "max_call_s")
 
 
 @dataclass(frozen=True)
@@ -141,7 +169,7 @@ class ResolverConfig:
     drain_timeout_s: float = 5.0
 
     def __post_init__(self) -> None:
-        _positive(self, "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
+        _positive(self, "resolver", "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
         for caller, source in self.secrets.items():
             if caller not in ("edge", "lua"):
                 message = f"[resolver] secrets knows edge and lua, not {caller!r}"
@@ -149,8 +177,7 @@ class ResolverConfig:
             if not source.startswith("file:"):
                 message = f"[resolver] secrets.{caller} must be file:PATH"
                 raise ValueError(message)
-        for address in self.allow:
-            ipaddress.ip_network(address)
+        _networks("resolver", self.allow)
         if not self.listen.is_loopback and not self.allow:
             message = f"[resolver] listen = {self.listen} is reachable from outside; name its callers in allow"
             raise ValueError(message)
@@ -210,9 +237,8 @@ class Gateway:
         if not _GATEWAY_NAME.fullmatch(self.name):
             message = f"[[gateways]] name {self.name!r} must be 1 to 64 of letters, digits, dot, dash, underscore"
             raise ValueError(message)
-        if self.delivery == "direct" and not re.fullmatch(r"[A-Za-z0-9.\-\[\]:]+:[0-9]{1,5}", self.proxy):
-            message = f"[[gateways]] {self.name}: direct delivery needs proxy = HOST:PORT"
-            raise ValueError(message)
+        if self.delivery == "direct":
+            self._check_proxy()
         if not re.fullmatch(r"\+?[0-9]{0,15}", self.prefix):
             message = f"[[gateways]] {self.name}: prefix must be digits"
             raise ValueError(message)
@@ -224,10 +250,17 @@ class Gateway:
                 message = f"[[gateways]] {self.name}: a caller_id is 3 to 15 digits with or without +"
                 raise ValueError(message)
 
+    def _check_proxy(self) -> None:
+        match = _PROXY.fullmatch(self.proxy)
+        if match is None or not 0 < int(match[1]) <= _MAX_PORT:
+            # FreeSWITCH's Lua script takes no brackets: whatever it dials it checks against this very form
+            message = f"[[gateways]] {self.name}: direct delivery needs proxy = HOST:PORT, a name or an IPv4 address"
+            raise ValueError(message)
+
 
 @dataclass(frozen=True)
 class Config:
-    """One role's whole configuration; sections a role does not use are absent."""
+    """One role's whole configuration; sections a role does not use are absent. ``source`` is the file's path."""
 
     database: DatabaseConfig
     keys: KeysConfig | None = None
@@ -238,6 +271,7 @@ class Config:
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     gateways: tuple[Gateway, ...] = ()
+    source: str = field(default="text", compare=False, metadata=_NOT_IN_FILE)
 
     def __post_init__(self) -> None:
         names = [gateway.name for gateway in self.gateways]
@@ -247,36 +281,52 @@ class Config:
 
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:
-    """Read the file given, or the one ``ESL_SHIELD_CONFIG`` names; raises ConfigError with one sentence."""
+    """Read the file given, or the one ``ESL_SHIELD_CONFIG`` names; raises ConfigError, ConfigExposed."""
     chosen = path or os.environ.get(CONFIG_VARIABLE)
     if not chosen:
         raise ConfigError(source="file", problem=f"none was named; give --config FILE or set {CONFIG_VARIABLE}")
     try:
-        text = Path(chosen).read_text(encoding="utf-8")
+        with Path(chosen).open(encoding="utf-8") as file:
+            text, mode = file.read(), stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(source=chosen, problem=f"it cannot be read ({error})") from None
-    return loads(text, source=str(chosen))
+        problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(source=chosen, problem=f"it cannot be read ({problem})") from None
+    config = loads(text, source=str(chosen))
+    if mode & (stat.S_IRGRP | stat.S_IROTH) and config.database.holds_password:
+        raise ConfigExposed(source=chosen, mode=f"{mode:04o}")
+    return config
 
 
 def loads(text: str, *, source: str = "text") -> Config:
     """Read configuration from TOML text; ``source`` names it in errors. Raises ConfigError."""
     try:
-        return _build(Config, tomllib.loads(text), where="")
+        return dataclasses.replace(_build(Config, tomllib.loads(text), where=""), source=source)
     except (tomllib.TOMLDecodeError, ValueError, TypeError) as error:
         raise ConfigError(source=source, problem=str(error)) from None
+    except ConfigError as error:
+        raise error.in_file(source) from None
 
 
-def _positive(section: object, *names: str) -> None:
+def _positive(section: object, where: str, *names: str) -> None:
     for name in names:
-        if getattr(section, name) <= 0:
-            message = f"{name} must be more than 0"
+        if not 0 < getattr(section, name) < math.inf:
+            message = f"[{where}] {name} must be more than 0"
             raise ValueError(message)
+
+
+def _networks(where: str, addresses: tuple[str, ...]) -> None:
+    for address in addresses:
+        try:
+            ipaddress.ip_network(address)
+        except ValueError:
+            message = f"[{where}] allow: {address!r} is not an IP address or network such as 192.0.2.0/24"
+            raise ValueError(message) from None
 
 
 def _build(cls: type[_T], table: dict[str, Any], *, where: str) -> _T:
     """Make a dataclass of a TOML table; unknown, missing and mistyped keys raise ValueError."""
     hints = typing.get_type_hints(cls)
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.metadata != _NOT_IN_FILE}  # type: ignore[arg-type]
     for key in table:
         if key not in fields:
             message = f"unknown key {where}{key}"
@@ -303,7 +353,11 @@ def _convert(hint: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - on
         return {key: _convert(arguments[1], item, where=f"{where}.{key}") for key, item in value.items()}
     if hint is Address:
         _expect(value, isinstance(value, str), where, "ADDRESS:PORT")
-        return Address.parse(value)
+        try:
+            return Address.parse(value)
+        except ValueError:
+            message = f"{where} = {value!r} must be an IP address and a port, such as 127.0.0.1:8084 or [::1]:8084"
+            raise ValueError(message) from None
     if dataclasses.is_dataclass(hint):
         _expect(value, isinstance(value, dict), where, "a table")
         return _build(typing.cast("type[Any]", hint), value, where=f"{where}.")

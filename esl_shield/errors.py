@@ -37,6 +37,25 @@ class ConfigError(UsageError):
     error_id = "config.invalid"
     sentence = "The configuration {source} is not usable: {problem}."
 
+    def in_file(self, path: str) -> ConfigError:
+        """Return this error with the file named too, when it names only a section or no file at all."""
+        source = str(self.fields["source"])
+        if source == "file":
+            return ConfigError(source=path, problem=self.fields["problem"])
+        if source.startswith("["):
+            return ConfigError(source=f"{path}: {source}", problem=self.fields["problem"])
+        return self
+
+
+class ConfigExposed(UsageError):
+    """The configuration file holds a password and others than its owner can read it."""
+
+    error_id = "config.exposed"
+    sentence = (
+        "The configuration {source} holds a password and has mode {mode}, so others can read it: chmod 600 it, and "
+        "think of the password as known to others."
+    )
+
 
 class RolesMissing(UsageError):
     """The cluster-wide roles were not made yet, or the caller is not a member of the owner."""
@@ -56,21 +75,61 @@ class NothingToDowngrade(UsageError):
     """The database has no revision to go back to."""
 
     error_id = "database.nothing_to_downgrade"
-    sentence = "There is no revision {revision} to go back to from what this database has."
+    sentence = "There is nothing to undo: this database has {what}."
 
 
 class DatabaseRefused(UsageError):
     """PostgreSQL refused a statement: a right is missing, or program and schema do not fit each other.
 
-    ``sqlstate`` is PostgreSQL's five-character code, or one of ours (ES...). Its message is left out: it may quote rows.
+    ``sqlstate`` is PostgreSQL's code of five characters, or one of ours (ES...). Its message is left out: it may quote
+    rows.
     """
 
     error_id = "database.refused"
-    sentence = "The database refused {function} with SQLSTATE {sqlstate}; check the login's role and run `esl-shield db upgrade`."
+    sentence = (
+        "The database refused {function} with SQLSTATE {sqlstate}; check the login's role and run "
+        "`esl-shield db upgrade`."
+    )
 
     def __init__(self, *, function: str, sqlstate: str) -> None:
         super().__init__(function=function, sqlstate=sqlstate)
         self.sqlstate = sqlstate
+
+
+class LoginRefused(DatabaseRefused):
+    """PostgreSQL did not let the login in: its name, its password, its database or a right to connect is wrong.
+
+    ``problem`` is the server's sentence, which names logins, hosts and databases only; ``sqlstate`` is empty when libpq
+    did not pass it on.
+    """
+
+    error_id = "database.login_refused"
+    sentence = "The database did not let the login in: {problem}; check the [database] url and its password."
+
+    def __init__(self, *, problem: str, sqlstate: str) -> None:
+        ShieldError.__init__(self, problem=problem)
+        self.sqlstate = sqlstate
+
+
+class RightMissing(DatabaseRefused):
+    """The login is another role's than the one the command needs."""
+
+    error_id = "database.right_missing"
+    sentence = "The database refused {function}, which takes the login of {needs}: name that login in [database] url."
+
+    def __init__(self, *, function: str, needs: str) -> None:
+        ShieldError.__init__(self, function=function, needs=needs)
+        self.sqlstate = "42501"
+
+
+class LoginMisplaced(UsageError):
+    """A process's database login has another process's rights too."""
+
+    error_id = "database.login_misplaced"
+    sentence = (
+        "The database login of this {process} may also call {function}, which is another process's right: give each "
+        "its own with `esl-shield db login`."
+    )
 
 
 class InputRejected(UsageError):
@@ -108,6 +167,16 @@ class TokenMalformed(InputRejected):
     sentence = "What was given is no token: its length or its check digit is wrong."
 
 
+class CheckDigitWrong(InputRejected):
+    """Text has the length and the prefix of the tenant's tokens and not their check digit."""
+
+    error_id = "token.check_digit"
+    sentence = (
+        "What was given has the form of a token of tenant {tenant}, but its check digit is wrong: a digit was "
+        "mistyped, or two were swapped."
+    )
+
+
 class AliasRejected(InputRejected):
     """Text that should be an alias is not allowed to be one."""
 
@@ -127,6 +196,13 @@ class ExpiryRejected(InputRejected):
 
     error_id = "expiry.rejected"
     sentence = "The expiry was not taken ({reason}): {why}."
+
+
+class TimeRejected(InputRejected):
+    """An option's value is no moment or no span of time."""
+
+    error_id = "time.rejected"
+    sentence = "What was given as {option} was not understood: {option} takes {forms}."
 
 
 class AliasTaken(InputRejected):
@@ -176,10 +252,10 @@ class TenantRejected(InputRejected):
 
 
 class TenantTaken(InputRejected):
-    """A tenant's name, domain or prefix is already another's."""
+    """A tenant's name, domain or prefix is in use; ``clash`` says which."""
 
     error_id = "tenant.taken"
-    sentence = "Tenant {tenant} was not added: its name, domain or prefix is in use with other values; see tenant list."
+    sentence = "Tenant {tenant} was not added: {clash}; see esl-shield tenant list."
 
 
 # --- a negative answer (exit 1) -----------------------------------------------------------------------------------
@@ -432,6 +508,20 @@ class NotHardened(ShieldError):
 
     error_id = "process.not_hardened"
     sentence = "The process could not be protected: {step} failed; run it on a Linux that allows it."
+
+
+class SystemRefused(ShieldError):
+    """The operating system refused what a command needs: a file, a folder, space on a disk."""
+
+    error_id = "process.os_error"
+    sentence = "The operating system refused to go on{place}: {problem}."
+
+
+class Unexpected(ShieldError):
+    """Something happened that nothing here was written for: a defect in this package."""
+
+    error_id = "process.unexpected"
+    sentence = "An unexpected {kind} ended the command at {places}; please report this line."
 
 
 class WorkerMisplaced(UsageError):

@@ -1,4 +1,4 @@
-"""Where the folders are that ship beside the package: migrations, dialplan.
+"""Where the folders are that ship beside the package: migrations, dialplan, edge.
 
 A wheel carries them inside the package (setup.cfg maps them); a checkout has them at its root.
 """

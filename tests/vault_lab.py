@@ -55,6 +55,7 @@ class VaultLab:
         path = self.folder / "role.toml"
         section = f'[keys]\nkek = "{kek or self.kek_uri}"\n' if keys else ""
         path.write_text(f'[database]\nurl = "{(login or self.seeder_login).url}"\nconnect_timeout_s = 5\n{section}')
+        path.chmod(0o600)
         return path
 
     def command(self, *arguments: str, config: Path | None = None) -> list[str]:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esl_shield.cli import views
-from esl_shield.errors import NumberInArgument, TenantUnknown, TokenMalformed
+from esl_shield.errors import CheckDigitWrong, NumberInArgument, ShieldError, TokenMalformed
 from esl_shield.vault import lookalikes, tokens
 from esl_shield.vault.numbers import plain
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
 
+_MAY_BE_TOKEN = re.compile(rf"[0-9]{{{tokens.TOKEN_MIN_LENGTH},{tokens.TOKEN_MAX_LENGTH}}}")
 _MAY_BE_NUMBER = re.compile(r"\+?[0-9](?:[0-9 ().\-/]*[0-9]){4,}")
 
 
@@ -59,9 +60,13 @@ class CarefulGroup(click.Group):
 
 
 def read_token(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
-    """Check a TOKEN argument (a click callback); raises NumberInArgument or TokenMalformed, without the text."""
+    """Check a TOKEN argument (a click callback); raises NumberInArgument or TokenMalformed, without the text.
+
+    As many digits as a token has pass, whatever their check digit: ``refuse_numbers`` knows the tenant and tells a
+    mistyped token from a number.
+    """
     del context
-    if value is None or tokens.is_valid(value):
+    if value is None or _MAY_BE_TOKEN.fullmatch(value):
         return value
     if may_be_number(value):
         raise NumberInArgument(argument=f"What was given as {parameter.human_readable_name}")
@@ -71,19 +76,27 @@ def read_token(context: click.Context, parameter: click.Parameter, value: str | 
 def refuse_numbers(config: Config, tenant: str, *, token: str | None = None, alias: str | None = None) -> None:
     """Raise NumberInArgument before a number given as token or alias reaches the database's statements and its log.
 
-    One number in ten has a token's check digit, so the tenant's prefix and length decide. Raises TenantUnknown.
+    One number in ten has a token's check digit, so the tenant's prefix and length decide. Raises CheckDigitWrong for
+    digits that only lack the check digit, TenantUnknown, and errors of the database, unless what was given as token has
+    no check digit: then it may be a number whatever the tenant.
     """
-    tenants = views.read(
-        config.database, "tenants", ("region", "token_prefix", "token_length"), where={"name = %s": tenant}
-    )
-    if not tenants:
-        raise TenantUnknown(tenant=tenant)
-    own = tenants[0]
+    number = NumberInArgument(argument="What was given as TOKEN")
+    checks = token is None or tokens.is_valid(token)
+    try:
+        own = views.tenant(config.database, tenant)
+    except ShieldError:
+        if checks:
+            raise
+        raise number from None
     if alias is not None and lookalikes.looks_like_number(alias, own["region"]):
         raise NumberInArgument(argument="What was given as --alias")
-    usual = token is None or tokens.valid_for(token, own["token_prefix"], own["token_length"])
-    if token is not None and not usual and lookalikes.looks_like_number(token, own["region"]):
-        raise NumberInArgument(argument="What was given as TOKEN")
+    if token is None or tokens.valid_for(token, own["token_prefix"], own["token_length"]):
+        return
+    if lookalikes.looks_like_number(token, own["region"]):
+        raise number
+    if not checks:
+        shaped = len(token) == own["token_length"] and token.startswith(own["token_prefix"])
+        raise CheckDigitWrong(tenant=tenant) if shaped else number
 
 
 def _hidden(error: click.UsageError) -> Exception:

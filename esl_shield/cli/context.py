@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import click
 
 from esl_shield import config as configuration
+from esl_shield.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +32,7 @@ class Context:
 
 
 def pass_config(command: Callable[Concatenate[Config, _P], _R]) -> Callable[_P, _R]:
-    """Give a command the configuration as its first argument."""
+    """Give a command the configuration as its first argument, and its complaints about it the file's name."""
 
     @functools.wraps(command)
     def wrapper(*args: _P.args, **kwargs: _P.kwargs) -> _R:
@@ -39,6 +40,10 @@ def pass_config(command: Callable[Concatenate[Config, _P], _R]) -> Callable[_P, 
         if context is None:
             message = "the root command was not run"
             raise RuntimeError(message)
-        return command(context.config, *args, **kwargs)
+        config = context.config
+        try:
+            return command(config, *args, **kwargs)
+        except ConfigError as error:
+            raise error.in_file(config.source) from None
 
     return wrapper

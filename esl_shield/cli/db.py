@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from esl_shield.cli.context import pass_config
+from esl_shield.cli.output import Format, format_option, print_result
 from esl_shield.db.schema import LOGIN_ROLES
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from esl_shield.db.upgrade import UpgradeReport
 
 DEFAULT_MINT_PER_S = 100
-
-_format = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True, help="Output."
-)
 
 
 @click.group()
@@ -32,21 +28,21 @@ def db() -> None:
 
 
 @db.command()
-@_format
+@format_option
 @pass_config
-def roles(config: Config, form: str) -> None:
+def roles(config: Config, format_: Format) -> None:
     """Create the five roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415 - `--help` needs no SQLAlchemy
     from esl_shield.db.upgrade import make_roles  # noqa: PLC0415
 
     made = make_roles(sqlalchemy_engine(config.database))
-    _say(form, {"created": made}, f"created {', '.join(made)}" if made else "all roles are there")
+    print_result({"created": made}, [f"created {', '.join(made)}" if made else "all roles are there"], format_)
 
 
 @db.command()
-@_format
+@format_option
 @pass_config
-def upgrade(config: Config, form: str) -> None:
+def upgrade(config: Config, format_: Format) -> None:
     """Bring tables, functions, views, policies and rights to this release; harmless when they are.
 
     Run it at any time, at least once a year: it also makes the partitions of the next twelve months.
@@ -55,14 +51,14 @@ def upgrade(config: Config, form: str) -> None:
     from esl_shield.db.upgrade import upgrade as apply  # noqa: PLC0415
 
     report = apply(sqlalchemy_engine(config.database))
-    _say(form, _fields(report), _upgraded(report))
+    print_result(_fields(report), [_upgraded(report)], format_)
 
 
 @db.command()
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_format
+@format_option
 @pass_config
-def downgrade(config: Config, yes: bool, form: str) -> None:
+def downgrade(config: Config, yes: bool, format_: Format) -> None:
     """Undo the newest revision AND DELETE the rows of its tables; functions and views go too.
 
     Afterwards run the older release's `db upgrade`, which puts its own functions back.
@@ -71,9 +67,10 @@ def downgrade(config: Config, yes: bool, form: str) -> None:
     from esl_shield.db.upgrade import downgrade as undo  # noqa: PLC0415
 
     if not yes:
-        click.confirm("The rows of the newest revision's tables will be lost. Go on?", abort=True, err=True)
+        _confirm("The rows of the newest revision's tables will be lost. Go on?")
     report = undo(sqlalchemy_engine(config.database))
-    _say(form, _fields(report), f"downgraded from {report.revision_before} to {report.revision_after or 'nothing'}")
+    line = f"downgraded from {report.revision_before} to {report.revision_after or 'nothing'}"
+    print_result(_fields(report), [line], format_)
 
 
 @db.command()
@@ -93,7 +90,7 @@ def downgrade(config: Config, yes: bool, form: str) -> None:
     type=click.IntRange(min=0),
     help=f"worker: most permits it may mint in a second; default {DEFAULT_MINT_PER_S}.",
 )
-@_format
+@format_option
 @pass_config
 def login(  # noqa: PLR0917 - click passes by name
     config: Config,
@@ -103,18 +100,28 @@ def login(  # noqa: PLR0917 - click passes by name
     all_tenants: bool,
     deliveries: tuple[str, ...],
     mint_per_s: int | None,
-    form: str,
+    format_: Format,
 ) -> None:
-    """Create the login NAME, or change it to what is given; its password comes on standard input."""
+    """Create the login NAME, or change it to what is given.
+
+    Its password, 12 characters or more, comes on standard input. Run by a superuser it also keeps the login's
+    statements out of the server's log; otherwise it says what a superuser must run.
+    """
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
     from esl_shield.db.logins import make_login  # noqa: PLC0415
 
     if bool(tenants) == all_tenants:
         message = "give --tenant, once or more, or --all-tenants"
         raise click.UsageError(message)
+    if deliveries and role != "resolver":
+        message = "--delivery is for --role resolver"
+        raise click.UsageError(message)
+    if mint_per_s is not None and role != "worker":
+        message = "--mint-per-s is for --role worker"
+        raise click.UsageError(message)
     if role == "worker" and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
-    new = make_login(
+    made = make_login(
         sqlalchemy_engine(config.database),
         name,
         _password(),
@@ -123,8 +130,23 @@ def login(  # noqa: PLR0917 - click passes by name
         deliveries=deliveries or None,
         mint_per_s=mint_per_s,
     )
-    what = "created" if new else "updated"
-    _say(form, {"login": name, "role": role, "outcome": what}, f"{what} login {name} for role {role}")
+    what = "created" if made.new else "updated"
+    fields = {"login": name, "role": role, "outcome": what}
+    print_result(fields, [f"{what} login {name} for role {role}"], format_)
+    if made.missing:
+        click.echo(f"the server's log may hold what {name} asks for; as a superuser run: {made.missing}", err=True)
+
+
+def _confirm(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise
+    else:
+        return
+    message = "nobody answered; give --yes"
+    raise click.UsageError(message)
 
 
 def _password() -> str:
@@ -152,7 +174,3 @@ def _upgraded(report: UpgradeReport) -> str:
     if report.months_made:
         parts.append(f"{report.months_made} monthly partitions made")
     return ", ".join(parts)
-
-
-def _say(form: str, fields: dict[str, object], sentence: str) -> None:
-    click.echo(json.dumps(fields) if form == "json" else sentence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def demo(keep: Path | None) -> int:
         click.echo(line)
 
     if keep:
-        keep.mkdir(parents=True, exist_ok=True)
+        _require_empty(keep)
         outcome = run(keep, say)
     else:
         with tempfile.TemporaryDirectory(prefix="esl-shield-demo-") as folder:
@@ -37,3 +38,14 @@ def demo(keep: Path | None) -> int:
         f"demo: {outcome.calls} calls, {outcome.bridged} bridged, {outcome.refused} refused, {outcome.leaks} leaks"
     )
     return 1 if outcome.findings else 0
+
+
+def _require_empty(folder: Path) -> None:
+    """Make the folder if there is none; raises BadParameter, OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        message = f"{folder} is not empty; name a new folder or an empty one."
+        raise click.BadParameter(message, param_hint="'--keep'")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"{folder} cannot be written."
+        raise click.BadParameter(message, param_hint="'--keep'")

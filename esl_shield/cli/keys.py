@@ -9,7 +9,7 @@ import click
 from esl_shield.cli import views
 from esl_shield.cli.careful import CarefulGroup
 from esl_shield.cli.context import pass_config
-from esl_shield.cli.output import Format, format_option, print_rows
+from esl_shield.cli.output import Format, format_option, print_result, print_rows
 from esl_shield.errors import ConfigError
 from esl_shield.service.hardening import harden
 from esl_shield.vault.keys import Kek, open_kek
@@ -27,8 +27,9 @@ def keys() -> None:
 
 
 @keys.command()
+@format_option
 @pass_config
-def init(config: Config) -> None:
+def init(config: Config, format_: Format) -> None:
     """Create the KEK ([keys] kek = "file:PATH", mode 0400) if there is none yet, and the keys tenants lack.
 
     Nothing is ever overwritten. If the database holds keys already, a missing KEK is an error: a new one could open
@@ -37,9 +38,11 @@ def init(config: Config) -> None:
     harden()
     uri = _kek_uri(config)
     created, added = init_keys(config.database, uri)
-    click.echo(f"KEK {open_kek(uri).id} at {uri} {'created' if created else 'was there'}", err=True)
-    for tenant, purpose in added:
-        click.echo(f"tenant {tenant}: {purpose} key created", err=True)
+    kek = open_kek(uri).id
+    new = [{"tenant": tenant, "purpose": purpose} for tenant, purpose in added]
+    lines = [f"created KEK {kek} at {uri}" if created else f"KEK {kek} at {uri} was there"]
+    lines += [f"created the {key['purpose']} key of tenant {key['tenant']}" for key in new]
+    print_result({"kek_id": kek, "kek": uri, "kek_created": created, "keys_created": new}, lines, format_)
 
 
 @keys.command("list")

@@ -1,23 +1,31 @@
-"""The root command ``esl-shield``: finds the command, turns our errors into one sentence and an exit code.
+"""The root command ``esl-shield``: finds the command, turns every error into one sentence and an exit code.
 
-Invariants: data goes to stdout and messages to stderr; exit codes are 0, 1 a finding or a negative answer, 2 usage or
+Invariants: nothing is ever printed as a traceback, because its lines may hold values; data goes to stdout and messages
+to stderr; exit codes are 0, 1 a finding or a negative answer, 2 usage or
 configuration, 3 a dependency is away, 130 interrupted. Command groups are imported when they are used, so that a
 seeding command never loads gevent and ``--help`` is fast.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
+import re
 import sys
+import traceback
+from typing import NoReturn
 
 import click
 
 from esl_shield import __version__
 from esl_shield.cli.context import Context
 from esl_shield.config import CONFIG_VARIABLE
-from esl_shield.errors import ShieldError
+from esl_shield.errors import ShieldError, SystemRefused, Unexpected
 
 INTERRUPTED = 130
+MAX_PLACES = 6
+_MAYBE_NUMBER = re.compile(r"[0-9]{5}")
 
 # command -> (module under esl_shield.cli, one line of help)
 COMMANDS = {
@@ -81,9 +89,9 @@ def main() -> None:
     """Run the command line and exit with the contract's code."""
     try:
         result = root.main(prog_name="esl-shield", standalone_mode=False)
+        sys.stdout.flush()
     except ShieldError as error:
-        click.echo(f"esl-shield: {error}", err=True)
-        sys.exit(error.exit_code)
+        _end(error)
     except click.Abort:
         click.echo("esl-shield: interrupted", err=True)
         sys.exit(INTERRUPTED)
@@ -92,4 +100,32 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        _end(_refused(error))
+    except Exception as error:  # noqa: BLE001 - the last net: Python would print the values in the traceback's lines
+        _end(Unexpected(kind=type(error).__name__, places=_places(error)))
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _end(error: ShieldError) -> NoReturn:
+    """Say one sentence and exit; what stdout did not take is given up, or the interpreter would try again."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with contextlib.suppress(OSError):
+        click.echo(f"esl-shield: {error}", err=True)
+    sys.exit(error.exit_code)
+
+
+def _refused(error: OSError) -> SystemRefused:
+    """Say what the system said; a file's name only if no telephone number can be in it."""
+    name = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    place = f" at {name!r}" if name and not _MAYBE_NUMBER.search(name) else ""
+    return SystemRefused(place=place, problem=error.strerror or type(error).__name__)
+
+
+def _places(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_PLACES:]
+    return " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in reversed(frames))

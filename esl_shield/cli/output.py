@@ -1,7 +1,7 @@
 """What commands print: data on stdout as a table or as JSON, one object a line.
 
-Invariants: moments are ISO 8601 in UTC; a table shows control characters as escapes, so that nothing from the database
-moves the cursor; each line is flushed, so that a pipe sees it at once.
+Invariants: moments are ISO 8601 in UTC, to the second; a table shows control characters as escapes, so that nothing from
+the database moves the cursor; each line is flushed, so that a pipe sees it at once.
 """
 
 from __future__ import annotations
@@ -41,7 +41,18 @@ def print_rows(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], format
     titles = [column.upper() for column in columns]
     widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
     for line in (titles, *lines):
-        print_line(_GAP.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        _print_cells(line, widths)
+
+
+def print_stream(rows: Iterable[Mapping[str, Any]], widths: Mapping[str, int], format_: Format) -> None:
+    """Print rows as they come; a table's columns have the widths given, and a longer value pushes the rest aside."""
+    if format_ == "table":
+        _print_cells([column.upper() for column in widths], widths.values())
+    for row in rows:
+        if format_ == "json":
+            print_json({column: row[column] for column in widths})
+        else:
+            _print_cells([cell(row[column]) for column in widths], widths.values())
 
 
 def print_record(record: Mapping[str, Any], format_: Format) -> None:
@@ -52,6 +63,15 @@ def print_record(record: Mapping[str, Any], format_: Format) -> None:
     width = max(map(len, record))
     for name, value in record.items():
         print_line(f"{name.ljust(width)}{_GAP}{cell(value)}".rstrip())
+
+
+def print_result(fields: Mapping[str, Any], lines: Sequence[str], format_: Format) -> None:
+    """Print what a command did: a line for each thing, or its fields as JSON."""
+    if format_ == "json":
+        print_json(fields)
+        return
+    for line in lines:
+        print_line(_escaped(line))
 
 
 def print_json(record: Mapping[str, Any]) -> None:
@@ -82,7 +102,11 @@ def cell(value: Any) -> str:
 
 def moment(value: dt.datetime) -> str:
     """Return a moment as ISO 8601 in UTC, such as 2030-01-31T18:00:00Z."""
-    return value.astimezone(dt.UTC).isoformat().replace("+00:00", "Z")
+    return value.astimezone(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _print_cells(cells: Iterable[str], widths: Iterable[int]) -> None:
+    print_line(_GAP.join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
 
 
 def _plain(value: Any) -> str | float:

@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING
 
 import click
+from phonenumbers import SUPPORTED_REGIONS
 
 from esl_shield.cli import views
 from esl_shield.cli.careful import CarefulGroup, may_be_number
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
-from esl_shield.cli.output import Format, format_option, print_rows
+from esl_shield.cli.output import Format, format_option, print_result, print_rows
 from esl_shield.errors import TenantRejected
 from esl_shield.vault import tokens
 from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant, resize_tenant
@@ -43,10 +44,11 @@ def tenant() -> None:
 @click.option("--token-per-day", metavar="N|none", help="Calls to one token in 24 hours.  [new tenant: 10]")
 @click.option("--agent-per-hour", metavar="N|none", help="Calls of one agent in an hour.  [new tenant: 300]")
 @click.option("--tenant-per-day", metavar="N|none", help="Calls of the tenant in a day.  [new tenant: none]")
+@format_option
 @pass_config
 def add(
     config: Config, *, name: str, domain: str, prefix: str | None, length: int, region: str | None,
-    token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None,
+    token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None, format_: Format,
 ) -> None:  # fmt: skip
     """Add a tenant with its keys and caps; the same again changes nothing.
 
@@ -56,21 +58,34 @@ def add(
     _check(name, domain, region)
     given = (token_per_day, agent_per_hour, tenant_per_day)
     wanted = NewTenant(name, domain, prefix, length, region or NO_REGION, _caps(*given) if any(given) else None)
-    chosen = add_tenant(config.database, configured_kek(config), wanted)
-    click.echo(f"tenant {name}: tokens of {length} digits beginning with {chosen}", err=True)
+    done = add_tenant(config.database, configured_kek(config), wanted)
+    parts = ["created"] * done.created + ["caps set"] * done.caps_set
+    parts += [f"{purpose} key created" for purpose in done.keys if not done.created]
+    outcome = ", ".join(parts) or "unchanged"
+    print_result(
+        {"tenant": name, "outcome": outcome, "token_prefix": done.prefix, "token_length": length},
+        [f"{outcome}: tenant {name}, tokens of {length} digits beginning with {done.prefix}"],
+        format_,
+    )
 
 
 @tenant.command()
 @click.argument("name")
 @click.option("--length", type=int, required=True, help="Digits of its tokens from now on.")
+@format_option
 @pass_config
-def resize(config: Config, name: str, length: int) -> None:
+def resize(config: Config, name: str, length: int, format_: Format) -> None:
     """Give a tenant longer tokens, when imports say that its token space is full.
 
     Needs the administrator's login. Tokens the tenant has stay as they are; a shorter length is refused.
     """
-    resize_tenant(config.database, name, length)
-    click.echo(f"tenant {name}: new tokens have {length} digits", err=True)
+    before = resize_tenant(config.database, name, length)
+    outcome = "unchanged" if before == length else "resized"
+    print_result(
+        {"tenant": name, "outcome": outcome, "token_length_before": before, "token_length": length},
+        [f"{outcome}: tenant {name}, new tokens have {length} digits"],
+        format_,
+    )
 
 
 @tenant.command("list")
@@ -86,8 +101,8 @@ def _check(name: str, domain: str, region: str | None) -> None:
         raise TenantRejected(problem="its name must be letters, digits, dots, dashes and underscores, and no number")
     if not _DOMAIN.fullmatch(domain):
         raise TenantRejected(problem="its domain must be the SIP domain its agents register at")
-    if region is not None and not re.fullmatch("[A-Z]{2}", region):
-        raise TenantRejected(problem="its region must be an ISO 3166 code such as CN")
+    if region is not None and region not in SUPPORTED_REGIONS:
+        raise TenantRejected(problem="its region must be the ISO 3166 code of a place with numbers, such as CN")
 
 
 def _caps(token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None) -> Caps:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import re
 import sys
 import time
 from dataclasses import asdict
@@ -13,14 +12,15 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
+from esl_shield.cli import times
 from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
-from esl_shield.cli.output import Format, format_option, print_record
+from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
 from esl_shield.errors import CsvRejected, NumberRejected, TokenUnknown
 from esl_shield.vault.csvfile import Source, rejected_path
-from esl_shield.vault.rows import check_label_name, read_moment
+from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
 from esl_shield.vault.seeding import Summary, import_csv, survey
 from esl_shield.vault.store import Store, TokenInfo
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 FINDING = 1
 _MAX_LINE = 256
-_DURATION = re.compile(r"([1-9][0-9]{0,4})([hdw])")
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name.")
 alias_option = click.option(
@@ -61,7 +59,7 @@ def token() -> None:
     "--label", "labels", multiple=True, metavar="NAME", help="Keep this column beside the token; may be repeated."
 )
 @click.option(
-    "--expires-in", metavar="TIME", help="Let new tokens without expires_at end after this, such as 12h, 30d, 8w."
+    "--expires-in", metavar="TIME", help="Let new tokens without expires_at end after this, such as 30m, 12h, 30d, 8w."
 )
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 @pass_config
@@ -87,7 +85,7 @@ def import_(
     """
     for name in labels:
         check_label_name(name)
-    expiry = _after(expires_in) if expires_in else None
+    expiry = times.from_now("--expires-in", expires_in) if expires_in else None
     with _source(file) as source, _seeder(config, tenant, lambda: survey(source, labels)) as seeder:
         started = time.monotonic()
         with Bar(source.size, quiet=quiet) as bar:
@@ -132,29 +130,35 @@ def show(config: Config, token: str | None, alias: str | None, tenant: str, form
 @token.command()
 @token_argument
 @tenant_option
+@format_option
 @pass_config
-def revoke(config: Config, token: str, tenant: str) -> None:
+def revoke(config: Config, token: str, tenant: str, format_: Format) -> None:
     """Refuse every further call to a token, at once and for good."""
     refuse_numbers(config, tenant, token=token)
     with _store(config) as store:
-        if not store.revoke(tenant, token):
-            raise TokenUnknown(tenant=tenant)
-    click.echo(f"token {token} is revoked", err=True)
+        revoked = store.revoke(tenant, token)
+    if revoked is None:
+        raise TokenUnknown(tenant=tenant)
+    outcome = "revoked" if revoked else "unchanged"
+    line = f"revoked token {token}" if revoked else f"token {token} was revoked before"
+    print_result({"token": token, "outcome": outcome}, [line], format_)
 
 
 @token.command()
 @token_argument
 @tenant_option
 @click.option("--at", required=True, metavar="TIME", help="ISO 8601, UTC if it names no zone; or now, or never.")
+@format_option
 @pass_config
-def expire(config: Config, token: str, tenant: str, at: str) -> None:
+def expire(config: Config, token: str, tenant: str, at: str, format_: Format) -> None:
     """Let a token end at a moment."""
-    moment = dt.datetime.now(dt.UTC) if at == "now" else None if at == "never" else read_moment(at)
+    end = _end(at)
     refuse_numbers(config, tenant, token=token)
     with _store(config) as store:
-        if not store.expire(tenant, token, moment):
+        if not store.expire(tenant, token, end):
             raise TokenUnknown(tenant=tenant)
-    click.echo(f"token {token} ends {moment.isoformat() if moment else 'never'}", err=True)
+    line = f"token {token} ends {moment(end) if end else 'never'}"
+    print_result({"token": token, "outcome": "expiry set", "expires_at": end}, [line], format_)
 
 
 @contextlib.contextmanager
@@ -204,12 +208,10 @@ def _found(store: Store, tenant: str, token: str | None, alias: str | None) -> T
     return info
 
 
-def _after(text: str) -> dt.datetime:
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        message = "--expires-in is a whole number and h, d or w, such as 12h, 30d, 8w"
-        raise click.UsageError(message)
-    return dt.datetime.now(dt.UTC) + dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+def _end(text: str) -> dt.datetime | None:
+    if text == "now":
+        return dt.datetime.now(dt.UTC)
+    return None if text == "never" else times.at("--at", text, f"now, never, or a moment in {times.MOMENT_FORMS}")
 
 
 def _report(summary: Summary, output: Path, elapsed_s: float) -> None:

@@ -9,12 +9,15 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import DatabaseRefused
+from esl_shield.errors import DatabaseRefused, LoginRefused, RightMissing, TenantUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esl_shield.config import DatabaseConfig
+
+_NO_RIGHT = "42501"
+_READERS = {"tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder"}
 
 
 def read(
@@ -23,7 +26,8 @@ def read(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Read columns of ``dba.<view>``; ``where`` maps a condition with one ``%s`` to its value, left out when None.
 
-    Names and conditions come from our own commands, never from a user. Raises DatabaseAway, DatabaseRefused.
+    Names and conditions come from our own commands, never from a user. Raises DatabaseAway, DatabaseRefused; its
+    RightMissing says whose login reads the view.
     """
     conditions = {text: value for text, value in (where or {}).items() if value is not None}
     statement = f"SELECT {', '.join(columns)} FROM dba.{view}"
@@ -40,10 +44,20 @@ def read(
     raise failure
 
 
+def tenant(database: DatabaseConfig, name: str) -> dict[str, Any]:
+    """Read a tenant's region, token_prefix and token_length; raises TenantUnknown, DatabaseAway, DatabaseRefused."""
+    rows = read(database, "tenants", ("region", "token_prefix", "token_length"), where={"name = %s": name})
+    if not rows:
+        raise TenantUnknown(tenant=name)
+    return rows[0]
+
+
 def _failure(error: DBAPIError, view: str) -> Exception:
     if not isinstance(error.orig, psycopg2.Error):
         return connection_failed(error)
     failure = call_failed(view, error.orig)
-    if isinstance(failure, DatabaseRefused):
+    if isinstance(failure, DatabaseRefused) and not isinstance(failure, LoginRefused):
+        if failure.sqlstate == _NO_RIGHT:
+            return RightMissing(function=f"dba.{view}", needs=_READERS.get(view, "an auditor"))
         return DatabaseRefused(function=f"dba.{view}", sqlstate=failure.sqlstate)
     return failure

@@ -19,10 +19,9 @@ import psycopg2
 import psycopg2.extensions as pg
 import psycopg2.extras
 import sqlalchemy
-from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 from sqlalchemy.pool import NullPool
 
-from esl_shield.db import failures, waiting
+from esl_shield.db import address, failures, waiting
 from esl_shield.db.waiting import use_gevent
 from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Database", "sqlalchemy_engine", "use_gevent"]
 
-_DIALECT: Any = dialect.dialect
 _FUNCTION = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _NOT_ENCODABLE = "22021"  # character_not_in_repertoire: PostgreSQL's own code for what psycopg2 refuses to send
 _BYTEA_OID = 17
@@ -93,9 +91,10 @@ class Database:
         connection: Connection | None = None
         try:
             connection = psycopg2.connect(**self._parameters, async_=1)
+            failures.ask_for_states(connection)
             waiting.drive(connection, deadline)
         except TimeoutError:
-            failure = DatabaseAway(problem=f"no connection within {self._config.connect_timeout_s:g} s")
+            failure: Exception = DatabaseAway(problem=f"no connection within {self._config.connect_timeout_s:g} s")
         except psycopg2.Error as error:
             failure = failures.connection_failed(error)
         except BaseException:
@@ -145,15 +144,17 @@ class Database:
 
 
 def sqlalchemy_engine(config: DatabaseConfig) -> sqlalchemy.Engine:
-    """For commands: a connection per use, values left out of messages."""
+    """For commands: a connection per use, values left out of messages; raises ConfigError."""
+    parameters = {
+        "connect_timeout": max(_LEAST_CONNECT_S, math.ceil(config.connect_timeout_s)),
+        **address.parameters(config),
+        "application_name": "esl-shield",
+    }
     return sqlalchemy.create_engine(
-        config.url,
+        "postgresql+psycopg2://",
         poolclass=NullPool,
         hide_parameters=True,
-        connect_args={
-            "connect_timeout": max(_LEAST_CONNECT_S, math.ceil(config.connect_timeout_s)),
-            "application_name": "esl-shield",
-        },
+        creator=lambda: psycopg2.connect(**parameters),
     )
 
 
@@ -190,14 +191,8 @@ def _set_up_types(connection: Connection) -> None:
 
 
 def _libpq_parameters(config: DatabaseConfig, application_name: str) -> dict[str, Any]:
-    try:
-        _, parameters = _DIALECT().create_connect_args(sqlalchemy.make_url(config.url))
-    except (sqlalchemy.exc.ArgumentError, ValueError):
-        parameters = None
-    if parameters is None:  # outside of the handler: the error quotes the URL, which may hold a password
-        raise ConfigError(source="[database] url", problem="it cannot be read as a SQLAlchemy URL")
     # GSSAPI looks up names and tickets before the first byte is sent, blocking; nobody who wants it is kept from it
-    return {"gssencmode": "disable", **parameters, "application_name": application_name}
+    return {"gssencmode": "disable", **address.parameters(config), "application_name": application_name}
 
 
 def _require_addresses(parameters: dict[str, Any]) -> None:

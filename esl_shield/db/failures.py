@@ -7,13 +7,17 @@ databases and logins only, and are kept. An error is ``DatabaseAway`` exactly wh
 
 from __future__ import annotations
 
+import ctypes
+import re
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from esl_shield.errors import DatabaseAway, DatabaseRefused, SchemaRefused
+from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused, SchemaRefused
 
 if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
     from esl_shield.errors import ShieldError
 
 # PostgreSQL's Appendix A: connection exceptions, out of resources, operator intervention (a time-out's 57014 is in it),
@@ -21,6 +25,26 @@ if TYPE_CHECKING:
 _AWAY_CLASSES = frozenset({"08", "53", "57", "58"})
 _AWAY_STATES = frozenset({"55P03", "40001", "40P01", "25006"})
 _LONGEST = 200
+
+# Not let in: invalid authorization, no such database, no right to connect.
+_NOT_LET_IN = re.compile(r"28[0-9A-Z]{3}|3D000|42501")
+_STATE = re.compile(r"(?<=: {2})([0-9A-Z]{5}): ")
+# What libpq says without a SQLSTATE: its own complaints, and an English-speaking server's to a plain connection.
+_NOT_LET_IN_WORDS = re.compile(
+    r"no password supplied|authentication failed|no pg_hba\.conf entry|role \".*\" does not exist"
+    r"|is not permitted to log in|database \".*\" does not exist|permission denied for database"
+)
+_VERBOSE = 2  # libpq-fe.h: PQERRORS_VERBOSE
+_libpq = ctypes.CDLL(psycopg2._psycopg.__file__)  # noqa: SLF001 - the only name that leads to the libpq psycopg2 uses
+_libpq.PQsetErrorVerbosity.argtypes = [ctypes.c_void_p, ctypes.c_int]
+
+
+def ask_for_states(connection: Connection) -> None:
+    """Have libpq say the SQLSTATE when this connection is not made: psycopg2 passes on the sentence alone.
+
+    The sentence is in the language of the server's ``lc_messages``; the code is not.
+    """
+    _libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _VERBOSE)
 
 
 def call_failed(function: str, error: psycopg2.Error) -> ShieldError:
@@ -33,10 +57,15 @@ def call_failed(function: str, error: psycopg2.Error) -> ShieldError:
     return DatabaseRefused(function=f"shield_api.{function}", sqlstate=state)
 
 
-def connection_failed(error: BaseException) -> DatabaseAway:
-    """Say that a connection could not be made, or broke."""
-    lines = str(error).strip().splitlines()
-    return DatabaseAway(problem=lines[0].strip()[:_LONGEST] if lines else "the connection broke")
+def connection_failed(error: BaseException) -> ShieldError:
+    """Say that a connection could not be made, or broke: LoginRefused when waiting will not mend it."""
+    text = str(error).strip()
+    lines = text.splitlines()
+    problem = _STATE.sub("", lines[0].strip())[:_LONGEST] if lines else "the connection broke"
+    state = _STATE.search(text)
+    if _NOT_LET_IN.fullmatch(state[1]) if state else _NOT_LET_IN_WORDS.search(text):
+        return LoginRefused(problem=problem, sqlstate=state[1] if state else "")
+    return DatabaseAway(problem=problem)
 
 
 def change_failed(error: Any) -> ShieldError:

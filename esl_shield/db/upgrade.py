@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 MONTHS_AHEAD = 12
 _LOCK = 0x65736C736869  # any constant will do; "eslshi"
 _SET_OPTION_SINCE = 160000
+_NO_RIGHT = "SQLSTATE 42501"
 _LOCK_TIMEOUT = "10s"  # calls queue behind a waiting ALTER TABLE, so do not wait long
 
 
@@ -91,14 +92,14 @@ def downgrade(engine: Engine, revision: str = "-1") -> UpgradeReport:
         _become_owner(connection)
         before = _revision(connection)
         if before is None:
-            raise NothingToDowngrade(revision=revision)
+            raise NothingToDowngrade(what="no revision of ours")
         _run(connection, _REMOVE_SQL)
         try:
             command.downgrade(_alembic(connection), revision)
         except CommandError:
             before = None
         if before is None:
-            raise NothingToDowngrade(revision=revision)
+            raise NothingToDowngrade(what=f"no revision {revision} before its own")
         if _scalar(connection, "SELECT to_regclass('shield.applied_sql') IS NOT NULL"):
             _run(connection, "TRUNCATE shield.applied_sql")
         return UpgradeReport(before, _revision(connection), sql_applied=False, months_made=0)
@@ -169,6 +170,9 @@ def administering(engine: Engine) -> Iterator[Connection]:
         problem = change_failed(error.orig)
     except psycopg2.Error as error:
         problem = change_failed(error)
+    if isinstance(problem, SchemaRefused) and _NO_RIGHT in str(problem.fields["problem"]):
+        who = f"it takes the login of a superuser or a member of {OWNER}, who may make roles"
+        raise SchemaRefused(problem=f"{problem.fields['problem']}; {who}")
     if problem is not None:
         raise problem
 

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from esl_shield.db.engine import Database
-from esl_shield.errors import CallerError, ConfigError, DatabaseAway, RequestRejected
+from esl_shield.db.health import Health
+from esl_shield.errors import CallerError, ConfigError, DatabaseAway, DatabaseRefused, RequestRejected
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import RedeemForm
-from esl_shield.resolver.health import Health
+from esl_shield.resolver.health import Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, Outcome, Redeemer
@@ -92,7 +93,7 @@ class Resolver:
             config.resolver,
             callers=callers,
             redeemer=redeemer,
-            health=Health(database),
+            health=Health(Readiness(database, kek.id)),
             database=database,
             observe=observe,
             metrics_page=metrics_page,
@@ -105,7 +106,12 @@ class Resolver:
         return self._listener.address
 
     def start(self) -> None:
-        """Bind and accept; raises ConfigError when the address cannot be had."""
+        """Ask the database, bind and accept.
+
+        Raises ConfigError when the address cannot be had; OtherKek, LoginMisplaced and DatabaseRefused for what waiting
+        does not mend. A database that is away is waited for: until then the answers are 503.
+        """
+        self._health.check()
         try:
             self._listener.start()
         except OSError as error:
@@ -116,10 +122,14 @@ class Resolver:
         """Serve until ``stop`` is called."""
         self._listener.wait()
 
-    def stop(self, drain_s: float) -> None:
-        """Accept no more, finish what is under way within ``drain_s`` seconds, close the database's connections."""
+    def stop(self, drain_s: float) -> int:
+        """Accept no more, finish what is under way within ``drain_s`` seconds, close the database's connections.
+
+        Returns 0: a redemption that was cut off wrote all there is to write of it before it was answered.
+        """
         self._listener.stop(drain_s)
         self._database.close()
+        return 0
 
     # --- what the listener asks -----------------------------------------------------------------------------------
 
@@ -170,6 +180,8 @@ class Resolver:
             return Outcome(AWAY, "slow")
         except DatabaseAway:
             return Outcome(AWAY, "database")
+        except DatabaseRefused:
+            return Outcome(AWAY, "database_refused")
         finally:
             self._requests -= 1
 

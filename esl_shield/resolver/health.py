@@ -1,48 +1,35 @@
-"""Whether this resolver could redeem a permit now.
+"""What a resolver must be able to do before it is called well.
 
-Invariants: however many ask, the database is asked at most once in MAX_AGE_S and by one greenlet at a time; an answer
-older than that is never given as fresh. The KEK was opened before the resolver came up, so only the database can go.
+Invariants: it asks with a right only a resolver has; a vault that is wrapped under another KEK is seen here, not by the
+first call; a login that has a worker's rights too is refused, for whoever held it could mint permits and redeem them.
 """
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
-from gevent.lock import BoundedSemaphore
-
-from esl_shield.errors import DatabaseAway
+from esl_shield.db.health import refuse_foreign_right
+from esl_shield.errors import OtherKek
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from esl_shield.resolver.redeem import Functions
-
-MAX_AGE_S = 1.0
-_NO_TENANT = -1
+    from esl_shield.db.engine import Database
 
 
-class Health:
-    """Asks the database with a question that has no rows for an answer."""
+class Readiness:
+    """The question of the resolver's Health."""
 
-    def __init__(self, database: Functions, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Database, kek_id: str) -> None:
         self._database = database
-        self._clock = clock
-        self._asking = BoundedSemaphore(1)
-        self._asked_at = float("-inf")
-        self._is_well = False
+        self._kek_id = kek_id
+        self._rights_checked = False
 
-    def is_well(self) -> bool:
-        """Say whether the database answers."""
-        with self._asking:
-            if self._clock() - self._asked_at >= MAX_AGE_S:
-                self._is_well = self._ask()
-                self._asked_at = self._clock()
-            return self._is_well
-
-    def _ask(self) -> bool:
-        try:
-            self._database.call("tenant_data_key", _NO_TENANT, 0)
-        except DatabaseAway:
-            return False
-        return True
+    def __call__(self) -> None:
+        """Return if permits could be redeemed now; raises OtherKek, LoginMisplaced, DatabaseRefused, DatabaseAway."""
+        wanted = [str(row[0]) for row in self._database.call("kek_ids")]
+        if wanted and self._kek_id not in wanted:
+            raise OtherKek(wanted=" and ".join(wanted), given=self._kek_id)
+        if not self._rights_checked:
+            nothing = (str(uuid4()), "LOST", None, None, None, 0, None, None, None)
+            refuse_foreign_right(self._database, "resolver", "finish_call", *nothing)
+            self._rights_checked = True

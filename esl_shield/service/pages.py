@@ -16,11 +16,15 @@ if TYPE_CHECKING:
     from esl_shield.resolver.http import Request
 
 
+_AWAY = Reply(reply("503 Service Unavailable", b"away", close=True), close=True)
+
+
 class Pages:
     """A loopback listener with two pages; the resolver's listener behind it bounds time and memory."""
 
-    def __init__(self, listen: Address, metrics_page: Callable[[], bytes]) -> None:
+    def __init__(self, listen: Address, metrics_page: Callable[[], bytes], is_well: Callable[[], bool]) -> None:
         self._metrics_page = metrics_page
+        self._is_well = is_well
         self._listener = Listener(ResolverConfig(listen=listen), self)
 
     @property
@@ -40,7 +44,7 @@ class Pages:
         """Answer one request."""
         match request.method, request.target:
             case "GET", "/healthz":
-                return Reply(reply("200 OK", b"ok", close=closing), close=closing)
+                return Reply(reply("200 OK", b"ok", close=closing), close=closing) if self._is_well() else _AWAY
             case "GET", "/metrics":
                 page = reply("200 OK", self._metrics_page(), close=closing, content_type=METRICS_TYPE)
                 return Reply(page, close=closing)
@@ -52,7 +56,7 @@ class Pages:
 
     def turn_away(self) -> Reply:
         """Say 503 to a connection too many."""
-        return Reply(reply("503 Service Unavailable", b"away", close=True), close=True)
+        return _AWAY
 
     def shut_out(self) -> None:
         """Take no note: only loopback can be listened on."""

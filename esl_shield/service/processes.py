@@ -1,7 +1,8 @@
 """How a long-running role is composed: logs, hardening, its parts, signals, readiness.
 
 Invariants: a process is hardened before it opens a key; it says it is ready (one line on stderr) only when callers can
-connect; SIGTERM and SIGINT let what is under way finish, a second one does not.
+connect; SIGTERM and SIGINT let what is under way finish, a second one does not; the exit code is 1 if anything was
+lost.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from esl_shield.config import Address, Config
 
 INTERRUPTED = 130
+LOST = 1
 
 
 class Service(Protocol):
@@ -37,8 +39,8 @@ class Service(Protocol):
     def start(self) -> None:
         """Accept callers."""
 
-    def stop(self, drain_s: float) -> None:
-        """Accept no more, finish within ``drain_s`` seconds."""
+    def stop(self, drain_s: float) -> int:
+        """Accept no more, finish within ``drain_s`` seconds; returns how many things were lost."""
 
 
 def run_resolver(config: Config) -> int:
@@ -80,8 +82,10 @@ def serve(name: str, service: Service, *, drain_s: float) -> int:
         service.start()
         print(f"{name} ready on {service.address}", file=sys.stderr, flush=True)  # noqa: T201 - scripts wait for it
         told.wait()
-        service.stop(drain_s)
+        lost = service.stop(drain_s)
     finally:
         for handler in handlers:
             handler.cancel()
+    if lost:
+        return LOST
     return INTERRUPTED if signals[0] == signal.SIGINT else 0

@@ -1,20 +1,24 @@
 """The worker's parts put together: listener, database, ledger, scripts, metrics.
 
-Invariants: a worker that can read the KEK named in its configuration does not start; draining closes the listener
-first, then lets calls end, then has their records written.
+Invariants: a worker that can read the KEK named in its configuration, or whose database login is not a worker's alone,
+does not start; one whose database is away does, and says that it is not well; stopping closes the listener first, then
+lets calls end, then has their records written, and what could not be written is counted, logged and in the exit code.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from esl_shield.calls.records import Ledger
 from esl_shield.calls.script import Script, refuse_overflow
 from esl_shield.calls.signs import HEADERS
 from esl_shield.config import Address
 from esl_shield.db.engine import Database
-from esl_shield.errors import WorkerMisplaced
+from esl_shield.db.health import Health, refuse_foreign_right
+from esl_shield.errors import ConfigError, WorkerMisplaced
 from esl_shield.esl.server import Server
 from esl_shield.service.pages import Pages
 
@@ -24,32 +28,40 @@ if TYPE_CHECKING:
     from esl_shield.service.metrics import WorkerMetrics
 
 LEDGER_DRAIN_S = 10.0
+_NO_TENANT = -1
+
+LOG = logging.getLogger(__name__)
 
 
 class Worker:
     """Takes parked calls until it is stopped."""
 
-    def __init__(self, config: Config, database: Database, metrics: WorkerMetrics) -> None:
+    def __init__(self, config: Config, database: Database, health: Health, metrics: WorkerMetrics) -> None:
         self._config = config
         self._database = database
+        self._health = health
         self._metrics = metrics
         self._ledger = Ledger(database, metrics)
-        self._server = Server(
-            config.esl, self._handle, self._overflow, keep=HEADERS,
-            on_event=lambda event: metrics.count("connection", event),
-        )  # fmt: skip
-        self._pages = Pages(config.metrics.listen, metrics.page) if config.metrics.listen else None
+        self._server = self._listen()
+        self._pages = Pages(config.metrics.listen, metrics.page, self._is_well) if config.metrics.listen else None
         metrics.watch("calls_in_progress", "Calls this worker holds now.", lambda: self._server.active)
         metrics.watch("untold_records", "Statements the database has not taken yet.", lambda: self._ledger.untold)
 
     @classmethod
     def from_config(cls, config: Config, metrics: WorkerMetrics) -> Worker:
-        """Check what a worker must and must not have; raises WorkerMisplaced."""
+        """Check what a worker must and must not have, ask the database, then bind.
+
+        Raises WorkerMisplaced, ConfigError, LoginMisplaced and DatabaseRefused for what waiting does not mend. A
+        database that is away is waited for: until then calls are answered with 503.
+        """
         if not config.gateways:
             raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
         if config.keys and _readable(config.keys.kek):
             raise WorkerMisplaced(problem="it can read the KEK; run it as a Unix user who cannot")
-        return cls(config, Database(config.database, application_name="esl-shield-worker"), metrics)
+        database = Database(config.database, application_name="esl-shield-worker")
+        health = Health(Readiness(database))
+        health.check()
+        return cls(config, database, health, metrics)
 
     @property
     def address(self) -> Address:
@@ -57,24 +69,68 @@ class Worker:
         return Address(*self._server.address)
 
     def start(self) -> None:
-        """Accept calls."""
+        """Accept calls; raises ConfigError when the address of the pages cannot be had."""
         if self._pages:
-            self._pages.start()
+            try:
+                self._pages.start()
+            except OSError as error:
+                raise _taken("[metrics] listen", error) from None
         self._server.start()
 
-    def stop(self, drain_s: float) -> None:
-        """Accept no more calls, give live ones ``drain_s`` seconds to end, write what is known of them."""
-        self._server.drain(drain_s)
-        self._ledger.close(LEDGER_DRAIN_S)
+    def stop(self, drain_s: float) -> int:
+        """Accept no more calls, give live ones ``drain_s`` seconds to end, write what is known of them.
+
+        A call that is up for longer is recorded as LOST and goes on without us. Returns how many statements were lost.
+        """
+        left = self._server.drain(drain_s)
+        if left:
+            LOG.warning("worker.calls_abandoned", extra={"fields": {"count": left}})
+            left = self._server.abandon()
+        lost = self._ledger.close(LEDGER_DRAIN_S) + left
+        if lost:
+            LOG.error("worker.records_lost", extra={"fields": {"count": lost}})
         if self._pages:
             self._pages.stop()
         self._database.close()
+        return lost
+
+    def _listen(self) -> Server:
+        try:
+            return Server(
+                self._config.esl, self._handle, self._overflow, keep=HEADERS,
+                on_event=lambda event: self._metrics.count("connection", event),
+            )  # fmt: skip
+        except OSError as error:
+            raise _taken("[esl] listen", error) from None
+
+    def _is_well(self) -> bool:
+        """Whether a call handed over now could go through."""
+        return self._server.accepting and self._health.is_well()
 
     def _handle(self, session: Session) -> None:
         Script(session, self._config, self._ledger, self._metrics).run()
 
     def _overflow(self, session: Session) -> None:
         refuse_overflow(session, self._metrics)
+
+
+class Readiness:
+    """The question of the worker's Health: asked with a right only a worker has, about a call that does not exist."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rights_checked = False
+
+    def __call__(self) -> None:
+        """Return if a call could be authorised now; raises LoginMisplaced, DatabaseRefused, DatabaseAway."""
+        self._database.call("finish_call", str(uuid4()), "LOST", None, None, None, 0, None, None, None)
+        if not self._rights_checked:
+            refuse_foreign_right(self._database, "worker", "tenant_data_key", _NO_TENANT, 0)
+            self._rights_checked = True
+
+
+def _taken(place: str, error: OSError) -> ConfigError:
+    return ConfigError(source=place, problem=f"the address cannot be had ({os.strerror(error.errno or 0)})")
 
 
 def _readable(kek: str) -> bool:

@@ -8,7 +8,6 @@ is never papered over with a new one.
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,15 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import DatabaseRefused, KekLost, KekMissing, OtherKek, TenantRejected, TenantTaken, TenantUnknown
+from esl_shield.errors import (
+    KekLost,
+    KekMissing,
+    OtherKek,
+    RightMissing,
+    TenantRejected,
+    TenantTaken,
+    TenantUnknown,
+)
 from esl_shield.vault import keyring, keys, tokens
 from esl_shield.vault.keys import Key
 
@@ -27,12 +34,22 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from esl_shield.config import DatabaseConfig
+    from esl_shield.errors import ShieldError
     from esl_shield.vault.keys import Kek
 
 MIN_RANDOM_DIGITS = 4
 NO_REGION = "001"
 _TAKEN = "ES003"
+_SHORTER = "ES006"
 _REFUSED_VALUE = "23514"
+_UNIQUE = "23505"
+_NO_RIGHT = "42501"
+_ADMINISTRATOR = "an administrator, who is a member of shield_owner"
+_CLASHES = {
+    "name": "there is one of this name with another domain, prefix, length or region",
+    "domain": "its domain is another tenant's",
+    "token_prefix": "its prefix is another tenant's, begins with it or is the beginning of it",
+}
 _PREFIXES = range(10, 100)
 
 
@@ -57,46 +74,46 @@ class NewTenant:
     caps: Caps | None
 
 
-def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> str:
-    """Add a tenant with its caps and keys; again with the same values it changes nothing. Returns its token prefix.
+@dataclass(frozen=True)
+class AddedTenant:
+    """What adding a tenant did: its token prefix, whether it is new, whether its caps changed, which keys are new."""
+
+    prefix: str
+    created: bool
+    caps_set: bool
+    keys: list[keyring.Purpose]
+
+
+def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTenant:
+    """Add a tenant with its caps and keys; again with the same values it changes nothing.
 
     Raises TenantRejected, TenantTaken, OtherKek, DatabaseAway, DatabaseRefused.
     """
     with _administering(database, tenant.name) as connection:
         _check_kek(connection, kek)
-        prefix = tenant.prefix or _free_prefix(connection, tenant.name)
+        before = _find(connection, tenant.name)
+        prefix = tenant.prefix or (before.token_prefix if before else _free_prefix(connection))
         check_shape(prefix, tenant.length)
         tenant_id = _scalar(
             connection, "SELECT shield_api.add_tenant(%s, %s, %s, %s, %s)",
             tenant.name, tenant.domain, prefix, tenant.length, tenant.region,
         )  # fmt: skip
-        if tenant.caps is not None:
-            caps = tenant.caps
-            _scalar(
-                connection, "SELECT shield_api.set_caps(%s, %s, %s, %s)",
-                tenant.name, caps.token_per_day, caps.agent_per_hour, caps.tenant_per_day,
-            )  # fmt: skip
-        _add_keys(connection, kek, tenant_id)
-        return prefix
+        caps_set = _set_caps(connection, tenant.name, tenant.caps)
+        return AddedTenant(prefix, before is None, caps_set, _add_keys(connection, kek, tenant_id))
 
 
-def resize_tenant(database: DatabaseConfig, name: str, length: int) -> None:
-    """Let a tenant's new tokens have more digits; those it has stay. Audited as ``tenant.resized``.
+def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
+    """Let a tenant's new tokens have more digits; those it has stay. Returns how many they had.
 
     Raises TenantUnknown, TenantRejected (shorter, or too long), DatabaseAway, DatabaseRefused.
     """
     with _administering(database, name) as connection:
-        statement = "SELECT id, token_prefix, token_length FROM shield.tenants WHERE name = %s FOR UPDATE"
-        row = connection.exec_driver_sql(statement, (name,)).first()
-        if row is None:
+        tenant = _find(connection, name)
+        if tenant is None:
             raise TenantUnknown(tenant=name)
-        tenant_id, prefix, before = row
-        check_shape(prefix, length)
-        if length < before:
-            raise TenantRejected(problem=f"its tokens have {before} digits and can only get longer")
-        connection.exec_driver_sql("UPDATE shield.tenants SET token_length = %s WHERE id = %s", (length, tenant_id))
-        event = "INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (%s, 'tenant.resized', %s)"
-        connection.exec_driver_sql(event, (tenant_id, json.dumps({"before": before, "after": length})))
+        check_shape(tenant.token_prefix, length)
+        before: int = _scalar(connection, "SELECT shield_api.resize_tenant(%s, %s)", name, length)
+        return before
 
 
 def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str, str]]]:
@@ -131,19 +148,45 @@ def check_shape(prefix: str, length: int) -> None:
 
 @contextlib.contextmanager
 def _administering(database: DatabaseConfig, tenant: str) -> Iterator[Connection]:
-    failure = None
+    failure: ShieldError | None = None
     try:
         with sqlalchemy_engine(database).begin() as connection:
             yield connection
     except DBAPIError as error:
         cause = error.orig
-        failure = call_failed("add_tenant", cause) if isinstance(cause, psycopg2.Error) else connection_failed(error)
-    if isinstance(failure, DatabaseRefused) and failure.sqlstate == _TAKEN:
-        raise TenantTaken(tenant=tenant)
-    if isinstance(failure, DatabaseRefused) and failure.sqlstate == _REFUSED_VALUE:
-        raise TenantRejected(problem="its name, domain or region is not of the form tenant add --help describes")
+        failure = _failure(cause, tenant) if isinstance(cause, psycopg2.Error) else connection_failed(error)
     if failure is not None:
         raise failure
+
+
+def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:
+    if error.pgcode == _TAKEN:
+        return TenantTaken(tenant=tenant, clash=_CLASHES[str(error.diag.column_name)])
+    if error.pgcode == _SHORTER:
+        return TenantRejected(problem="its tokens can only get longer")
+    if error.pgcode == _REFUSED_VALUE:
+        return TenantRejected(problem="its name, domain or region is not of the form tenant add --help describes")
+    if error.pgcode == _NO_RIGHT:
+        return RightMissing(function="an administrator's function", needs=_ADMINISTRATOR)
+    if error.pgcode == _UNIQUE:
+        return TenantTaken(tenant=tenant, clash="its name, domain or prefix is a tenant's that this login does not see")
+    return call_failed("add_tenant", error)
+
+
+def _find(connection: Connection, name: str) -> Any:
+    columns = "token_prefix, token_length, token_per_day, agent_per_hour, tenant_per_day"
+    return connection.exec_driver_sql(f"SELECT {columns} FROM dba.tenants WHERE name = %s", (name,)).first()
+
+
+def _set_caps(connection: Connection, name: str, caps: Caps | None) -> bool:
+    """Set the caps unless the tenant has them; returns whether they changed."""
+    if caps is None:
+        return False
+    stand = _find(connection, name)
+    if Caps(stand.token_per_day, stand.agent_per_hour, stand.tenant_per_day) == caps:
+        return False
+    values = (caps.token_per_day, caps.agent_per_hour, caps.tenant_per_day)
+    return bool(_scalar(connection, "SELECT shield_api.set_caps(%s, %s, %s, %s)", name, *values))
 
 
 def _kek_ids(connection: Connection) -> list[str]:
@@ -168,14 +211,11 @@ def _add_keys(connection: Connection, kek: Kek, tenant_id: int) -> list[keyring.
     return added
 
 
-def _free_prefix(connection: Connection, name: str) -> str:
-    rows = connection.exec_driver_sql("SELECT name, token_prefix FROM dba.tenants").fetchall()
-    taken: dict[str, str] = {row[0]: row[1] for row in rows}
-    if name in taken:
-        return taken[name]
+def _free_prefix(connection: Connection) -> str:
+    taken: list[str] = [row[0] for row in connection.exec_driver_sql("SELECT token_prefix FROM dba.tenants")]
     for number in _PREFIXES:
         prefix = str(number)
-        if not any(other.startswith(prefix) or prefix.startswith(other) for other in taken.values()):
+        if not any(other.startswith(prefix) or prefix.startswith(other) for other in taken):
             return prefix
     raise TenantRejected(problem="no token prefix of two digits is free; give one of up to 8 digits with --prefix")
 

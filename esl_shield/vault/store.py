@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.db.engine import Database
-from esl_shield.errors import DatabaseRefused, KeysMissing, SpaceFull, TenantUnknown
+from esl_shield.errors import DatabaseRefused, KeysMissing, LoginRefused, RightMissing, SpaceFull, TenantUnknown
 from esl_shield.vault import keyring, tokens
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ CREATED = "created"
 COLLISION = "collision"
 SPACE_FULL = "ES001"
 TENANT_INVISIBLE = "ES002"
+NO_RIGHT = "42501"
+REVOKED = "revoked"
 APPLICATION = "esl_shield seeding"
 # A batch of a thousand rows waits for other imports' locks; the call path's second is not enough.
 BATCH_TIMEOUT_S = 60.0
@@ -101,7 +103,7 @@ class Store:
 
     def tenant(self, name: str) -> SeedingTenant:
         """Find a tenant this login may seed; raises TenantUnknown."""
-        rows = self._database.call("seeding_tenant", name)
+        rows = self._call("seeding_tenant", name)
         if not rows:
             raise TenantUnknown(tenant=name)
         number, region, prefix, length, data_version, data, index_version, index, kek_id = rows[0]
@@ -117,7 +119,7 @@ class Store:
         """
         payload = [_payload(ord_, row) for ord_, row in enumerate(rows)]
         try:
-            answers = self._database.call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
+            answers = self._call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
         except DatabaseRefused as error:
             raise _translated(error, tenant) from None
         by_ord = {ord_: (outcome, token) for ord_, token, outcome in answers}
@@ -125,16 +127,27 @@ class Store:
 
     def info(self, tenant: str, token: str | None, alias: str | None) -> TokenInfo | None:
         """Find a token by itself or by its alias; None if the tenant has no such."""
-        rows = self._database.call("token_info", tenant, token, alias)
+        rows = self._call("token_info", tenant, token, alias)
         return TokenInfo(*rows[0]) if rows else None
 
-    def revoke(self, tenant: str, token: str) -> bool:
-        """Revoke a token; False if the tenant has no such."""
-        return bool(self._database.call("set_token", tenant, token, "revoked", None)[0][0])
+    def revoke(self, tenant: str, token: str) -> bool | None:
+        """Revoke a token; False if it was revoked before, None if the tenant has no such."""
+        info = self.info(tenant, token, None)
+        if info is None or info.status == REVOKED:
+            return None if info is None else False
+        return bool(self._call("set_token", tenant, token, REVOKED, None)[0][0]) or None
 
     def expire(self, tenant: str, token: str, at: dt.datetime | None) -> bool:
         """Let a token end at a moment, or never; False if the tenant has no such."""
-        return bool(self._database.call("set_token", tenant, token, None, at)[0][0])
+        return bool(self._call("set_token", tenant, token, None, at)[0][0])
+
+    def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
+        try:
+            return self._database.call(function, *arguments)
+        except DatabaseRefused as error:
+            if error.sqlstate != NO_RIGHT or isinstance(error, LoginRefused):
+                raise
+        raise RightMissing(function=f"shield_api.{function}", needs="a seeder")
 
 
 def open_keys(kek: Kek, tenant: SeedingTenant) -> TenantKeys:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
+import traceback
+from pathlib import Path
+
 import pytest
 
 from esl_shield import config
-from esl_shield.errors import ConfigError
+from esl_shield.db import address
+from esl_shield.errors import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
 FULL = (
@@ -16,7 +23,7 @@ kek = "file:/etc/esl-shield/kek"
 [esl]
 listen = "[::1]:8084"
 allow = ["127.0.0.1", "10.0.0.0/8"]
-handoff_timeout_s = 1
+command_timeout_s = 1
 [handoff]
 dummy_number = "9000"
 [resolver]
@@ -38,11 +45,39 @@ domains = ["bank.example"]
 )
 
 
+SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
+SECTIONS = {
+    "[database]": config.DatabaseConfig,
+    "[keys]": config.KeysConfig,
+    "[esl]": config.EslConfig,
+    "[handoff]": config.HandoffConfig,
+    "[calls]": config.CallsConfig,
+    "[metrics]": config.MetricsConfig,
+    "[resolver]": config.ResolverConfig,
+    "[destinations]": config.DestinationsConfig,
+    "[[gateways]]": config.Gateway,
+}
+
+
+def written(spec: dataclasses.Field[object]) -> str:
+    """A default as the reference writes it."""
+    default = spec.default_factory() if spec.default_factory is not dataclasses.MISSING else spec.default
+    if default is dataclasses.MISSING:
+        return "required"
+    if default is None:
+        return "none"
+    value = str(default) if isinstance(default, config.Address) else default
+    return f"`{json.dumps(value)}`"
+
+
+KEYS = {f"{name} {spec.name}": written(spec) for name, cls in SECTIONS.items() for spec in dataclasses.fields(cls)}
+
+
 def test_a_full_file_becomes_frozen_dataclasses():
     """Every section and list arrives with its type; what is absent has its default."""
     loaded = config.loads(FULL)
     assert loaded.esl.listen == config.Address("::1", 8084)
-    assert loaded.esl.handoff_timeout_s == 1.0
+    assert loaded.esl.command_timeout_s == 1.0
     assert loaded.gateways[0].caller_id == ("+862100000000",)
     assert loaded.gateways[1].domains == ("bank.example",)
     assert loaded.keys is not None
@@ -64,11 +99,18 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + "[surprise]\n", "unknown key surprise"),
         ('[database]\nurl = "postgresql://x"\n', "postgresql+psycopg2://"),
         ("[database]\nurl = 7\n", "database.url must be text"),
-        (DATABASE + "pool_size = 0\n", "pool_size must be more than 0"),
+        (DATABASE + "pool_size = 0\n", "[database] pool_size must be more than 0"),
+        (DATABASE + "connect_timeout_s = inf\n", "[database] connect_timeout_s"),
+        (DATABASE + 'password = "hunter2"\n', "[database] password must be file:PATH"),
+        (DATABASE.replace("r@", "r:x@") + 'password = "file:/p"\n', "keep one"),
+        (DATABASE + "[esl]\nhandoff_timeout_s = 1\n", "unknown key esl.handoff_timeout_s"),
+        ("source = 'x'\n" + DATABASE, "unknown key source"),
         (DATABASE + "pool_size = true\n", "whole number"),
         (DATABASE + '[esl]\nlisten = "0.0.0.0:8084"\n', "name FreeSWITCH's addresses in allow"),
-        (DATABASE + '[esl]\nlisten = "localhost:8084"\n', "localhost"),
-        (DATABASE + '[esl]\nlisten = "127.0.0.1:99999"\n', "ADDRESS:PORT"),
+        (DATABASE + '[esl]\nlisten = "localhost:8084"\n', "esl.listen = 'localhost:8084' must be an IP address"),
+        (DATABASE + '[metrics]\nlisten = "9090"\n', "metrics.listen = '9090' must be"),
+        (DATABASE + '[resolver]\nallow = ["10.0.0.1/8"]\n', "[resolver] allow: '10.0.0.1/8' is not"),
+        (DATABASE + '[esl]\nlisten = "127.0.0.1:99999"\n', "esl.listen"),
         (DATABASE + '[esl]\nallow = ["everybody"]\n', "everybody"),
         (DATABASE + '[esl]\nallow = "127.0.0.1"\n', "must be a list"),
         (DATABASE + '[resolver]\nlisten = "0.0.0.0:8090"\n', "name its callers in allow"),
@@ -79,6 +121,8 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
         (DATABASE + GATEWAY.replace('"127.0.0.1:5080"', '""'), "proxy"),
+        (DATABASE + GATEWAY.replace("127.0.0.1:", "[::1]:"), "a name or an IPv4 address"),
+        (DATABASE + GATEWAY.replace(":5080", ":65536"), "HOST:PORT"),
         (DATABASE + GATEWAY.replace('"g"', '"a,b"'), "letters, digits"),
         (DATABASE + GATEWAY + 'prefix = "0;x"\n', "prefix must be digits"),
         (DATABASE + GATEWAY + 'caller_id = ["me"]\n', "caller_id"),
@@ -115,3 +159,114 @@ def test_a_missing_file_is_a_config_error(tmp_path):
     """A file that is not there is named in the error."""
     with pytest.raises(ConfigError, match=r"absent\.toml"):
         config.load(tmp_path / "absent.toml")
+
+
+SECRET = "hunter2sesame"
+MALFORMED = (
+    "postgresql+psycopg2://u:{}@127.0.0.1:port/db",
+    "postgresql+psycopg2://u:{}",
+    "postgresql+psycopg2://u:p@{}@127.0.0.1:5432/db",
+    "postgresql+psycopg2://u:{}@127.0.0.1:5432x/db",
+)
+
+
+@pytest.mark.parametrize("url", MALFORMED)
+def test_a_malformed_url_is_a_config_error_that_does_not_quote_it(url: str):
+    """A URL that cannot be read is refused with the file's name; neither text nor context repeats the password."""
+    with pytest.raises(ConfigError) as caught:
+        config.loads(f'[database]\nurl = "{url.format(SECRET)}"\n', source="shield.toml")
+    assert "shield.toml: [database] url" in str(caught.value)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_url_with_an_unknown_option_is_a_config_error():
+    """An option libpq does not know is refused before anything is connected to."""
+    loaded = config.loads(DATABASE.replace("/shield", "/shield?colour=red"))
+    with pytest.raises(ConfigError, match=r"\[database\] url"):
+        address.parameters(loaded.database)
+
+
+def test_a_database_config_shows_no_url():
+    """The repr of a configuration holds no password."""
+    assert SECRET not in repr(config.loads(DATABASE.replace("worker@", f"worker:{SECRET}@")))
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_a_file_with_a_password_is_its_owners_alone(tmp_path, mode: int):
+    """A configuration with a password that others can read is refused, with the mend; without one it may be read."""
+    path = tmp_path / "worker.toml"
+    for with_password in (f"worker:{SECRET}@/shield", f"worker@/shield?password={SECRET}"):
+        path.write_text(f'[database]\nurl = "postgresql+psycopg2://{with_password}"\n')
+        path.chmod(mode)
+        with pytest.raises(ConfigExposed, match="chmod 600 it") as caught:
+            config.load(path)
+        assert str(path) in str(caught.value)
+        assert SECRET not in str(caught.value)
+        path.chmod(0o600)
+        assert config.load(path).database.holds_password
+    path.write_text(DATABASE)
+    path.chmod(mode)
+    assert config.load(path).source == str(path)
+
+
+def test_a_password_may_stand_in_a_file_of_its_own(tmp_path):
+    """``password`` names a file whose one line reaches libpq; special characters need no escapes there."""
+    secret = tmp_path / "password"
+    secret.write_text("p@ss:w/rd?%\n")
+    secret.chmod(0o400)
+    loaded = config.loads(DATABASE + f'password = "file:{secret}"\n')
+    assert address.parameters(loaded.database) == {"user": "worker", "dbname": "shield", "password": "p@ss:w/rd?%"}
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "says"),
+    [
+        (b"good\n", 0o440, "mode 0440"),
+        (b"", 0o400, "one line"),
+        (b"two\nlines\n", 0o400, "one line"),
+        (b"\xff\xfe", 0o400, "UTF-8"),
+        (b"x" * 2000, 0o400, "one line"),
+        (None, 0, "No such file"),
+    ],
+)
+def test_a_password_file_that_cannot_be_used_is_a_config_error(tmp_path, content, mode: int, says: str):
+    """A file that is exposed, absent or not one line is refused, without a byte of it."""
+    secret = tmp_path / "password"
+    if content is not None:
+        secret.write_bytes(content)
+        secret.chmod(mode)
+    loaded = config.loads(DATABASE + f'password = "file:{secret}"\n')
+    with pytest.raises(ConfigError, match=says) as caught:
+        address.parameters(loaded.database)
+    assert "good" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [("file", "/etc/x.toml"), ("[esl] listen", "/etc/x.toml: [esl] listen"), ("installation", "installation")],
+)
+def test_an_error_found_later_names_the_file_too(source: str, named: str):
+    """What a command finds wrong with a section is said of the file the section is in."""
+    error = ConfigError(source=source, problem="it is so").in_file("/etc/x.toml")
+    assert str(error) == f"The configuration {named} is not usable: it is so. [config.invalid]"
+
+
+@pytest.mark.parametrize("sample", sorted(SAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_sample_can_be_read(sample):
+    """The samples in the documentation are configurations."""
+    config.loads(sample.read_text())
+
+
+def test_the_reference_names_every_key_with_its_default():
+    """docs/configuration.md has a row for each key of each section, and for no other; defaults are the real ones."""
+    page = (SAMPLES.parent / "configuration.md").read_text()
+    rows = dict(re.findall(r"^\| `((?:\[\[?[a-z]+\]\]?) [a-z_]+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
+    assert set(rows) == set(KEYS)
+    for key, default in KEYS.items():
+        assert rows[key] == default, key
+
+
+def test_every_role_has_a_sample():
+    """Nobody starts from an empty file."""
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == {"admin", "seeder", "auditor", "worker", "resolver"}

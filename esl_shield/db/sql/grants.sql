@@ -11,7 +11,7 @@ GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder;
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.next_permit, shield_api.call_answered, shield_api.finish_call TO shield_worker;
 GRANT EXECUTE ON FUNCTION
-    shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal TO shield_resolver;
+    shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
 GRANT EXECUTE ON FUNCTION
     shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from esl_shield.errors import KekExposed, KekMissing, KekUnusable
+from esl_shield.vault.folders import sync_folder
 from esl_shield.vault.keys.secret import Kek, from_hex
 
 _MAX_BYTES = 256
@@ -59,7 +60,7 @@ def create(path: str) -> bool:
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
     return True
 
 
@@ -70,11 +71,3 @@ def _check(status: os.stat_result, source: str) -> None:
         raise KekExposed(source=source, problem=f"its mode is {stat.S_IMODE(status.st_mode):04o}")
     if status.st_uid not in (os.geteuid(), 0):
         raise KekExposed(source=source, problem=f"it belongs to user {status.st_uid}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -52,7 +52,8 @@ def test_call_list(vault, auditor, calls):
     assert rows[0]["started_at"] == "2030-01-01T00:00:00Z"
     assert (rows[0]["token"], rows[0]["alias"], rows[0]["state"]) == (token, "C-1", "COMPLETED")
     table = vault.run("call", "list", "--tenant", "acme", config=auditor).stdout.splitlines()
-    assert table[0].startswith("STARTED_AT")
+    assert table[0].split()[:2] == ["STARTED_AT", "ID"]
+    assert [line.split()[1] for line in table[1:]] == ids
     assert len(table) == 4
     assert "USER_BUSY" in table[2]
 
@@ -66,6 +67,7 @@ def test_call_list_filters(vault, auditor, calls):
         (["--alias", "C-1", "--state", "busy"], [ids[1]]),
         (["--since", "2030-01-02"], ids[1:]),
         (["--since", "1h"], ids),
+        (["--since", "2w"], ids),
         (["--limit", "1"], [ids[2]]),
         (["--agent", "' OR 1=1 --"], []),
         (["--token", tokens.draw("77", 14)], []),
@@ -78,7 +80,7 @@ def test_call_list_filters(vault, auditor, calls):
     [
         (["--tenant", "globex"], "tenant.unknown"),
         (["--state", "GONE"], "--state"),
-        (["--since", "yesterday"], "expiry.rejected"),
+        (["--since", "yesterday"], "--since takes a whole number and m, h, d or w, such as 30m, 12h, 7d, 2w, for"),
         (["--limit", "0"], "--limit"),
         (["--token", "13800138001"], "number.in_argument"),
         (["--alias", "138-0013-8001"], "number.in_argument"),
@@ -93,10 +95,12 @@ def test_call_list_refuses(vault, auditor, arguments, error):
 
 
 def test_call_list_of_another_role(vault):
-    """A seeder's login reads no calls."""
-    done = vault.run("call", "list", "--tenant", "acme")
-    assert done.returncode == 2
-    assert "database.refused" in done.stderr
+    """A seeder's login reads no calls and no events, and is told whose does."""
+    for command in (["call", "list", "--tenant", "acme"], ["audit", "tail"]):
+        done = vault.run(*command)
+        assert done.returncode == 2
+        assert "which takes the login of an auditor: name that login" in done.stderr
+        assert "database.right_missing" in done.stderr
 
 
 def test_audit_tail(vault, auditor):
@@ -109,10 +113,68 @@ def test_audit_tail(vault, auditor):
     assert events[-1]["kind"] == "tokens.seeded"
     assert events[-1]["detail"]["created"] == 1
     assert [event["id"] for event in events] == sorted(event["id"] for event in events)
-    last = vault.run("audit", "tail", "-n", "1", config=auditor).stdout.splitlines()
-    assert len(last) == 1
-    assert "tokens.seeded" in last[0]
-    assert vault.run("audit", "tail", "-n", "0", config=auditor).stdout == ""
+    title, last = vault.run("audit", "tail", "-n", "1", config=auditor).stdout.splitlines()
+    assert title.split() == ["ID", "AT", "TENANT", "KIND", "LOGIN", "AGENT", "TOKEN", "CALL", "DETAIL"]
+    assert last.index("tokens.seeded") == title.index("KIND")
+    assert vault.run("audit", "tail", "-n", "0", "--format", "json", config=auditor).stdout == ""
+
+
+def test_audit_filters(vault, auditor, calls):
+    """Events can be asked for by tenant, time, kind, call and token, and a call's id in the list finds its events."""
+    token, ids = calls
+    vault.database.query("DELETE FROM shield.audit_events")
+    for position, (kind, call, of) in enumerate(
+        [("call.authorized", ids[0], token), ("permit.redeemed", ids[0], token), ("call.refused", ids[2], None)]
+    ):
+        vault.database.query(
+            "INSERT INTO shield.audit_events (id, tenant_id, kind, call, token, at)"
+            " VALUES (%s, 1, %s, %s, %s, now() - make_interval(days => %s))",
+            *(position, kind, call, of, 2 - position),
+        )
+    for arguments, expected in (
+        ([], [0, 1, 2]),
+        (["--tenant", "acme"], [0, 1, 2]),
+        (["--call", ids[0]], [0, 1]),
+        (["--call", ids[1]], []),
+        (["--kind", "call.refused"], [2]),
+        (["--since", "36h"], [1, 2]),
+        (["--tenant", "acme", "--token", token, "-n", "1"], [1]),
+        (["--tenant", "acme", "--token", token, "--since", "1w", "--kind", "call.authorized", "--call", ids[0]], [0]),
+    ):
+        done = vault.run("audit", "tail", "--format", "json", *arguments, config=auditor)
+        assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == expected, (arguments, done.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--tenant", "nosuch"], "There is no tenant nosuch"),
+        (["--tenant", "globex"], "tenant.unknown"),
+        (["--since", "yesterday"], "time.rejected"),
+        (["--call", "7"], "--call"),
+        (["--token", "77000000000012"], "--token needs --tenant"),
+        (["--tenant", "acme", "--token", "13800138001"], "number.in_argument"),
+    ],
+)
+def test_audit_refuses(vault, auditor, calls, arguments, error):
+    """What cannot be asked is refused; a tenant this login does not see is unknown."""
+    done = vault.run("audit", "tail", *arguments, config=auditor)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert error in done.stderr
+    assert "8001" not in done.stderr
+
+
+def test_audit_follow_as_a_table(vault, auditor):
+    """--follow prints titles and columns of fixed width."""
+    process = subprocess.Popen(
+        vault.command("audit", "tail", "-n", "1", "--follow", config=auditor),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=vault.environment(), cwd=vault.folder, text=True,
+    )  # fmt: skip
+    title, row = process.stdout.readline(), process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert title.index("AT ") == row.index("20")
+    assert row.split()[3] == row[title.index("KIND") :].split()[0]
 
 
 def test_audit_follow(vault, auditor):

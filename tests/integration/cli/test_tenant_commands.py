@@ -25,7 +25,9 @@ def _add(vault, config, *arguments):
 
 def test_add(vault, admin):
     """A new tenant has its shape, its keys and the usual caps; without --prefix a free one is chosen."""
-    assert _add(vault, admin, "globex", "--domain", "globex.example", "--region", "US").returncode == 0
+    done = _add(vault, admin, "globex", "--domain", "globex.example", "--region", "US")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "created: tenant globex, tokens of 14 digits beginning with 10\n"
     globex = _tenants(vault, admin)["globex"]
     assert (globex["token_prefix"], globex["token_length"], globex["region"]) == ("10", 14, "US")
     assert (globex["token_per_day"], globex["agent_per_hour"], globex["tenant_per_day"]) == (10, 300, None)
@@ -44,14 +46,20 @@ def test_add(vault, admin):
 def test_add_again(vault, admin):
     """The same again changes nothing; its tokens and keys stay."""
     arguments = ("globex", "--domain", "globex.example", "--prefix", "66", "--region", "US", "--token-per-day", "3")
-    assert _add(vault, admin, *arguments).returncode == 0
+    assert _add(vault, admin, *arguments).stdout.startswith("created, caps set: tenant globex")
     before = vault.database.query("SELECT * FROM shield.data_keys ORDER BY 1, 2")
-    assert _add(vault, admin, *arguments).returncode == 0
+    events = vault.count("audit_events")
+    assert _add(vault, admin, *arguments).stdout.startswith("unchanged: tenant globex")
     assert _add(vault, admin, "globex", "--domain", "globex.example", "--region", "US").returncode == 0
+    assert vault.count("audit_events") == events
+    done = _add(vault, admin, *arguments[:-1], "4", "--format", "json")
+    assert json.loads(done.stdout) == {
+        "tenant": "globex", "outcome": "caps set", "token_prefix": "66", "token_length": 14,
+    }  # fmt: skip
     assert [
         tuple(map(_bytes, row)) for row in vault.database.query("SELECT * FROM shield.data_keys ORDER BY 1, 2")
     ] == [tuple(map(_bytes, row)) for row in before]
-    assert _tenants(vault, admin)["globex"]["token_per_day"] == 3
+    assert _tenants(vault, admin)["globex"]["token_per_day"] == 4
 
 
 def test_caps(vault, admin):
@@ -67,9 +75,12 @@ def test_caps(vault, admin):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["acme", "--domain", "other.example"], "tenant.taken"),
-        (["new", "--domain", "acme.example"], "tenant.taken"),
-        (["new", "--domain", "new.example", "--prefix", "77"], "tenant.taken"),
+        (["acme", "--domain", "other.example"], "there is one of this name"),
+        (["new", "--domain", "acme.example"], "its domain is another tenant's"),
+        (["new", "--domain", "new.example", "--prefix", "77"], "its prefix is another tenant's"),
+        (["new", "--domain", "new.example", "--prefix", "7"], "tenant.taken"),
+        (["new", "--domain", "new.example", "--prefix", "770"], "tenant.taken"),
+        (["new", "--domain", "new.example", "--region", "ZZ"], "ISO 3166"),
         (["new", "--domain", "new.example", "--length", "7"], "tenant.rejected"),
         (["new", "--domain", "new.example", "--length", "21"], "tenant.rejected"),
         (["new", "--domain", "new.example", "--prefix", "12345678", "--length", "12"], "tenant.rejected"),
@@ -98,7 +109,9 @@ def test_resize(vault, admin):
     vault.add_tenant("small", "8", length=9)
     login = vault.database.login("seeder", tenants=["small"])
     old = vault.seeder("small", login).add("13800000001", None, None)[0]
-    assert vault.run("tenant", "resize", "small", "--length", "12", config=admin).returncode == 0
+    resize = ("tenant", "resize", "small", "--length", "12")
+    assert vault.run(*resize, config=admin).stdout == "resized: tenant small, new tokens have 12 digits\n"
+    assert vault.run(*resize, config=admin).stdout == "unchanged: tenant small, new tokens have 12 digits\n"
     seeder = vault.seeder("small", login)
     assert seeder.add("13800000001", None, None) == (old, False)
     assert len(seeder.add("13800000002", None, None)[0]) == 12
@@ -110,7 +123,7 @@ def test_resize(vault, admin):
         done = vault.run("tenant", "resize", name, "--length", length, config=admin)
         assert done.returncode == 2
         assert error in done.stderr
-    assert vault.run("tenant", "resize", "acme", "--length", "15").returncode == 2
+    assert "database.right_missing" in vault.run("tenant", "resize", "acme", "--length", "15").stderr
     ((detail,),) = vault.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tenant.resized'")
     assert detail == {"before": 9, "after": 12}
 
@@ -149,7 +162,7 @@ def test_of_another_role(vault):
     for command in (["tenant", "add", "new", "--domain", "new.example"], ["keys", "init"]):
         done = vault.run(*command)
         assert done.returncode == 2
-        assert "database.refused" in done.stderr
+        assert "which takes the login of an administrator" in done.stderr
     assert list(_tenants(vault, vault.config())) == ["acme"]
 
 
@@ -159,9 +172,9 @@ def test_init(vault, admin):
     before = open_kek(vault.kek_uri)
     done = vault.run("keys", "init", config=admin)
     assert done.returncode == 0, done.stderr
-    assert "was there" in done.stderr
-    assert "tenant acme: index key created" in done.stderr
-    assert "data key" not in done.stderr
+    assert "was there" in done.stdout
+    assert "created the index key of tenant acme" in done.stdout
+    assert "data key" not in done.stdout
     assert open_kek(vault.kek_uri) == before
     assert before.raw.hex() not in done.stderr + done.stdout
 
@@ -173,7 +186,9 @@ def test_init_of_a_new_installation(vault):
     done = vault.run("keys", "init", config=config)
     assert done.returncode == 0, done.stderr
     assert (vault.folder / "new").stat().st_mode & 0o777 == 0o400
-    assert open_kek(f"file:{vault.folder}/new").id in done.stderr
+    assert done.stdout.startswith(f"created KEK {open_kek(f'file:{vault.folder}/new').id} at file:")
+    again = vault.run("keys", "init", "--format", "json", config=config)
+    assert json.loads(again.stdout)["kek_created"] is False
     assert vault.count("data_keys") == 2
 
 

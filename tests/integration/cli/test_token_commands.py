@@ -103,7 +103,10 @@ def test_show(vault, token):
         (["show", "--alias", "C-9", "--tenant", "acme"], 1, "token.unknown"),
         (["show", "77000000000012", "--tenant", "nobody"], 2, "tenant.unknown"),
         (["show", "7700", "--tenant", "acme"], 2, "token.malformed"),
+        (["show", "77000000000012", "--tenant", "acme"], 1, "token.unknown"),
+        (["show", "70000000000000", "--tenant", "acme"], 2, "number.in_argument"),
         (["show", "13800138002", "--tenant", "acme"], 2, "number.in_argument"),
+        (["show", "13800138002", "--tenant", "nobody"], 2, "number.in_argument"),
         (["show", "--alias", "13800138002", "--tenant", "acme"], 2, "number.in_argument"),
         (["revoke", "13800138002", "--tenant", "acme"], 2, "number.in_argument"),
         (["expire", "+8613800138002", "--tenant", "acme", "--at", "now"], 2, "number.in_argument"),
@@ -121,6 +124,16 @@ def test_refusals(vault, arguments, code, error):
     assert done.stdout == ""
 
 
+def test_a_mistyped_token(vault, token):
+    """A token with one digit wrong is told from a number: its check digit is wrong."""
+    mistyped = token[:-1] + str((int(token[-1]) + 1) % 10)
+    for command in (["show"], ["revoke"], ["expire", "--at", "now"]):
+        done = vault.run("token", command[0], mistyped, "--tenant", "acme", *command[1:])
+        assert done.returncode == 2
+        assert "its check digit is wrong" in done.stderr
+        assert mistyped not in done.stderr
+
+
 def test_number_with_a_tokens_check_digit(vault):
     """A number that happens to have a token's check digit is still seen for what it is and not sent anywhere."""
     number = next(n for n in (f"138001380{at:02d}" for at in range(100)) if tokens.is_valid(n))
@@ -132,7 +145,12 @@ def test_number_with_a_tokens_check_digit(vault):
 
 def test_revoke(vault, token):
     """Revoke and expire change the token and are audited; of another tenant's token they say it is unknown."""
-    assert vault.run("token", "revoke", token, "--tenant", "acme").returncode == 0
+    assert vault.run("token", "revoke", token, "--tenant", "acme").stdout == f"revoked token {token}\n"
+    again = vault.run("token", "revoke", token, "--tenant", "acme")
+    assert (again.returncode, again.stdout) == (0, f"token {token} was revoked before\n")
+    as_json = vault.run("token", "revoke", token, "--tenant", "acme", "--format", "json")
+    assert json.loads(as_json.stdout) == {"token": token, "outcome": "unchanged"}
+    assert vault.database.query("SELECT count(*) FROM shield.audit_events WHERE kind = 'token.changed'") == [(1,)]
     assert vault.database.query("SELECT status FROM shield.tokens") == [("revoked",)]
     unknown = _checked("7700000000001")
     assert vault.run("token", "revoke", unknown, "--tenant", "acme").returncode == 1
@@ -140,15 +158,27 @@ def test_revoke(vault, token):
 
 def test_expire(vault, token):
     """Expire sets a moment, now, or takes the end away."""
-    for at, expected in (("2099-01-01T08:00:00+08:00", "2099-01-01 00:00:00+00"), ("never", None)):
-        assert vault.run("token", "expire", token, "--tenant", "acme", "--at", at).returncode == 0
+    for at, expected, said in (
+        ("2099-01-01T08:00:00.123456+08:00", "2099-01-01 00:00:00.123456+00", "2099-01-01T00:00:00Z"),
+        ("never", None, "never"),
+    ):
+        done = vault.run("token", "expire", token, "--tenant", "acme", "--at", at)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"token {token} ends {said}\n", "")
         ((kept,),) = vault.database.query("SELECT (expires_at AT TIME ZONE 'UTC')::text || '+00' FROM shield.tokens")
         assert kept == expected
     assert vault.run("token", "expire", token, "--tenant", "acme", "--at", "now").returncode == 0
     assert vault.database.query("SELECT expires_at <= now() FROM shield.tokens") == [(True,)]
     done = vault.run("token", "expire", token, "--tenant", "acme", "--at", "tomorrow")
     assert done.returncode == 2
-    assert "expiry.rejected" in done.stderr
+    assert "--at takes now, never, or a moment in ISO 8601" in done.stderr
+
+
+def test_of_another_role(vault, token):
+    """An auditor's login changes no token and is told that it takes a seeder's."""
+    auditor = vault.config(vault.database.login("auditor", tenants=["acme"]))
+    done = vault.run("token", "revoke", token, "--tenant", "acme", config=auditor)
+    assert done.returncode == 2
+    assert "which takes the login of a seeder" in done.stderr
 
 
 def _checked(body):

@@ -29,7 +29,7 @@ class Attempt:
     permit: bytes = field(default_factory=lambda: hashlib.sha256(uuid.uuid4().bytes).digest())
 
     def authorize(self, worker: Database) -> tuple[Any, ...]:
-        """(verdict, tenant, alias)."""
+        """Ask; the answered row is (verdict,)."""
         return worker.call(
             "authorize_call",
             self.call,

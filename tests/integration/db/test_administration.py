@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import psycopg2
 import pytest
 
 from esl_shield.db.engine import sqlalchemy_engine
-from esl_shield.db.logins import make_login
-from esl_shield.errors import DatabaseRefused, LoginRejected, SchemaRefused
+from esl_shield.db.logins import QUIET_SETTINGS, make_login
+from esl_shield.errors import DatabaseRefused, LoginRejected, TenantUnknown
 
 ADD = ("add_tenant", "acme", "sip.acme.example", "91", 14, "CN")
 
@@ -71,6 +73,62 @@ def test_a_tenant_that_makes_no_sense_is_refused(administrator, wrong):
     assert caught.value.sqlstate == "23514"
 
 
+@pytest.mark.parametrize(
+    ("other", "taken"),
+    [
+        (("acme", "sip.brick.example", "92", 14, "CN"), "name"),
+        (("brick", "sip.acme.example", "92", 14, "CN"), "domain"),
+        (("brick", "sip.brick.example", "91", 14, "CN"), "token_prefix"),
+        (("brick", "sip.brick.example", "9", 14, "CN"), "token_prefix"),
+        (("brick", "sip.brick.example", "912", 14, "CN"), "token_prefix"),
+    ],
+)
+def test_what_is_taken_is_said(database, administrator, other, taken):
+    """The error's column is name, domain or prefix; a prefix that begins another's, or begins with it, is taken."""
+    administrator.call(*ADD)
+    with pytest.raises(psycopg2.Error) as caught:
+        database.query("SELECT shield_api.add_tenant(%s, %s, %s, %s, %s)", *other)
+    assert (caught.value.pgcode, caught.value.diag.column_name) == ("ES003", taken)
+    assert administrator.call("add_tenant", "crow", "sip.crow.example", "90", 14, "CN") != []
+
+
+def test_tenants_added_at_the_same_moment_share_no_prefix(database):
+    """Of eight tenants whose prefixes begin each other, added at once, one is there."""
+    administrators = [database.open(database.admin) for _ in range(8)]
+    barrier, refused = threading.Barrier(8), []
+
+    def add(position, administrator):
+        barrier.wait()
+        try:
+            administrator.call(
+                "add_tenant", f"t{position}", f"t{position}.example", "12345678"[: position + 1], 14, "CN"
+            )
+        except DatabaseRefused as error:
+            refused.append(error.sqlstate)
+
+    threads = [threading.Thread(target=add, args=pair) for pair in enumerate(administrators)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert refused == ["ES003"] * 7
+
+
+def test_tokens_get_longer_and_never_shorter(database, administrator):
+    """Resizing answers the length before, is audited when it changes, and is refused when tokens would get shorter."""
+    administrator.call(*ADD)
+    assert administrator.call("resize_tenant", "acme", 16) == [(14,)]
+    assert administrator.call("resize_tenant", "acme", 16) == [(16,)]
+    assert administrator.call("resize_tenant", "nobody", 16) == [(None,)]
+    for length, sqlstate in ((15, "ES006"), (21, "23514")):
+        with pytest.raises(DatabaseRefused) as caught:
+            administrator.call("resize_tenant", "acme", length)
+        assert caught.value.sqlstate == sqlstate
+    assert database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tenant.resized'") == [
+        ({"before": 14, "after": 16},)
+    ]
+
+
 def test_caps_are_set_and_audited(database, administrator):
     """Caps of a known tenant change, an unknown tenant has none."""
     administrator.call(*ADD)
@@ -99,8 +157,8 @@ def test_a_login_again_takes_the_new_values(database, tenants):
     """Another password, role and scope replace the old ones; the old role is revoked."""
     engine = sqlalchemy_engine(database.admin)
     name = "test_changing"
-    assert make_login(engine, name, "one", role="worker", tenants=["acme"], mint_per_s=5)
-    assert not make_login(engine, name, database.cluster.password(name), role="auditor", tenants=["brick"])
+    assert make_login(engine, name, "correct horse", role="worker", tenants=["acme"], mint_per_s=5).new
+    assert not make_login(engine, name, database.cluster.password(name), role="auditor", tenants=["brick"]).new
     assert database.query("SELECT role, tenants, mint_per_s FROM shield.logins WHERE login = %s", name) == [
         ("auditor", [tenants["brick"]], None)
     ]
@@ -116,6 +174,24 @@ def test_workers_and_resolvers_do_not_wait_on_the_server_either(database, tenant
         with database.connect(database.login(role)).cursor() as cursor:
             cursor.execute("SHOW statement_timeout")
             assert cursor.fetchone() == (expected,), role
+
+
+@pytest.mark.parametrize("role", ["worker", "resolver", "seeder"])
+def test_a_login_whose_statements_hold_tokens_is_not_logged(database, role):
+    """Its settings keep its statements out of the server's log, and it cannot change them."""
+    with database.connect(database.login(role)).cursor() as cursor:
+        for setting, value in QUIET_SETTINGS.items():
+            cursor.execute(f"SHOW {setting}")
+            assert cursor.fetchone() == (value,)
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                cursor.execute(f"SET {setting} = '1'")
+
+
+@pytest.mark.parametrize("password", ["", "eleven char"])
+def test_a_short_password_is_refused(database, password):
+    """A password has 12 characters or more."""
+    with pytest.raises(LoginRejected, match="password"):
+        make_login(sqlalchemy_engine(database.admin), "test_short", password, role="worker")
 
 
 def test_a_login_without_its_password_is_refused(database, cluster):
@@ -134,7 +210,7 @@ def test_a_login_without_its_password_is_refused(database, cluster):
 def test_a_login_cannot_take_a_reserved_or_odd_name(database, name):
     """Our roles, PostgreSQL's roles and names that would need quoting are refused."""
     with pytest.raises(LoginRejected):
-        make_login(sqlalchemy_engine(database.admin), name, "secret", role="worker")
+        make_login(sqlalchemy_engine(database.admin), name, "correct horse", role="worker")
 
 
 @pytest.mark.parametrize("power", ["SUPERUSER", "BYPASSRLS", "IN ROLE shield_owner"])
@@ -143,15 +219,16 @@ def test_a_powerful_login_is_not_mapped(database, power):
     name = f"test_power_{power.lower().split()[0]}"
     database.query(f"CREATE ROLE {name} LOGIN {power}")
     with pytest.raises(LoginRejected):
-        make_login(sqlalchemy_engine(database.admin), name, "secret", role="worker")
+        make_login(sqlalchemy_engine(database.admin), name, "correct horse", role="worker")
     with pytest.raises(DatabaseRefused) as caught:
         database.open(database.admin).call("add_login", name, "worker", None, None, None)
     assert caught.value.sqlstate == "ES005"
     database.query(f"DROP ROLE {name}")
 
 
-def test_a_login_for_an_unknown_tenant_is_not_made(database):
-    """A tenant that does not exist: nothing is left behind, not even the role."""
-    with pytest.raises(SchemaRefused):
-        make_login(sqlalchemy_engine(database.admin), "test_nowhere", "secret", role="worker", tenants=["nobody"])
+def test_a_login_for_an_unknown_tenant_is_not_made(database, tenants):
+    """A tenant that does not exist is named, and nothing is left behind, not even the role."""
+    engine = sqlalchemy_engine(database.admin)
+    with pytest.raises(TenantUnknown, match="no tenant nobody that"):
+        make_login(engine, "test_nowhere", "correct horse", role="worker", tenants=["acme", "nobody"])
     assert database.query("SELECT 1 FROM pg_roles WHERE rolname = 'test_nowhere'") == []

@@ -15,7 +15,7 @@ CALL = "SELECT state, agent, token, alias, dialled_class, dialled_length, gatewa
 def test_an_allowed_call_stores_call_event_and_permit(database, worker):
     """An authenticated agent and a live token of the tenant make a call, an audit event and a permit."""
     attempt = Attempt()
-    assert attempt.authorize(worker) == ("ALLOWED", "acme", "customer-1")
+    assert attempt.authorize(worker) == ("ALLOWED",)
     assert database.query(CALL) == [("AUTHORIZED", "1001", TOKEN, "customer-1", None, None, "carrier", "edge", 1)]
     permits = database.query("SELECT encode(permit_hash, 'hex'), call FROM shield.permits")
     assert permits == [(attempt.permit.hex(), str(attempt.call))]
@@ -53,7 +53,7 @@ def test_a_refusal_is_an_answer_with_its_reason_in_the_audit_event_only(
     """A refused call leaves a call record and an event with the reason, and no permit."""
     if prepare:
         database.query(prepare)
-    assert Attempt(**changed).authorize(worker) == (verdict, "acme", None)
+    assert Attempt(**changed).authorize(worker) == (verdict,)
     assert reasons(database, "call.refused") == [reason]
     assert database.query("SELECT state, permits, gateway, ended_at IS NOT NULL, talk_s FROM shield.calls") == [
         ("REFUSED", 0, None, True, None)
@@ -64,7 +64,7 @@ def test_a_refusal_is_an_answer_with_its_reason_in_the_audit_event_only(
 @pytest.mark.parametrize("domain", ["nowhere.example", "brick.example", "", None])
 def test_an_unknown_domain_leaves_an_event_only(database, worker, domain):
     """A domain that is no tenant's, or another login's tenant's, is forbidden and makes no call record."""
-    assert Attempt(domain=domain).authorize(worker) == ("FORBIDDEN", None, None)
+    assert Attempt(domain=domain).authorize(worker) == ("FORBIDDEN",)
     assert reasons(database, "call.refused") == ["tenant_unknown"]
     assert database.query("SELECT 1 FROM shield.calls") == []
 
@@ -91,7 +91,7 @@ def test_a_call_id_is_taken_once(database, worker):
     attempt = Attempt()
     attempt.authorize(worker)
     again = Attempt(call=attempt.call)
-    assert again.authorize(worker) == ("FORBIDDEN", "acme", None)
+    assert again.authorize(worker) == ("FORBIDDEN",)
     assert reasons(database, "call.refused") == ["call_repeated"]
     assert database.query("SELECT permits FROM shield.calls") == [(1,)]
     assert len(database.query("SELECT 1 FROM shield.permits")) == 1

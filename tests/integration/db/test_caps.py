@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import psycopg2
 import pytest
-from shield_calls import Attempt, reasons
+from shield_calls import TOKEN, Attempt, reasons
 
 SECOND_TOKEN = "91000000000026"
 
@@ -79,6 +80,88 @@ def test_a_login_mints_so_many_permits_a_second(database, tenants):
     assert set(reasons(database, "call.refused")) <= {"mint_rate"}
     database.query("UPDATE shield.mint_buckets SET second = second - 1")
     assert _verdicts(worker, Attempt()) == ["ALLOWED"]
+
+
+AUTHORIZE = (
+    "SELECT * FROM shield_api.authorize_call(gen_random_uuid(), 'acme.example', '1001', %s, NULL, NULL,"
+    " sha256(gen_random_uuid()::text::bytea), 'carrier', 'edge', NULL, NULL)"
+)
+
+UNTIL_THE_NEXT_SECOND = "SELECT pg_sleep(extract(epoch FROM date_trunc('second', now()) + interval '1.01 s' - now()))"
+
+
+def _begun(database, config, connections):
+    """Connections whose transactions started in a second that is over."""
+    begun = [database.connect(config) for _ in range(connections)]
+    for connection in begun:
+        connection.autocommit = False
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT now()")
+    database.query(UNTIL_THE_NEXT_SECOND)
+    return begun
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_transactions_begun_early_mint_no_more(database, tenants, commits):
+    """Ten calls over connections whose transactions are a second old, or stay open, get the rate of now and no more."""
+    config = database.login("worker", ["acme"], mint_per_s=1)
+    connections = _begun(database, config, 10)
+    started = database.query("SELECT floor(extract(epoch FROM clock_timestamp()))")[0][0]
+    allowed = 0
+    for connection in connections:
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 100")
+            try:
+                cursor.execute(AUTHORIZE, (TOKEN,))
+                allowed += cursor.fetchone() == ("ALLOWED",)
+            except psycopg2.errors.QueryCanceled:
+                connection.rollback()
+        if commits:
+            connection.commit()
+    ended = database.query("SELECT floor(extract(epoch FROM clock_timestamp()))")[0][0]
+    assert 1 <= allowed <= 1 + ended - started
+
+
+def test_a_slots_second_never_goes_back(database, tenants):
+    """When the clock was ahead a login waits until it has caught up, and its slots stay where they were."""
+    worker = database.open(database.login("worker", ["acme"], mint_per_s=1))
+    assert _verdicts(worker, Attempt()) == ["ALLOWED"]
+    database.query("UPDATE shield.mint_buckets SET second = second + 3600")
+    before = database.query("SELECT second FROM shield.mint_buckets")
+    assert _verdicts(worker, Attempt()) == ["FORBIDDEN"]
+    assert database.query("SELECT second FROM shield.mint_buckets") == before
+
+
+def test_a_tenants_day_never_goes_back(database, worker):
+    """A count of tomorrow, made by a clock that was ahead, is kept and counted."""
+    _caps(database, tenant=2)
+    _verdicts(worker, Attempt())
+    database.query("UPDATE shield.tenant_usage SET day = day + 1")
+    assert _verdicts(worker, Attempt(), Attempt()) == ["ALLOWED", "FORBIDDEN"]
+    assert database.query("SELECT sum(used), min(day) > (now() AT TIME ZONE 'UTC')::date FROM shield.tenant_usage") == [
+        (2, True)
+    ]
+
+
+def test_a_further_permit_counts_against_the_mint_rate(database, tenants):
+    """A failover's permit is a permit: beyond the login's rate it is refused, with the reason in the event."""
+    worker = database.open(database.login("worker", ["acme"], mint_per_s=1))
+    attempt = Attempt()
+    attempt.authorize(worker)
+    database.query("UPDATE shield.mint_buckets SET second = second + 3600")
+    assert attempt.next_permit(worker) == "FORBIDDEN"
+    assert reasons(database, "permit.denied") == ["mint_rate"]
+    database.query("UPDATE shield.mint_buckets SET second = second - 7200")
+    assert attempt.next_permit(worker) == "ALLOWED"
+
+
+def test_a_token_ends_by_the_clock(database, tenants):
+    """A transaction begun before a token's end does not call it afterwards."""
+    (connection,) = _begun(database, database.login("worker", ["acme"]), 1)
+    database.query("UPDATE shield.tokens SET expires_at = clock_timestamp()")
+    with connection.cursor() as cursor:
+        cursor.execute(AUTHORIZE, (TOKEN,))
+        assert cursor.fetchone() == ("NOT_FOUND",)
 
 
 def test_one_logins_mint_rate_is_not_anothers(database, tenants):

@@ -5,7 +5,7 @@ from __future__ import annotations
 ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor")
 EXECUTE = {
     "shield_worker": {"authorize_call", "call_answered", "finish_call", "next_permit"},
-    "shield_resolver": {"note_refusal", "redeem_permit", "tenant_data_key"},
+    "shield_resolver": {"kek_ids", "note_refusal", "redeem_permit", "tenant_data_key"},
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
 }

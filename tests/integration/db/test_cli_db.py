@@ -18,6 +18,7 @@ def run(database, tmp_path):
     """Run `esl-shield db ...` as the administrator."""
     config = tmp_path / "admin.toml"
     config.write_text(f'[database]\nurl = "{database.admin.url}"\n')
+    config.chmod(0o600)
 
     def call(*arguments, stdin=""):
         return subprocess.run(
@@ -39,6 +40,9 @@ def test_upgrade_and_roles_say_that_nothing_is_to_do(run):
 def test_downgrade_asks_and_undoes(run):
     """Without a yes nothing happens; with it the newest revision goes, and upgrade brings it back."""
     assert run("downgrade", stdin="n\n").returncode == 130
+    unanswered = run("downgrade")
+    assert unanswered.returncode == 2
+    assert "give --yes" in unanswered.stderr
     assert run("upgrade").stdout == "up to date at revision 0002\n"
     assert run("downgrade", "--yes").stdout == "downgraded from 0002 to 0001\n"
     assert run("upgrade").stdout.startswith("at revision 0002 (was 0001), functions, views and rights applied")
@@ -46,36 +50,47 @@ def test_downgrade_asks_and_undoes(run):
     assert run("downgrade", "--yes").stdout == "downgraded from 0001 to nothing\n"
     again = run("downgrade", "--yes")
     assert again.returncode == 2
-    assert "database.nothing_to_downgrade" in again.stderr
+    assert "There is nothing to undo: this database has no revision" in again.stderr
 
 
 def test_a_login_is_made_and_changed(run, database, tenants, cluster):
     """The password comes on standard input; the login connects with it, and again with the next one."""
     arguments = ("login", "test_cli", "--role", "worker", "--tenant", "acme", "--tenant", "brick", "--mint-per-s", "7")
-    assert run(*arguments, stdin="first\n").stdout == "created login test_cli for role worker\n"
-    assert run(*arguments, stdin="second\n").stdout == "updated login test_cli for role worker\n"
+    assert run(*arguments, stdin="first password\n").stdout == "created login test_cli for role worker\n"
+    assert run(*arguments, stdin="second password\n").stdout == "updated login test_cli for role worker\n"
     where = {"host": str(cluster.socket_folder), "user": "test_cli", "dbname": database.name}
-    psycopg2.connect(**where, password="second").close()
+    psycopg2.connect(**where, password="second password").close()
     with pytest.raises(psycopg2.OperationalError):
-        psycopg2.connect(**where, password="first")
+        psycopg2.connect(**where, password="first password")
     mapped = "SELECT role, tenants, deliveries, mint_per_s FROM shield.logins WHERE login = 'test_cli'"
     assert database.query(mapped) == [("worker", [tenants["acme"], tenants["brick"]], None, 7)]
-    assert (
-        run("login", "test_cli", "--role", "resolver", "--all-tenants", "--delivery", "edge", stdin="x\n").returncode
-        == 0
-    )
+    arguments = ("login", "test_cli", "--role", "resolver", "--all-tenants", "--delivery", "edge")
+    assert run(*arguments, stdin="third password\n").returncode == 0
     assert database.query(mapped) == [("resolver", None, ["edge"], None)]
 
 
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "told"),
     [
-        (("login", "x", "--role", "worker"), "p\n", 2, "--all-tenants"),
-        (("login", "x", "--role", "worker", "--tenant", "a", "--all-tenants"), "p\n", 2, "--all-tenants"),
-        (("login", "x", "--role", "king", "--all-tenants"), "p\n", 2, "king"),
-        (("login", "X", "--role", "worker", "--all-tenants"), "p\n", 2, "login.rejected"),
+        (("login", "x", "--role", "worker"), "long enough to be one\n", 2, "--all-tenants"),
+        (
+            ("login", "x", "--role", "worker", "--tenant", "a", "--all-tenants"),
+            "long enough to be one\n",
+            2,
+            "--all-tenants",
+        ),
+        (("login", "x", "--role", "king", "--all-tenants"), "long enough to be one\n", 2, "king"),
+        (("login", "X", "--role", "worker", "--all-tenants"), "long enough to be one\n", 2, "login.rejected"),
         (("login", "x", "--role", "worker", "--all-tenants"), "", 2, "password is empty"),
-        (("login", "test_x", "--role", "worker", "--tenant", "nobody"), "p\n", 2, "no such tenant"),
+        (
+            ("login", "test_x", "--role", "worker", "--tenant", "nobody"),
+            "long enough to be one\n",
+            2,
+            "There is no tenant nobody",
+        ),
+        (("login", "x", "--role", "worker", "--all-tenants"), "eleven char\n", 2, "shorter than 12"),
+        (("login", "x", "--role", "worker", "--all-tenants", "--delivery", "edge"), "", 2, "--role resolver"),
+        (("login", "x", "--role", "seeder", "--all-tenants", "--mint-per-s", "1"), "", 2, "--role worker"),
     ],
 )
 def test_a_login_that_cannot_be_is_one_clear_sentence(run, arguments, stdin, code, told):
@@ -86,10 +101,44 @@ def test_a_login_that_cannot_be_is_one_clear_sentence(run, arguments, stdin, cod
     assert "Traceback" not in done.stderr
 
 
+def test_what_an_administrator_may_not_is_for_the_dba(database, cluster, tmp_path):
+    """Made by somebody who is no superuser, a login works and the command says what a superuser must run."""
+    database.query(f"CREATE ROLE test_dba LOGIN CREATEROLE PASSWORD '{cluster.password('test_dba')}'")
+    database.query("GRANT shield_owner TO test_dba")
+    config = tmp_path / "dba.toml"
+    config.write_text(f'[database]\nurl = "{cluster.url("test_dba", database.name)}"\n')
+    config.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "login", "test_made", "--role", "worker",
+         "--all-tenants"],
+        input="long enough to be one\n", capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout == "created login test_made for role worker\n", done.stderr
+    assert done.stderr.startswith("the server's log may hold what test_made asks for; as a superuser run: ALTER ROLE")
+    assert done.stderr.count("\n") == 1
+    database.query(done.stderr.partition("run: ")[2])
+    assert "panic" in str(database.query("SELECT useconfig FROM pg_user WHERE usename = 'test_made'"))
+
+
+def test_whoever_may_not_change_roles_is_told_whose_login_it_takes(database, tmp_path):
+    """A seeder that makes a login is refused with the role it takes."""
+    config = tmp_path / "seeder.toml"
+    config.write_text(f'[database]\nurl = "{database.login("seeder").url}"\n')
+    config.chmod(0o600)
+    done = subprocess.run(
+        [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "login", "x", "--role", "worker",
+         "--all-tenants"],
+        input="long enough to be one\n", capture_output=True, text=True, check=False, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "the login of a superuser or a member of shield_owner" in done.stderr
+
+
 def test_a_database_that_is_away_is_exit_3(tmp_path):
     """Nobody there: exit code 3 and one sentence."""
     config = tmp_path / "away.toml"
     config.write_text('[database]\nurl = "postgresql+psycopg2://a:secret@/b?host=/nowhere"\n')
+    config.chmod(0o600)
     done = subprocess.run(
         [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "upgrade"],
         capture_output=True, text=True, check=False, cwd=ROOT,

@@ -16,7 +16,7 @@ from shield_calls import Attempt
 from esl_shield.config import DatabaseConfig
 from esl_shield.db import waiting
 from esl_shield.db.engine import Database
-from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused
+from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused, LoginRefused
 
 NUMBER = "+8613800138000"
 ECHO = """
@@ -161,14 +161,15 @@ def test_a_busy_pool_is_away(database):
     thread.join()
 
 
-def test_a_wrong_password_is_away_and_tells_no_password(database):
+def test_a_wrong_password_is_a_refused_login_and_tells_no_password(database):
     """The sentence names the login, not the password; the pool is not used up by failures."""
     url = database.admin.url.replace(database.cluster.password("shield_admin"), "wrong-password")
     engine = database.open(DatabaseConfig(url, pool_size=1))
     for _ in range(3):
-        with pytest.raises(DatabaseAway, match="password authentication failed") as caught:
+        with pytest.raises(LoginRefused, match="password authentication failed") as caught:
             engine.call("pid")
         assert "wrong-password" not in "".join(traceback.format_exception(caught.value))
+        assert caught.value.sqlstate == "28P01"
 
 
 def test_a_closed_engine_is_away(engine):

@@ -27,12 +27,14 @@ FUNCTIONS = {
     "redeem_permit": (("resolver",), 5),
     "tenant_data_key": (("resolver",), 2),
     "note_refusal": (("resolver",), 2),
+    "kek_ids": (("resolver",), 0),
     "seeding_tenant": (("seeder",), 1),
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
+    "resize_tenant": ((), 2),
     "add_key": ((), 5),
     "add_login": ((), 5),
 }
@@ -174,7 +176,7 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         database.query("DELETE FROM shield.logins WHERE login = %s", name)
         opened = database.open(config)
         if role == "worker":
-            assert Attempt().authorize(opened) == ("FORBIDDEN", None, None)
+            assert Attempt().authorize(opened) == ("FORBIDDEN",)
         elif role == "resolver":
             assert opened.call("tenant_data_key", tenants["acme"], 1) == []
         elif role == "seeder":
@@ -198,8 +200,8 @@ def test_an_unmapped_resolver_redeems_nothing(database, worker):
 
 def test_one_tenants_worker_authorises_no_other_tenant(database, worker):
     """Acme's worker gets neither brick's domain nor brick's token, and brick hears nothing of it."""
-    assert Attempt(domain="brick.example", token=BRICK_TOKEN).authorize(worker) == ("FORBIDDEN", None, None)
-    assert Attempt(token=BRICK_TOKEN).authorize(worker) == ("NOT_FOUND", "acme", None)
+    assert Attempt(domain="brick.example", token=BRICK_TOKEN).authorize(worker) == ("FORBIDDEN",)
+    assert Attempt(token=BRICK_TOKEN).authorize(worker) == ("NOT_FOUND",)
     rows = database.query("SELECT t.name, c.token FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id")
     assert rows == [("acme", None)]
 

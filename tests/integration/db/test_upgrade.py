@@ -153,18 +153,40 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     administrator = Database(DatabaseConfig(url), application_name="tests")
     assert administrator.call("add_tenant", "acme", "acme.example", "91", 14, "CN") == [(1,)]
     administrator.close()
-    make_login(engine, "site_worker", bare.password("site_worker"), role="worker", tenants=["acme"])
-    make_login(engine, "site_worker", bare.password("site_worker"), role="worker", tenants=["acme"], mint_per_s=9)
+    made = make_login(engine, "site_worker", bare.password("site_worker"), role="worker", tenants=["acme"])
+    assert made.missing.startswith("ALTER ROLE \"site_worker\" SET log_min_error_statement = 'panic'; ALTER ROLE")
+    _run(bare.url(), made.missing)
+    again = make_login(engine, "site_worker", bare.password("site_worker"), role="worker", mint_per_s=9)
+    assert (again.new, again.missing) == (False, "")
     worker = Database(DatabaseConfig(bare.url("site_worker", "site")), application_name="tests")
     arguments = (None, "acme.example", "1001", None, "telephone", 11, None, None, None, None, None)
     with contextlib.closing(worker):
         answer = worker.call("authorize_call", "00000000-0000-4000-8000-000000000001", *arguments[1:])
-    assert answer == [("NOT_FOUND", "acme", None)]
+    assert answer == [("NOT_FOUND",)]
     assert _run(url, "SELECT login, state FROM dba.calls") == [("site_worker", "REFUSED")]
     owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'shield'::regnamespace"
     assert _run(url, owners) == [("shield_owner",)]
     assert schema.downgrade(engine).revision_after == "0001"
     assert schema.upgrade(engine).revision_after == HEAD
+
+
+def test_a_function_that_answered_more_is_replaced(empty):
+    """A database whose authorize_call still answers tenant and alias gets the one that answers the verdict alone."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    arguments = "uuid, text, text, text, text, int, bytea, text, text, text, uuid"
+    _run(
+        empty,
+        "DROP FUNCTION shield_api.authorize_call",
+        f"CREATE FUNCTION shield_api.authorize_call({arguments}) RETURNS TABLE (verdict text, tenant text, alias text)"
+        " LANGUAGE sql AS $$ SELECT '', '', '' $$",
+        "ALTER FUNCTION shield_api.authorize_call OWNER TO shield_owner",
+        "UPDATE shield.applied_sql SET hash = 'of an older release'",
+    )
+    assert schema.upgrade(engine).sql_applied
+    assert _run(empty, "SELECT pg_get_function_result('shield_api.authorize_call'::regproc)") == [
+        ("TABLE(verdict text)",)
+    ]
 
 
 def test_somebody_who_may_not_upgrade_changes_nothing(database):

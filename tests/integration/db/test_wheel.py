@@ -17,7 +17,7 @@ from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.shipped import shipped
 
 ROOT = Path(__file__).parents[3]
-SOURCES = ("esl_shield", "migrations", "dialplan", "setup.cfg", "pyproject.toml", "README.md")
+SOURCES = ("esl_shield", "migrations", "dialplan", "edge", "setup.cfg", "pyproject.toml", "README.md")
 
 
 def _configuration():
@@ -89,6 +89,7 @@ def test_the_installed_wheel_upgrades_a_database_from_an_empty_folder(wheel, tmp
     dependencies = f"{target}{os.pathsep}{sysconfig.get_paths()['purelib']}"
     with EmbeddedPostgres() as postgres:
         (empty / "shield.toml").write_text(f'[database]\nurl = "{postgres.url()}"\n')
+        (empty / "shield.toml").chmod(0o600)
 
         def run(*arguments):
             return subprocess.run(

@@ -287,6 +287,7 @@ secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua" }}
 {resolver}
 {gateways}
 """)
+    path.chmod(0o600)
     return path
 
 

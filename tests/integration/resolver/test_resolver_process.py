@@ -15,11 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from resolver_process import EDGE_SECRET, NUMBERS, REFUSED, held, post, read_answer, write_config
+from sqlalchemy.engine import make_url
+
+from esl_shield.vault.keys import Kek
 
 REASONS = {
     "redeemed", "permit", "delivery", "unknown_gateway", "unauthenticated", "ambiguous", "bad_secret", "bad_signature",
     "stale_signature", "malformed", "head_too_large", "body_too_large", "slow", "form", "path", "busy", "connections",
-    "database", "address", "unexpected", "emergency", "short_number", "invalid", "own_number", "country", "line_type",
+    "database", "database_refused", "address", "unexpected", "emergency", "short_number", "invalid", "own_number", "country", "line_type",
     "format",
 }  # fmt: skip
 HALF = b"POST /redeem HTTP/1.1\r\nHost: x\r\nContent-Le"
@@ -209,7 +212,7 @@ def test_no_page_names_anyone(resolver, vault):
     assert 'esl_shield_resolver_answers_total{answer="number",reason="redeemed"}' in page
     assert set(re.findall(r'reason="([^"]*)"', page)) <= REASONS
     for secret in (*vault.tokens.values(), *(number[3:] for number in NUMBERS.values()), "1001", vault.tenant):
-        assert secret not in re.sub(r"[0-9.e+]+$", "", page, flags=re.MULTILINE)
+        assert secret not in re.sub(r"[0-9.e+-]+$", "", page, flags=re.MULTILINE)
 
 
 def waits_for_lock(vault) -> int:
@@ -252,13 +255,87 @@ def test_a_resolver_without_its_prerequisites_does_not_start(database, vault, tm
     assert "Traceback" not in result.stderr
 
 
-def test_a_taken_port_is_a_config_error(resolver, database, vault, tmp_path):
-    """A second resolver on the same port says so and ends."""
-    path = write_config(tmp_path, database.login("resolver").url, vault.kek_file)
-    path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{resolver.port}"))
+def start_in_vain(path):
+    """Run a resolver that must not start; returns what it said."""
     result = subprocess.run(
         [sys.executable, "-m", "esl_shield", "--config", str(path), "resolver"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
-    assert result.returncode == 2
-    assert "cannot be had (Address already in use)" in result.stderr
+    assert result.returncode == 2, result.stderr
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "seeder", "auditor"])
+def test_another_roles_login_starts_no_resolver(database, vault, tmp_path, role):
+    """A login that lacks a resolver's right is one sentence and exit code 2."""
+    said = start_in_vain(write_config(tmp_path, database.login(role).url, vault.kek_file))
+    assert "[database.refused]" in said
+
+
+def test_a_login_with_a_workers_rights_too_starts_no_resolver(database, vault, tmp_path):
+    """Whoever may mint permits and redeem them needs nobody: such a login, or an administrator's, is refused."""
+    said = start_in_vain(write_config(tmp_path, database.admin.url, vault.kek_file))
+    assert "[database.login_misplaced]" in said
+
+
+def test_a_wrong_password_starts_no_resolver(database, vault, tmp_path):
+    """The server's sentence is repeated, the password is not."""
+    url = make_url(database.login("resolver").url).set(password="not-the-password")
+    url = url.render_as_string(hide_password=False)
+    said = start_in_vain(write_config(tmp_path, url, vault.kek_file))
+    assert "password authentication failed" in said
+    assert "[database.login_refused]" in said
+    assert "not-the-password" not in said
+
+
+def test_another_installations_kek_starts_no_resolver(database, vault, tmp_path):
+    """A KEK that opens none of the vault's keys is found out before a call does."""
+    other = tmp_path / "other-kek"
+    other.write_text(Kek.new().raw.hex())
+    other.chmod(0o400)
+    assert "[keys.other_kek]" in start_in_vain(write_config(tmp_path, database.login("resolver").url, other))
+
+
+def test_a_right_taken_away_is_503_and_logged_once(start_resolver, vault, until):
+    """A refusal by the database is unhealthy and 503, told once when it begins and once when it ends."""
+    resolver = start_resolver()
+    vault.one("REVOKE EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permit FROM shield_resolver")
+    try:
+        until(lambda: resolver.get("/healthz").status == 503)
+        assert [resolver.get("/healthz").status for _ in range(5)] == [503] * 5
+        assert resolver.edge(vault.permit()).status == 503
+    finally:
+        vault.one("GRANT EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permit TO shield_resolver")
+    until(lambda: resolver.get("/healthz").status == 200)
+    until(lambda: any("event=health.well" in line for line in resolver.lines))
+    told = [line for line in resolver.lines if "event=health." in line]
+    assert [("unwell" in line, "error_id=database.refused" in line) for line in told] == [(True, True), (False, False)]
+    assert not any("resolver.unexpected" in line for line in resolver.lines)
+    assert resolver.metric('esl_shield_resolver_answers_total{answer="away",reason="database_refused"}') == 1
+
+
+def test_a_database_away_at_the_start_is_waited_for(cluster, start_resolver, vault, until):
+    """A resolver that is up before its database says so, is not well, and works once the database is there."""
+    login = start_resolver.login()
+    cluster.halt()
+    try:
+        resolver = start_resolver(login=login)
+        assert resolver.get("/healthz").status == 503
+        assert any("event=health.unwell error_id=database.away" in line for line in resolver.lines)
+    finally:
+        cluster.start()
+    until(lambda: resolver.get("/healthz").status == 200)
+    vault.reconnect()
+    assert resolver.edge(vault.permit()).status == 200
+
+
+def test_a_taken_port_is_a_config_error(resolver, database, vault, tmp_path):
+    """A second resolver on the same port says so and ends."""
+    path = write_config(tmp_path, database.login("resolver").url, vault.kek_file)
+    path.write_text(path.read_text().replace("127.0.0.1:0", f"127.0.0.1:{resolver.port}"))
+    said = start_in_vain(path)
+    assert "cannot be had (Address already in use)" in said
+    assert f"{path}: [resolver] listen" in said

@@ -218,15 +218,20 @@ def test_what_cannot_be_decrypted_is_away_and_audited(resolver, vault):
     assert resolver.edge(vault.permit()).status == 200
 
 
-def test_the_wrong_kek_gives_no_number(start_resolver, vault, tmp_path):
-    """A resolver with another installation's KEK answers 503 and says in the audit trail why."""
-    wrong = tmp_path / "wrong-kek"
-    wrong.write_text(Kek.new().raw.hex())
-    wrong.chmod(0o400)
-    resolver = start_resolver(kek=wrong)
-    permit = vault.permit()
-    assert resolver.edge(permit).status == 503
-    assert vault.audit(permit.call)[-1] == ("permit.refused_number", "keys.wrong_kek")
+def test_the_wrong_kek_gives_no_number(start_resolver, vault):
+    """When the vault is wrapped under another KEK the answer is 503, audited, and the resolver says it is not well."""
+    resolver = start_resolver()
+    vault.one("UPDATE shield.data_keys SET kek_id = %s", Kek.new().id)
+    try:
+        permit = vault.permit()
+        assert resolver.edge(permit).status == 503
+        assert vault.audit(permit.call)[-1] == ("permit.refused_number", "keys.wrong_kek")
+        time.sleep(1.1)  # the age of an answer to /healthz is what is tested
+        assert [resolver.get("/healthz").status for _ in range(3)] == [503] * 3
+    finally:
+        vault.one("UPDATE shield.data_keys SET kek_id = %s", vault.kek.id)
+    assert sum("event=health.unwell error_id=keys.other_kek" in line for line in resolver.lines) == 1
+    assert resolver.edge(vault.permit()).status == 200
 
 
 def test_the_unexpected_is_503_and_a_type_in_the_log(start_resolver, vault):

@@ -303,6 +303,7 @@ def test_database_away(vault):
     away = vault.folder / "away.toml"
     url = "postgresql+psycopg2://nobody:secret@/nothing?host=/nonexistent"
     away.write_text(f'[database]\nurl = "{url}"\n[keys]\nkek = "{vault.kek_uri}"\n')
+    away.chmod(0o600)
     started = time.monotonic()
     done = vault.import_(vault.write("in.csv", "number", _numbers(1)), config=away)
     assert done.returncode == 3

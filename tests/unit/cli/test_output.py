@@ -11,7 +11,7 @@ from esl_shield.cli.careful import hide_numbers, may_be_number
 
 ROWS = [
     {"at": dt.datetime(2030, 1, 1, 8, tzinfo=dt.timezone(dt.timedelta(hours=8))), "n": None, "talk": Decimal("1.500")},
-    {"at": dt.datetime(2030, 1, 2, tzinfo=dt.UTC), "n": "x\x1b[2J\n京", "talk": 2},
+    {"at": dt.datetime(2030, 1, 2, microsecond=123456, tzinfo=dt.UTC), "n": "x\x1b[2J\n京", "talk": 2},
 ]
 
 
@@ -36,6 +36,23 @@ def test_json(capsys):
     output.print_rows(ROWS, ["at", "talk"], "json")
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert lines == [{"at": "2030-01-01T00:00:00Z", "talk": 1.5}, {"at": "2030-01-02T00:00:00Z", "talk": 2}]
+
+
+def test_result(capsys):
+    """What was done is a line for each thing, or one object."""
+    output.print_result({"created": 1}, ["one\x1b", "two"], "table")
+    output.print_result({"created": 1}, ["one", "two"], "json")
+    assert capsys.readouterr().out == 'one\\x1b\ntwo\n{"created": 1}\n'
+
+
+def test_stream(capsys):
+    """Rows that come one by one have titles and the widths given; a longer value pushes the rest aside."""
+    output.print_stream(ROWS, {"n": 3, "at": 0}, "table")
+    assert capsys.readouterr().out.splitlines() == [
+        "N    AT",
+        "-    2030-01-01T00:00:00Z",
+        "x\\x1b[2J\\n京  2030-01-02T00:00:00Z",
+    ]
 
 
 def test_record(capsys):

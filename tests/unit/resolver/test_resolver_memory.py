@@ -5,9 +5,9 @@ from __future__ import annotations
 import gevent
 import pytest
 
+from esl_shield.db.health import MAX_AGE_S, Health
 from esl_shield.errors import DatabaseAway, KeysMissing, WrongKek
 from esl_shield.resolver.datakeys import DataKeys
-from esl_shield.resolver.health import MAX_AGE_S, Health
 from esl_shield.vault import keyring
 from esl_shield.vault.keys import Kek, Key
 
@@ -32,7 +32,7 @@ def test_health_asks_at_most_once_a_second_however_many_ask():
     """A hundred greenlets share one question; after a second there is another, and a change is seen."""
     now = [0.0]
     database = Counting()
-    health = Health(database, clock=lambda: now[0])
+    health = Health(lambda: database.call("kek_ids"), clock=lambda: now[0])
     asked = [gevent.spawn(health.is_well) for _ in range(100)]
     gevent.joinall(asked)
     assert {greenlet.value for greenlet in asked} == {True}

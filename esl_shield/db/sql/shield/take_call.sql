@@ -1,5 +1,6 @@
 -- Counts one call against the caps; answers the reason it may not be made, or NULL. Locks one row of each kind, always in
--- this order, so calls cannot deadlock. What was counted before a later cap said no is given back.
+-- this order, so calls cannot deadlock. What was counted before a later cap said no is given back. Time is the clock's: a
+-- transaction may have started as long ago as its caller likes.
 CREATE OR REPLACE FUNCTION shield.take_call(
     p_tenant_id int, p_token text, p_agent text,
     p_token_per_day int, p_agent_per_hour int, p_tenant_per_day int, p_mint_per_s int
@@ -8,36 +9,30 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     v_stripe CONSTANT int := pg_backend_pid() % 16;
-    v_second CONSTANT bigint := floor(extract(epoch FROM now()));
-    v_today CONSTANT date := (now() AT TIME ZONE 'UTC')::date;
+    v_now CONSTANT timestamptz := clock_timestamp();
+    v_today CONSTANT date := (v_now AT TIME ZONE 'UTC')::date;
 BEGIN
-    IF p_mint_per_s IS NOT NULL THEN
-        IF p_mint_per_s <= coalesce((SELECT sum(b.used) FROM shield.mint_buckets b
-                WHERE b.login = session_user::text AND b.second = v_second), 0) THEN
-            RETURN 'mint_rate';
-        END IF;
-        INSERT INTO shield.mint_buckets AS b (login, stripe, second, used) VALUES (session_user, v_stripe, v_second, 1)
-        ON CONFLICT (login, stripe) DO UPDATE
-            SET second = excluded.second, used = CASE WHEN b.second = excluded.second THEN b.used + 1 ELSE 1 END;
+    IF NOT shield.take_mint(p_mint_per_s) THEN
+        RETURN 'mint_rate';
     END IF;
     IF p_token_per_day IS NOT NULL THEN
         INSERT INTO shield.token_usage AS u (tenant_id, token, since, used)
-            SELECT p_tenant_id, p_token, now(), 1 WHERE p_token_per_day > 0
+            SELECT p_tenant_id, p_token, v_now, 1 WHERE p_token_per_day > 0
         ON CONFLICT (tenant_id, token) DO UPDATE
-            SET since = CASE WHEN u.since <= now() - interval '24 hours' THEN now() ELSE u.since END,
-                used = CASE WHEN u.since <= now() - interval '24 hours' THEN 1 ELSE u.used + 1 END
-            WHERE u.since <= now() - interval '24 hours' OR u.used < p_token_per_day;
+            SET since = CASE WHEN u.since <= v_now - interval '24 hours' THEN v_now ELSE u.since END,
+                used = CASE WHEN u.since <= v_now - interval '24 hours' THEN 1 ELSE u.used + 1 END
+            WHERE u.since <= v_now - interval '24 hours' OR u.used < p_token_per_day;
         IF NOT FOUND THEN
             RETURN 'token_cap';
         END IF;
     END IF;
     IF p_agent_per_hour IS NOT NULL THEN
         INSERT INTO shield.agent_usage AS u (tenant_id, agent, since, used)
-            SELECT p_tenant_id, p_agent, now(), 1 WHERE p_agent_per_hour > 0
+            SELECT p_tenant_id, p_agent, v_now, 1 WHERE p_agent_per_hour > 0
         ON CONFLICT (tenant_id, agent) DO UPDATE
-            SET since = CASE WHEN u.since <= now() - interval '1 hour' THEN now() ELSE u.since END,
-                used = CASE WHEN u.since <= now() - interval '1 hour' THEN 1 ELSE u.used + 1 END
-            WHERE u.since <= now() - interval '1 hour' OR u.used < p_agent_per_hour;
+            SET since = CASE WHEN u.since <= v_now - interval '1 hour' THEN v_now ELSE u.since END,
+                used = CASE WHEN u.since <= v_now - interval '1 hour' THEN 1 ELSE u.used + 1 END
+            WHERE u.since <= v_now - interval '1 hour' OR u.used < p_agent_per_hour;
         IF NOT FOUND THEN
             PERFORM shield.give_back(p_tenant_id, p_token, p_token_per_day, NULL, NULL);
             RETURN 'agent_cap';
@@ -45,13 +40,18 @@ BEGIN
     END IF;
     IF p_tenant_per_day IS NOT NULL THEN
         IF p_tenant_per_day <= coalesce((SELECT sum(u.used) FROM shield.tenant_usage u
-                WHERE u.tenant_id = p_tenant_id AND u.day = v_today), 0) THEN
+                WHERE u.tenant_id = p_tenant_id AND u.day >= v_today), 0) THEN
             PERFORM shield.give_back(p_tenant_id, p_token, p_token_per_day, p_agent, p_agent_per_hour);
             RETURN 'tenant_cap';
         END IF;
         INSERT INTO shield.tenant_usage AS u (tenant_id, stripe, day, used) VALUES (p_tenant_id, v_stripe, v_today, 1)
         ON CONFLICT (tenant_id, stripe) DO UPDATE
-            SET day = excluded.day, used = CASE WHEN u.day = excluded.day THEN u.used + 1 ELSE 1 END;
+            SET day = greatest(u.day, excluded.day), used = CASE WHEN u.day >= excluded.day THEN u.used + 1 ELSE 1 END
+            WHERE u.day < excluded.day OR u.used < p_tenant_per_day;
+        IF NOT FOUND THEN
+            PERFORM shield.give_back(p_tenant_id, p_token, p_token_per_day, p_agent, p_agent_per_hour);
+            RETURN 'tenant_cap';
+        END IF;
     END IF;
     RETURN NULL;
 END

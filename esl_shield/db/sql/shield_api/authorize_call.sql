@@ -1,9 +1,18 @@
 -- Worker: may this agent call this token now? Stores the call, the audit event and the permit's hash, all or nothing.
 -- A refusal is an answer, never an error: an error would roll its audit event back. The reason stands only in that event.
+-- Nothing but the verdict is answered: a caller may roll the event back and keep the answer.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'shield_api'::pg_catalog.regnamespace
+            AND p.proname = 'authorize_call' AND pg_catalog.pg_get_function_result(p.oid) <> 'TABLE(verdict text)') THEN
+        DROP FUNCTION shield_api.authorize_call;
+    END IF;
+END
+$$;
 CREATE OR REPLACE FUNCTION shield_api.authorize_call(
     p_call uuid, p_domain text, p_agent text, p_token text, p_dialled_class text, p_dialled_length int,
     p_permit_hash bytea, p_gateway text, p_delivery text, p_sip_call_id text, p_channel uuid
-) RETURNS TABLE (verdict text, tenant text, alias text)
+) RETURNS TABLE (verdict text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
@@ -14,7 +23,7 @@ DECLARE
     v_token record;
     v_reason text;
 BEGIN
-    SELECT t.id, t.name, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
+    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     SELECT k.token, k.status, k.expires_at,
@@ -27,14 +36,14 @@ BEGIN
         WHEN p_token IS NULL OR p_token !~ '^[0-9]{8,20}$' THEN 'token_malformed'
         WHEN v_token.token IS NULL THEN 'token_unknown'
         WHEN v_token.status <> 'active' THEN 'token_revoked'
-        WHEN v_token.expires_at <= now() THEN 'token_expired'
+        WHEN v_token.expires_at <= clock_timestamp() THEN 'token_expired'
     END;
     IF v_tenant.id IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtextextended(p_call::text, 0));
         IF EXISTS (SELECT FROM shield.calls c WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour') THEN
             INSERT INTO shield.audit_events (tenant_id, kind, agent, call, detail)
                 VALUES (v_tenant.id, 'call.refused', v_agent, p_call, '{"reason": "call_repeated"}');
-            RETURN QUERY SELECT 'FORBIDDEN', v_tenant.name, NULL::text;
+            RETURN QUERY SELECT 'FORBIDDEN';
             RETURN;
         END IF;
     END IF;
@@ -62,12 +71,11 @@ BEGIN
         INSERT INTO shield.permits (permit_hash, call, tenant_id, agent, token, gateway, delivery, sip_call_id, expires_at)
             VALUES (p_permit_hash, p_call, v_tenant.id, v_agent, v_token.token, p_gateway, p_delivery, p_sip_call_id,
                 clock_timestamp() + permit_ttl);
-        RETURN QUERY SELECT 'ALLOWED', v_tenant.name, v_token.alias::text;
+        RETURN QUERY SELECT 'ALLOWED';
     ELSE
         RETURN QUERY SELECT
             CASE WHEN v_reason IN ('token_malformed', 'token_unknown', 'token_revoked', 'token_expired')
-                THEN 'NOT_FOUND' ELSE 'FORBIDDEN' END,
-            v_tenant.name, NULL::text;
+                THEN 'NOT_FOUND' ELSE 'FORBIDDEN' END;
     END IF;
 END
 $$;

@@ -1,5 +1,6 @@
 -- Worker: one more permit for a call of this login that has not been answered, to try another gateway. Caps are not
--- counted again; a call has at most 4 permits within 5 minutes, and a new one ends those before it.
+-- counted again, the login's mint rate is; a call has at most 4 permits within 5 minutes, and a new one ends those before
+-- it.
 CREATE OR REPLACE FUNCTION shield_api.next_permit(
     p_call uuid, p_permit_hash bytea, p_gateway text, p_delivery text, p_sip_call_id text
 ) RETURNS TABLE (verdict text)
@@ -16,11 +17,15 @@ BEGIN
     v_reason := CASE
         WHEN v_call.tenant_id IS NULL THEN 'call_unknown'
         WHEN v_call.state <> 'AUTHORIZED' THEN 'call_over'
-        WHEN v_call.started_at <= now() - interval '5 minutes' THEN 'call_old'
+        WHEN v_call.started_at <= clock_timestamp() - interval '5 minutes' THEN 'call_old'
         WHEN v_call.permits >= 4 THEN 'permit_limit'
         WHEN NOT EXISTS (SELECT FROM shield.tokens k WHERE k.tenant_id = v_call.tenant_id AND k.token = v_call.token
-            AND k.status = 'active' AND (k.expires_at IS NULL OR k.expires_at > now())) THEN 'token_over'
+            AND k.status = 'active' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) THEN 'token_over'
     END;
+    IF v_reason IS NULL AND NOT shield.take_mint(
+            (SELECT l.mint_per_s FROM shield.logins l WHERE l.login = session_user::text)) THEN
+        v_reason := 'mint_rate';
+    END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_call.tenant_id, CASE WHEN v_reason IS NULL THEN 'permit.renewed' ELSE 'permit.denied' END,
         v_call.agent, v_call.token, p_call,

@@ -24,7 +24,7 @@ BEGIN
         WHEN p_delivery IS DISTINCT FROM v_permit.delivery THEN 'delivery_differs'
         WHEN v_permit.sip_call_id IS NOT NULL AND p_sip_call_id IS DISTINCT FROM v_permit.sip_call_id THEN 'call_id_differs'
         WHEN NOT shield.may_redeem(v_permit.delivery) THEN 'delivery_foreign'
-        WHEN v_token.status IS DISTINCT FROM 'active' OR v_token.expires_at <= now() THEN 'token_over'
+        WHEN v_token.status IS DISTINCT FROM 'active' OR v_token.expires_at <= clock_timestamp() THEN 'token_over'
     END;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_permit.tenant_id, CASE WHEN v_reason IS NULL THEN 'permit.redeemed' ELSE 'permit.refused' END,
