@@ -1,7 +1,7 @@
 """What commands print: data on stdout as a table or as JSON, one object a line.
 
-Invariants: moments are ISO 8601 in UTC, to the second; a table shows control characters as escapes, so that nothing from
-the database moves the cursor; each line is flushed, so that a pipe sees it at once.
+Invariants: moments are ISO 8601 in UTC, to the second; a table shows control characters as escapes, so that nothing
+from the database moves the cursor; each line is flushed, so that a pipe sees it at once.
 """
 
 from __future__ import annotations

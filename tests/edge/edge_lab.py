@@ -206,6 +206,7 @@ route[SITE_CARRIERS] {{
                 stdout=log,
                 stderr=log,
                 env=self._environment,
+                start_new_session=True,  # one group to end: children outlive a main process that is killed
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
             )
         deadline = time.monotonic() + READY_S
@@ -228,15 +229,10 @@ route[SITE_CARRIERS] {{
 
     def kill(self) -> None:
         """End it and all its processes without a chance to say anything."""
-        if self.process and self.process.poll() is None:
-            children = subprocess.run(
-                ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-            ).stdout.split()
-            self.process.kill()
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-            for child in children:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(int(child), signal.SIGKILL)
 
     def restart(self) -> None:
         """Kill it and start it again with nothing kept."""
@@ -244,10 +240,9 @@ route[SITE_CARRIERS] {{
         self.start()
 
     def stop(self) -> None:
-        """End it."""
+        """End it, and whatever of it would outlive its main process."""
         if self.process and self.process.poll() is None:
             self.process.terminate()
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.kill()
+        self.kill()

@@ -11,6 +11,7 @@ import psycopg2
 import pytest
 
 ROOT = Path(__file__).parents[3]
+LONG = "long enough to be one\n"
 
 
 @pytest.fixture
@@ -72,19 +73,19 @@ def test_a_login_is_made_and_changed(run, database, tenants, cluster):
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "told"),
     [
-        (("login", "x", "--role", "worker"), "long enough to be one\n", 2, "--all-tenants"),
+        (("login", "x", "--role", "worker"), LONG, 2, "--all-tenants"),
         (
             ("login", "x", "--role", "worker", "--tenant", "a", "--all-tenants"),
-            "long enough to be one\n",
+            LONG,
             2,
             "--all-tenants",
         ),
-        (("login", "x", "--role", "king", "--all-tenants"), "long enough to be one\n", 2, "king"),
-        (("login", "X", "--role", "worker", "--all-tenants"), "long enough to be one\n", 2, "login.rejected"),
+        (("login", "x", "--role", "king", "--all-tenants"), LONG, 2, "king"),
+        (("login", "X", "--role", "worker", "--all-tenants"), LONG, 2, "login.rejected"),
         (("login", "x", "--role", "worker", "--all-tenants"), "", 2, "password is empty"),
         (
             ("login", "test_x", "--role", "worker", "--tenant", "nobody"),
-            "long enough to be one\n",
+            LONG,
             2,
             "There is no tenant nobody",
         ),
@@ -111,7 +112,7 @@ def test_what_an_administrator_may_not_is_for_the_dba(database, cluster, tmp_pat
     done = subprocess.run(
         [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "login", "test_made", "--role", "worker",
          "--all-tenants"],
-        input="long enough to be one\n", capture_output=True, text=True, check=False, cwd=ROOT,
+        input=LONG, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.stdout == "created login test_made for role worker\n", done.stderr
     assert done.stderr.startswith("the server's log may hold what test_made asks for; as a superuser run: ALTER ROLE")
@@ -128,7 +129,7 @@ def test_whoever_may_not_change_roles_is_told_whose_login_it_takes(database, tmp
     done = subprocess.run(
         [sys.executable, "-m", "esl_shield", "--config", str(config), "db", "login", "x", "--role", "worker",
          "--all-tenants"],
-        input="long enough to be one\n", capture_output=True, text=True, check=False, cwd=ROOT,
+        input=LONG, capture_output=True, text=True, check=False, cwd=ROOT,
     )  # fmt: skip
     assert done.returncode == 2
     assert "the login of a superuser or a member of shield_owner" in done.stderr

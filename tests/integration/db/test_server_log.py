@@ -47,9 +47,9 @@ def _dial_the_number(site, config):
             cursor.execute(f"SET lock_timeout = 0; SET statement_timeout = 0; SET {setting} = 100")
             with pytest.raises(psycopg2.Error):
                 cursor.execute(
-                    "SELECT * FROM shield_api.authorize_call(gen_random_uuid(), %s, %s, %s, NULL, NULL, %s, 'gw', 'edge',"
-                    " NULL, NULL)",
-                    ("acme.example", "1001", NUMBER, Attempt().permit),
+                    "SELECT * FROM shield_api.authorize_call(gen_random_uuid(), 'acme.example', '1001', %s, NULL, NULL,"
+                    " %s, 'gw', 'edge', NULL, NULL)",
+                    (NUMBER, Attempt().permit),
                 )
     lock.rollback()
     return (site.cluster.folder / "server.log").read_text()
