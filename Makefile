@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FREESWITCH ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-freeswitch lint format clean
+.PHONY: help demo test test-fast test-load test-freeswitch lint format clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,13 @@ demo: $(VENV)/.run ## Shield 200 calls on this machine and search everything wri
 	$(BIN)/python -m esl_shield demo
 
 test: $(VENV)/.develop ## Run the whole suite (a missing service skips; with CI=true it fails)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not load"
+
+test-load: $(VENV)/.develop ## Run the tests that want the machine to themselves
+	$(BIN)/python -m pytest -m load
 
 test-fast: $(VENV)/.develop ## Run what takes moments
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not load"
 
 test-freeswitch: $(VENV)/.develop ## Run calls through a real FreeSWITCH: make test-freeswitch FREESWITCH=/path/to/freeswitch
 	@test -n "$(FREESWITCH)" && test -x "$(FREESWITCH)" || \

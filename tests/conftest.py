@@ -2,4 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import HealthCheck, settings
+
 pytest_plugins = ["fix_postgres", "fix_site"]
+
+# An example that takes long on a busy machine is not a wrong one.
+settings.register_profile("shield", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shield")

@@ -17,7 +17,7 @@ from gevent.event import Event
 from gevent.queue import Full, Queue
 
 from esl_shield.calls.states import State
-from esl_shield.errors import DatabaseAway, DatabaseRefused
+from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -145,7 +145,7 @@ class Ledger:
         while True:
             try:
                 self._database.call(function, *arguments)
-            except DatabaseAway:
+            except (DatabaseAway, LoginRefused):  # a login is refused while its password is being changed
                 self._observe.count("cdr_delayed", "database_away")
             except Exception as error:  # noqa: BLE001 - one statement must not end the writing of all others
                 unexpected += 1

@@ -16,6 +16,7 @@ from esl_shield.calls.states import Cause, cause_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
     from esl_shield.config import Delivery
     from esl_shield.esl.session import Event
 

@@ -20,10 +20,10 @@ from sqlalchemy.engine import make_url
 from esl_shield.vault.keys import Kek
 
 REASONS = {
-    "redeemed", "permit", "delivery", "unknown_gateway", "unauthenticated", "ambiguous", "bad_secret", "bad_signature",
-    "stale_signature", "malformed", "head_too_large", "body_too_large", "slow", "form", "path", "busy", "connections",
-    "database", "database_refused", "address", "unexpected", "emergency", "short_number", "invalid", "own_number", "country", "line_type",
-    "format",
+    "redeemed", "permit", "delivery", "unknown_gateway", "unauthenticated", "ambiguous", "bad_secret",
+    "bad_signature", "stale_signature", "malformed", "head_too_large", "body_too_large", "slow", "form", "path",
+    "busy", "connections", "database", "database_refused", "address", "unexpected", "emergency", "short_number",
+    "invalid", "own_number", "country", "line_type", "format",
 }  # fmt: skip
 HALF = b"POST /redeem HTTP/1.1\r\nHost: x\r\nContent-Le"
 
