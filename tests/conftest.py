@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["fix_postgres", "fix_site"]
+
+# A suite started in the background ignores SIGINT, and so would the processes it starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # An example that takes long on a busy machine is not a wrong one.
 settings.register_profile("shield", deadline=None, suppress_health_check=[HealthCheck.too_slow])
