@@ -70,13 +70,14 @@ def test_a_refused_call_uses_up_nothing(database, worker):
     assert database.query("SELECT used FROM shield.token_usage") == [(0,)]
 
 
-def test_a_login_mints_so_many_permits_a_second(database, tenants):
+@pytest.mark.parametrize(("rate", "tries"), [(5, 40), (130, 600)])
+def test_a_login_mints_so_many_permits_a_second(database, tenants, rate, tries):
     """A login's mint rate holds within a second and comes back with the next."""
-    config = database.login("worker", ["acme"], mint_per_s=5)
+    config = database.login("worker", ["acme"], mint_per_s=rate)
     worker = database.open(config)
-    verdicts = _verdicts(worker, *(Attempt() for _ in range(40)))
+    verdicts = _verdicts(worker, *(Attempt() for _ in range(tries)))
     seconds = database.query("SELECT count(DISTINCT date_trunc('second', started_at)) FROM shield.calls")[0][0]
-    assert 5 <= verdicts.count("ALLOWED") <= 5 * seconds
+    assert rate <= verdicts.count("ALLOWED") <= rate * seconds
     assert set(reasons(database, "call.refused")) <= {"mint_rate"}
     database.query("UPDATE shield.mint_buckets SET second = second - 1")
     assert _verdicts(worker, Attempt()) == ["ALLOWED"]

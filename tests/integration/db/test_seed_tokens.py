@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import random
 import threading
 
 import pytest
@@ -73,7 +74,8 @@ def test_an_alias_of_another_number_changes_nothing(database, seeder, acme):
     """A row whose alias is taken is left out, new number or known; also inside one batch."""
     _seed(seeder, acme, _row(0, "a", alias="one"), _row(1, "b"))
     before = database.query("SELECT count(*) FROM shield.tokens")
-    answers = _seed(seeder, acme, _row(0, "c", alias="one"), _row(1, "b", alias="one"), _row(2, "d", alias="ONE"))
+    rows = (_row(0, "c", alias="one"), _row(1, "b", alias="one"), _row(2, "d", alias="ONE"))
+    answers = sorted(_seed(seeder, acme, *rows))
     assert [(ord_, outcome) for ord_, _, outcome in answers] == [(0, "alias_taken"), (1, "alias_taken"), (2, "created")]
     assert [token for _, token, _ in answers][:2] == [None, None]
     assert database.query("SELECT count(*) FROM shield.tokens")[0][0] == before[0][0] + 1
@@ -84,6 +86,51 @@ def test_a_token_that_exists_is_drawn_again(seeder, acme):
     _seed(seeder, acme, _row(0, "a", token="91000000099999"))
     assert _seed(seeder, acme, _row(0, "b", token="91000000099999")) == [(0, None, "collision")]
     assert _seed(seeder, acme, _row(0, "b"))[0][2] == "created"
+
+
+class _OneByOne:
+    """What seeding means: each row for itself, one after the other."""
+
+    def __init__(self):
+        self.tokens, self.numbers, self.aliases = set(), {}, {}
+
+    def seed(self, row):
+        known, alias = self.numbers.get(row["index"]), row["alias"]
+        if alias in self.aliases and self.aliases[alias] != known:
+            return (row["ord"], None, "alias_taken")
+        if known is None and row["token"] in self.tokens:
+            return (row["ord"], None, "collision")
+        token = known or row["token"]
+        self.tokens.add(token)
+        self.numbers[row["index"]] = token
+        if alias is not None:
+            self.aliases[alias] = token
+        return (row["ord"], token, "existing" if known else "created")
+
+
+def test_a_batch_comes_out_as_its_rows_one_by_one(database, seeder, acme):
+    """Rows that share numbers, aliases and candidate tokens in whatever way: as if each were seeded for itself."""
+    chance, model = random.Random(7), _OneByOne()  # noqa: S311 - which rows share what, the same in every run
+    for _ in range(30):
+        rows = [
+            _row(
+                position,
+                f"n{chance.randrange(60)}",
+                token=f"91{chance.randrange(500, 620):012}",
+                alias=chance.choice([None, f"alias-{chance.randrange(60)}"]),
+            )
+            for position in range(12)
+        ]
+        assert sorted(_seed(seeder, acme, *rows)) == [model.seed(row) for row in rows]
+    stored = "SELECT count(*) FROM shield.{} WHERE tenant_id = %s"
+    counts = [database.query(stored.format(table), acme)[0][0] for table in ("tokens", "number_refs", "aliases")]
+    assert counts == [len(model.tokens) + 1, len(model.numbers) + 1, len(model.aliases) + 1]
+    ((created, aliases),) = database.query(
+        "SELECT sum((detail ->> 'created')::int)::int, sum((detail ->> 'aliases')::int)::int FROM shield.audit_events"
+        " WHERE kind = 'tokens.seeded' AND tenant_id = %s",
+        acme,
+    )
+    assert (created, aliases) == (len(model.tokens) + 1, len(model.aliases) + 1)
 
 
 def test_the_same_number_in_two_tenants_has_two_tokens(database, seeder, tenants):

@@ -9,8 +9,9 @@ AS $$
 DECLARE
     v_space record;
     v_row record;
-    v_known text;
-    v_alias_of text;
+    v_rows jsonb;
+    v_together jsonb;
+    v_alone jsonb;
     v_created int := 0;
     v_existing int := 0;
     v_aliases int := 0;
@@ -26,53 +27,31 @@ BEGIN
             HAVING max(d.version) <> p_index_version) THEN
         RAISE EXCEPTION 'the index key is not the newest' USING ERRCODE = 'ES004';
     END IF;
-    FOR v_row IN SELECT * FROM jsonb_to_recordset(p_rows) AS r (ord int, index text, token text, ciphertext text,
-            alias text, expires_at timestamptz, country text, region text, time_zone text, line_type text, labels jsonb)
-    LOOP
-        ord := v_row.ord;
-        token := NULL;
-        v_alias_of := NULL;
-        SELECT n.token INTO v_known FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
-            AND n.number_index = decode(v_row.index, 'hex') AND n.index_version = p_index_version;
-        IF v_row.alias IS NOT NULL THEN
-            SELECT a.token INTO v_alias_of FROM shield.aliases a
-                WHERE a.tenant_id = p_tenant_id AND a.alias = v_row.alias;
-        END IF;
-        IF v_alias_of IS NOT NULL AND v_alias_of IS DISTINCT FROM v_known THEN
-            outcome := 'alias_taken';
-            RETURN NEXT;
-            CONTINUE;
-        END IF;
-        IF v_known IS NOT NULL THEN
-            token := v_known;
-            outcome := 'existing';
-            v_existing := v_existing + 1;
-        ELSE
-            IF length(v_row.token) <> v_space.token_length OR left(v_row.token, length(v_space.token_prefix))
-                    <> v_space.token_prefix THEN
-                RAISE EXCEPTION 'a token is not of the tenant' USING ERRCODE = 'check_violation';
-            END IF;
-            INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version, expires_at,
-                    country, region, time_zone, line_type, labels)
-                VALUES (p_tenant_id, v_row.token, decode(v_row.ciphertext, 'hex'), p_key_version, v_row.expires_at,
-                    v_row.country, v_row.region, v_row.time_zone, v_row.line_type, coalesce(v_row.labels, '{}'))
-                ON CONFLICT (tenant_id, token) DO NOTHING;
-            IF NOT FOUND THEN
-                outcome := 'collision';
-                RETURN NEXT;
-                CONTINUE;
-            END IF;
-            INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)
-                VALUES (p_tenant_id, decode(v_row.index, 'hex'), p_index_version, v_row.token);
+    IF EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields)
+            WHERE length(r.fields ->> 'token') <> v_space.token_length
+            OR left(r.fields ->> 'token', length(v_space.token_prefix)) <> v_space.token_prefix) THEN
+        RAISE EXCEPTION 'a token is not of the tenant' USING ERRCODE = 'check_violation';
+    END IF;
+    -- Rows that share something with one before them come after it, one by one.
+    SELECT jsonb_agg(e.fields ORDER BY e.at) FILTER (WHERE e.first),
+            jsonb_agg(jsonb_build_array(e.fields) ORDER BY e.at) FILTER (WHERE NOT e.first)
+        INTO v_together, v_alone FROM (
+            SELECT r.fields, r.at,
+                row_number() OVER (PARTITION BY lower(r.fields ->> 'index') ORDER BY r.at) = 1
+                AND row_number() OVER (PARTITION BY r.fields ->> 'token' ORDER BY r.at) = 1
+                AND (r.fields ->> 'alias' IS NULL
+                    OR row_number() OVER (PARTITION BY r.fields ->> 'alias' ORDER BY r.at) = 1) AS first
+            FROM jsonb_array_elements(p_rows) WITH ORDINALITY AS r (fields, at)) e;
+    FOR v_rows IN SELECT v_together UNION ALL SELECT jsonb_array_elements(v_alone) LOOP
+        FOR v_row IN SELECT * FROM shield.seed_rows(p_tenant_id, p_index_version, p_key_version, v_rows) LOOP
+            ord := v_row.ord;
             token := v_row.token;
-            outcome := 'created';
-            v_created := v_created + 1;
-        END IF;
-        IF v_row.alias IS NOT NULL AND v_alias_of IS NULL THEN
-            INSERT INTO shield.aliases (tenant_id, alias, token) VALUES (p_tenant_id, v_row.alias, token);
-            v_aliases := v_aliases + 1;
-        END IF;
-        RETURN NEXT;
+            outcome := v_row.outcome;
+            v_created := v_created + (outcome = 'created')::int;
+            v_existing := v_existing + (outcome = 'existing')::int;
+            v_aliases := v_aliases + v_row.named::int;
+            RETURN NEXT;
+        END LOOP;
     END LOOP;
     IF v_space.tokens + v_created > v_space.most THEN
         RAISE EXCEPTION 'the token space is full' USING ERRCODE = 'ES001';
