@@ -297,13 +297,6 @@ class EmbeddedUnavailable(DependencyAway):
     sentence = "The embedded PostgreSQL is not available: {problem}."
 
 
-class ResolverAway(DependencyAway):
-    """The resolver did not answer in time."""
-
-    error_id = "resolver.away"
-    sentence = "The resolver at {address} did not answer: {problem}."
-
-
 # --- keys and ciphertext: wrong, damaged or missing (exit 2) ------------------------------------------------------
 
 

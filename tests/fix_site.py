@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import gevent
 import pytest
 
 from esl_shield.config import DatabaseConfig
@@ -16,7 +17,7 @@ from esl_shield.esl import double
 from esl_shield.tryout.site import Site, Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BANK = Tenant("bank", "bank.example", "70", "GB")  # direct delivery
@@ -26,6 +27,7 @@ NUMBERS = [f"+4420794601{i:02d}" for i in range(60)]
 ABROAD = "+12025550123"
 DUMMY = "9000"
 RECORD_TIMEOUT_S = 10.0
+DEADLINE_S = 20.0
 
 GATEWAYS = """
 [[gateways]]
@@ -90,6 +92,16 @@ class CallCentre:
         engine = sqlalchemy_engine(DatabaseConfig(self.site.url("auditor")))
         with engine.connect() as connection:
             return [dict(row) for row in connection.exec_driver_sql(statement, values).mappings()]
+
+
+def eventually(look: Callable[[], Any]) -> Any:
+    """Return the first true answer of a look; fail when there is none in time."""
+    deadline = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline:
+        if answer := look():
+            return answer
+        gevent.sleep(0.02)
+    pytest.fail("it did not come true in time")
 
 
 @pytest.fixture

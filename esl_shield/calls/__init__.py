@@ -1,5 +1,6 @@
 """One shielded call, from handoff to CDR.
 
-Read ``states`` first (the one table of states and causes), then ``script`` (the greenlet that takes a call through
-it), then what it leans on: ``handoff``, ``routing``, ``dialstring``, ``records``. Nothing here can decrypt.
+Read ``states`` first (the one table of states and causes), then ``script`` (who is it, may it), ``following`` (an
+authorised call to its end), then what they lean on: ``handoff``, ``permits``, ``routing``, ``dialstring``, ``signs``,
+``records``. Nothing here can decrypt.
 """

@@ -33,7 +33,6 @@ HEADERS = handoff.HEADERS | {
     "Other-Leg-Unique-ID",
     "variable_originate_disposition",
     "variable_bridge_hangup_cause",
-    "variable_proto_specific_hangup_cause",
     "variable_last_bridge_proto_specific_hangup_cause",
     "variable_shield_result",
     "variable_shield_cause",

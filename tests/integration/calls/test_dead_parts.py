@@ -5,34 +5,22 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from pathlib import Path
 
 import gevent
 import pytest
-from fix_site import BANK, NUMBERS
+from fix_site import BANK, DEADLINE_S, NUMBERS, eventually
 
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Fault, Gateway
 
 TALKS = Carrier(after_s=0.02)
-DEADLINE_S = 20.0
 
 
 def call_of(call_centre, position, **changes):
     gateways = {"carrier-a": Gateway(TALKS), "carrier-b": Gateway(TALKS)}
     wanted = {"agent": Agent(domain=BANK.domain), "gateways": gateways, "hangs_up_after_s": 0.05} | changes
     return Call(dialled=call_centre.token(BANK, position), **wanted)
-
-
-def eventually(look):
-    """Return the first true answer of a look; fail when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if answer := look():
-            return answer
-        gevent.sleep(0.02)
-    pytest.fail("it did not come true in time")
 
 
 @pytest.fixture

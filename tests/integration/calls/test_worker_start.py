@@ -7,30 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 
 import gevent
 import pytest
-from fix_site import BANK
+from fix_site import BANK, DEADLINE_S, eventually
 from sqlalchemy.engine import make_url
 
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Gateway
 from esl_shield.service.worker import LEDGER_DRAIN_S
-
-DEADLINE_S = 20.0
-
-
-def eventually(look):
-    """Return the first true answer of a look; fail when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if answer := look():
-            return answer
-        gevent.sleep(0.02)
-    pytest.fail("it did not come true in time")
 
 
 @pytest.fixture
