@@ -1,0 +1,264 @@
+"""Attacks on the edge: a carrier that bends the protocol, and a FreeSWITCH that was taken over and wants the number.
+
+The stage's own check after each test counts: nothing FreeSWITCH's side received and no line logged holds a number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+from edge_lab import Edge
+from sip_peer import HOST, SDP, Peer, Silence, Switch, render
+
+NUL = "\x00"
+
+
+def _answered(ringing, **reply):
+    """Let the carrier answer so; what FreeSWITCH was told, or nothing if the edge dropped it."""
+    headers = [("Contact", ringing.contact), *reply.pop("headers", [])]
+    ringing.carrier.reply(ringing.invite, reply.pop("code", 200), "OK", tag=ringing.tag, headers=headers, **reply)
+    try:
+        return ringing.switch.expect(
+            200, within_s=0.7, where=lambda m: m["call-id"] == ringing.call.call_id and m.method == "INVITE"
+        )
+    except Silence:
+        return None
+
+
+# --- a carrier ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line", ["a=sendrecv", "a=ptime:20", "b=AS:64", "c=IN IP4 127.0.0.1", "a=rtpmap:8 PCMA/8000", "a=fmtp:101 0-16"]
+)
+def test_nothing_behind_a_nul_in_a_description_gets_through(stage, line):
+    """A zero byte ends a line for the pattern that admits it, and so for what is passed on."""
+    ringing = stage.dial()
+    _answered(ringing, body=SDP + f"{line}{NUL}{ringing.number}\r\n")
+
+
+@pytest.mark.parametrize(("name", "value"), [("Session-Expires", "1800"), ("Min-SE", "90"), ("RSeq", "1")])
+def test_nothing_behind_a_nul_in_a_header_gets_through(stage, name, value):
+    """A zero byte ends a header's value for the pattern that admits it, and so for what is passed on."""
+    ringing = stage.dial()
+    _answered(ringing, headers=[(name, f"{value}{NUL}{ringing.number}")])
+
+
+def test_nothing_behind_a_nul_in_an_info_gets_through(stage):
+    """A zero byte in an INFO's body hides nothing from the check of that body."""
+    ringing = stage.dial()
+    ringing.answer()
+    body = f"Signal=1\r\nDuration=100\r\n{NUL}{ringing.number}"
+    ringing.remote.request("INFO", body=body, content_type="application/dtmf-relay")
+    ringing.switch.hears_nothing("INFO", within_s=0.5)
+
+
+def test_nothing_behind_a_nul_in_a_refusal_gets_through(stage):
+    """A zero byte in the Min-SE of a refused offer hides nothing."""
+    ringing = stage.dial()
+    ringing.answer()
+    ringing.call.dialog.request("INVITE", body=SDP)
+    ringing.carrier.reply(ringing.expect("INVITE"), 422, "No", headers=[("Min-SE", f"90{NUL}{ringing.number}")])
+    ringing.hears(422)
+
+
+@pytest.mark.parametrize("code", [183, 200])
+def test_a_response_too_large_to_compose_is_not_passed_on_as_it_came(stage, code):
+    """A description that passes line by line but is too large as a whole does not make the edge forward the original."""
+    ringing = stage.dial()
+    value = "mode-change-neighbor=1,1,1,1,1,1,1,1;" * 12
+    body = SDP + f"a=fmtp:101 {value}\r\n" * 100
+    _answered(ringing, code=code, body=body, headers=[("X-Called", ringing.number)])
+    ringing.switch.drain()
+
+
+def test_a_request_too_large_to_compose_is_not_passed_on_as_it_came(stage):
+    """The same for a carrier's request."""
+    ringing = stage.dial()
+    ringing.answer()
+    value = "mode-change-neighbor=1,1,1,1,1,1,1,1;" * 12
+    ringing.remote.request("UPDATE", body=SDP + f"a=fmtp:101 {value}\r\n" * 100, headers=[("X-Called", ringing.number)])
+    ringing.switch.hears_nothing("UPDATE", within_s=0.7)
+
+
+def test_a_reason_on_a_carriers_cancel_does_not_get_through(stage):
+    """A carrier that withdraws an offer of its own says nothing to FreeSWITCH but that."""
+    ringing = stage.dial()
+    ringing.answer()
+    via = ringing.carrier.via()
+    ringing.remote.request("INVITE", body=SDP, via=via)
+    offer = ringing.hears("INVITE")
+    ringing.switch.reply(offer, 180, "Ringing")
+    ringing.carrier.expect(180, where=lambda m: m["call-id"] == ringing.call.call_id)
+    reason = f'SIP;cause=487;text="{ringing.number}"'
+    ringing.remote.request("CANCEL", via=via, headers=[("Reason", reason)])
+    cancel = ringing.hears("CANCEL")
+    assert cancel["reason"] == ""
+
+
+def test_a_reason_on_freeswitchs_cancel_does_not_get_through(stage):
+    """What FreeSWITCH writes into a CANCEL ends at the edge, as in its INVITE."""
+    ringing = stage.dial()
+    ringing.carrier.reply(ringing.invite, 180, "Ringing", tag=ringing.tag)
+    ringing.call.expect(180)
+    d = ringing.call.dialog
+    uri = ringing.call.sent.split(b" ", 2)[1].decode()
+    lines = [
+        ("Via", ringing.call.via), ("From", d.local), ("To", f"<{uri}>"), ("Call-ID", d.call_id),
+        ("CSeq", f"{d.cseq} CANCEL"), ("Max-Forwards", "70"), ("Reason", f'SIP;cause=487;text="{ringing.token}"'),
+    ]
+    ringing.switch.send(render(f"CANCEL {uri} SIP/2.0", lines), d.edge)
+    cancel = ringing.expect("CANCEL")
+    assert ringing.token.encode() not in cancel.raw
+
+
+def test_a_response_under_another_call_id_is_filtered_all_the_same(stage):
+    """A carrier cannot switch off the recognition of the number by answering under a Call-ID of its own."""
+    ringing = stage.dial()
+    rseq = [("Require", "100rel"), ("RSeq", ringing.number[3:])]
+    ringing.carrier.reply(
+        ringing.invite, 183, tag="t", headers=[("Contact", ringing.contact), *rseq], replace={"call-id": "another"}
+    )
+    ringing.switch.hears_nothing(183, within_s=0.7)
+
+
+@pytest.mark.parametrize("rack", ["{n} 1 INVITE", "1 {n} INVITE", "1 1 {b}"])
+def test_a_carriers_rack_does_not_get_through_with_the_number(stage, rack):
+    """RAck of a carrier's PRACK names a response and a request, not the customer."""
+    ringing = stage.dial()
+    ringing.answer()
+    n = ringing.number[3:]
+    letters = "".join(chr(ord("A") + int(digit)) for digit in n)
+    ringing.remote.request("PRACK", headers=[("RAck", rack.format(n=n, b=letters))])
+    ringing.switch.hears_nothing("PRACK", within_s=0.7)
+    assert letters.encode() not in b"".join(m.raw for m in ringing.switch.heard)
+
+
+BAD_TARGETS = [
+    "sip:{n}@", "sip:{n}:x@:y", "sip:{n}@h:99999999", "sip:{n}@[::", "sip:{n}", "sip:@{n}", "sip::{n}@x@y",
+    "sip:{n}@x;transport=sctp", "sip:{n}@x;transport=ws", "sip:{n}@x;transport=bogus", "sips:{n}@127.0.0.1",
+    "sip:{n}@127.0.0.1:0", "sip:a@127.0.0.1:9;maddr={n}", "sip:{n}%zz@%", "sip:{n}@x?y", "sip:a@{n}.invalid",
+    "sip:a@b;x={n};;=", "sip:{n}@a_b.invalid:5060", "sip:{n}@255.255.255.255", "sip:{n}@0.0.0.0",
+]
+
+
+@pytest.mark.parametrize("target", BAD_TARGETS)
+def test_a_target_nobody_can_reach_is_not_logged(stage, target):
+    """A carrier's Contact that cannot be used makes the edge say nothing of it, in any request FreeSWITCH sends."""
+    ringing = stage.dial()
+    ringing.contact = f"<{target.format(n=ringing.number[1:])}>"
+    if _answered(ringing, body=SDP) is None:
+        return
+    ringing.call.dialog.refresh(ringing.switch.heard[-1])
+    ringing.call.ack()
+    ringing.call.dialog.request("INVITE", body=SDP)
+    ringing.call.dialog.request("BYE")
+    ringing.switch.hears_nothing(200, within_s=0.7)
+
+
+@pytest.mark.parametrize("route", ["<{t}>", "{t}", "<{t};lr>", "{n} <{t};lr>", "<{t};lr", '"{n}', "{n}"])
+@pytest.mark.parametrize("target", BAD_TARGETS[:9])
+def test_a_route_nobody_can_follow_is_not_logged(stage, target, route):
+    """A carrier's Record-Route that cannot be used makes the edge say nothing of it."""
+    ringing = stage.dial()
+    n = ringing.number[1:]
+    route = route.format(t=target.format(n=n), n=n)
+    if (answer := _answered(ringing, body=SDP, headers=[("Record-Route", route)])) is None:
+        return
+    ringing.call.dialog.refresh(answer)
+    ringing.call.dialog.routes = answer.all("record-route")
+    ringing.call.ack()
+    ringing.call.dialog.request("BYE")
+    ringing.switch.hears_nothing(200, within_s=0.3)
+
+
+@pytest.fixture
+def apart(stage, tmp_path):
+    """An edge whose FreeSWITCH has an address of its own, and that FreeSWITCH."""
+    edge = Edge(
+        tmp_path / "edge", stage.resolver.url, [f"1 sip:{HOST}:{stage.alpha.port} 0 0 name=alpha"],
+        freeswitch="127.0.0.9",
+    )
+    switch = Switch(edge.inside, host="127.0.0.9")
+    stage.switches.append(switch)
+    yield edge, switch
+    edge.stop()
+
+
+@pytest.mark.parametrize("by", ["contact", "maddr", "route"])
+def test_a_carrier_cannot_send_freeswitch_its_own_view_of_the_call(stage, apart, by):
+    """A remote target or route at FreeSWITCH's own address gets nothing: those messages hold the number."""
+    edge, switch = apart
+    token, _ = stage.customer()
+    call = switch.invite(token)
+    invite = stage.alpha.expect("INVITE", where=lambda m: m["call-id"] == call.call_id)
+    there = f"{switch.host}:{switch.port}"
+    headers = {
+        "contact": [("Contact", f"<sip:a@{there}>")],
+        "maddr": [("Contact", f"<sip:a@{HOST}:{switch.port};maddr={switch.host}>")],
+        "route": [("Contact", f"<sip:a@{HOST}:9>"), ("Record-Route", f"<sip:{there};lr>")],
+    }[by]
+    stage.alpha.reply(invite, 200, tag="t", headers=headers, body=SDP)
+    call.expect(200)
+    call.ack()
+    call.dialog.request("BYE")
+    switch.hears_nothing("ACK", within_s=0.7)
+    switch.hears_nothing("BYE", within_s=0.3)
+
+
+# --- a FreeSWITCH that was taken over --------------------------------------------------------------------------------
+
+
+def _hash_update(h, text):
+    for at in range(0, len(text) - len(text) % 4, 4):
+        v = int.from_bytes(text[at : at + 4], "big")
+        h = (h + (v ^ (v >> 3))) & 0xFFFFFFFF
+    rest = text[len(text) - len(text) % 4 :]
+    v = int.from_bytes(rest, "big") if rest else 0
+    return (h + (v ^ (v >> 3))) & 0xFFFFFFFF
+
+
+def _branch(call, switch, token_uri, cseq=1):
+    """The branch the edge sends an INVITE out with: all of it follows from what FreeSWITCH itself sent."""
+    h = _hash_update(_hash_update(0, call.call_id.encode()), str(cseq).encode())
+    h = ((h + (h >> 11)) + ((h >> 13) + (h >> 23))) & 0xFFFF
+    tag = re.search(r";tag=([^;]+)", call.dialog.local)[1]
+    mine = re.search(r"branch=([^;]+)", call.via)[1]
+    parts = [tag, "", call.call_id, token_uri, str(cseq), switch.host, str(switch.port), mine]
+    digest = hashlib.md5("".join(parts).encode()).hexdigest()  # noqa: S324
+    return f"z9hG4bK{f'{h:x}'[::-1]}.{digest}.1"
+
+
+def test_freeswitch_cannot_answer_in_the_carriers_place(stage):
+    """A response that FreeSWITCH forges towards its own call is not taken for the carrier's, and earns it no seal."""
+    ringing = stage.dial()
+    uri = ringing.call.sent.split(b" ", 2)[1].decode()
+    branch = _branch(ringing.call, ringing.switch, uri)
+    assert f"branch={branch}" in ringing.invite["via"]  # the control: it can be computed
+    ringing.answer()
+    ringing.call.dialog.refresh(ringing.switch.heard[-1])
+
+
+def test_a_forged_record_route_does_not_bring_the_number_to_freeswitch(stage):
+    """The true carrier's seal and a forged route, opened together, do not send the number to whom FreeSWITCH names."""
+    ringing = stage.dial()
+    accomplice = Switch(stage.edge.inside)
+    stage.switches.append(accomplice)
+    uri = ringing.call.sent.split(b" ", 2)[1].decode()
+    via = f"SIP/2.0/UDP {HOST}:{stage.edge.outside[1]};branch={_branch(ringing.call, ringing.switch, uri)}"
+    forged = [
+        ("Via", via), ("From", ringing.call.dialog.local), ("To", "<sip:x@y>;tag=forged"),
+        ("Call-ID", ringing.call.call_id), ("CSeq", "1 INVITE"), ("Contact", "<sip:x@y>"),
+        ("Record-Route", f"<sip:{accomplice.host}:{accomplice.port};lr>"),
+    ]
+    accomplice.send(render("SIP/2.0 180 Ringing", forged), stage.edge.outside)
+    try:
+        route = ringing.hears(180, within_s=1)["record-route"]
+    except (Silence, KeyError):
+        route = ""
+    ringing.answer()
+    ringing.call.dialog.routes = [route] if route else []
+    ringing.call.dialog.request("BYE")
+    accomplice.hears_nothing("BYE", within_s=1)
