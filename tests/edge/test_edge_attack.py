@@ -61,7 +61,7 @@ def test_nothing_behind_a_nul_in_a_refusal_gets_through(stage):
     ringing.answer()
     ringing.call.dialog.request("INVITE", body=SDP)
     ringing.carrier.reply(ringing.expect("INVITE"), 422, "No", headers=[("Min-SE", f"90{NUL}{ringing.number}")])
-    ringing.hears(422)
+    ringing.switch.hears_nothing(422, within_s=0.7)
 
 
 @pytest.mark.parametrize("code", [183, 200])
@@ -179,7 +179,7 @@ def apart(stage, tmp_path):
     """An edge whose FreeSWITCH has an address of its own, and that FreeSWITCH."""
     edge = Edge(
         tmp_path / "edge", stage.resolver.url, [f"1 sip:{HOST}:{stage.alpha.port} 0 0 name=alpha"],
-        freeswitch="127.0.0.9",
+        freeswitch="127.0.0.9", apart=True,
     )
     switch = Switch(edge.inside, host="127.0.0.9")
     stage.switches.append(switch)
@@ -262,3 +262,189 @@ def test_a_forged_record_route_does_not_bring_the_number_to_freeswitch(stage):
     ringing.call.dialog.routes = [route] if route else []
     ringing.call.dialog.request("BYE")
     accomplice.hears_nothing("BYE", within_s=1)
+
+
+# --- the site --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["", " "])
+def test_an_edge_without_its_keys_takes_no_calls(stage, tmp_path, key):
+    """Seals under an empty key could be opened by everybody: without a key there are no calls."""
+    edge = Edge(
+        tmp_path / "edge", stage.resolver.url, [f"1 sip:{HOST}:{stage.alpha.port} 0 0 name=alpha"], key=key.strip()
+    )
+    try:
+        token, _ = stage.customer()
+        asked = len(stage.resolver.forms)
+        call = stage.switch(edge).invite(token)
+        call.ack_refusal(call.expect(503))
+        assert len(stage.resolver.forms) == asked
+    finally:
+        edge.stop()
+
+
+@pytest.mark.parametrize("size", [300, 600, 900, 1500])
+def test_a_carrier_with_long_names_can_be_told_the_call_is_over(stage, size):
+    """A Contact and a route of real carriers' lengths survive the seal."""
+    ringing = stage.dial()
+    ringing.contact = f"<sip:{ringing.number}@{ringing.carrier.host}:{ringing.carrier.port};x={'y' * (size // 3)}>"
+    home = f"{ringing.carrier.host}:{ringing.carrier.port}"
+    routes = [("Record-Route", f"<sip:p{i}@{home};lr;ftag={'z' * (size // 6)}>") for i in range(4)]
+    ringing.answer(headers=routes)
+    ringing.hang_up()
+
+
+def test_a_large_response_over_tcp_passes(tmp_path):
+    """A response of 12 kB arrives over TCP."""
+    from edge_stage import Stage
+    from sip_peer import StreamPeer
+
+    peer = StreamPeer()
+    stage = Stage(tmp_path / "edge", [f"1 sip:{HOST}:{peer.port};transport=tcp 0 0 name=alpha"])
+    stage.alpha.close()
+    stage.alpha = peer
+    try:
+        ringing = stage.dial()
+        ringing.contact = f"<sip:c@{HOST}:{peer.port};transport=tcp>"
+        ringing.answer(headers=[("X-Long", "y" * 12000)])
+        ringing.hang_up()
+        assert stage.findings() == []
+    finally:
+        stage.close()
+
+
+def test_idle_connections_of_strangers_do_not_keep_carriers_out(tmp_path):
+    """Two thousand silent TCP connections from elsewhere leave a TCP carrier reachable."""
+    import socket
+    from edge_stage import Stage
+    from sip_peer import StreamPeer
+
+    peer = StreamPeer()
+    stage = Stage(tmp_path / "edge", [f"1 sip:{HOST}:{peer.port};transport=tcp 0 0 name=alpha"])
+    stage.alpha.close()
+    stage.alpha = peer
+    held = []
+    try:
+        for _ in range(2100):
+            try:
+                held.append(socket.create_connection(stage.edge.outside, timeout=1))
+            except OSError:
+                break
+        ringing = stage.dial()
+        ringing.contact = f"<sip:c@{HOST}:{peer.port};transport=tcp>"
+        ringing.answer()
+        ringing.hang_up()
+    finally:
+        for connection in held:
+            connection.close()
+        stage.close()
+
+
+@pytest.mark.parametrize("call_id", ["x|y", "%s%n", "a\x00b"])
+def test_a_seal_that_shifts_its_fields_does_not_pass(stage, call_id):
+    """A bar in the names a carrier gives itself does not move the number's field."""
+    ringing = stage.dial()
+    ringing.carrier.reply(
+        ringing.invite, 200, tag=ringing.tag, headers=[("Contact", ringing.contact)], body=SDP,
+        replace={"to": f"<sip:{ringing.number}|a|b|c|d|e@{HOST}>;tag={ringing.tag}"},
+    )
+    try:
+        ringing.call.expect(200)
+    except Silence:
+        return
+    ringing.call.ack()
+    ringing.call.dialog.request("UPDATE")
+    ringing.carrier.expect("UPDATE", where=lambda m: m["call-id"] == ringing.call.call_id)
+    update = ringing.carrier.heard[-1]
+    ringing.carrier.reply(update, 200, "OK", headers=[("Contact", ringing.contact), ("RSeq", ringing.number[3:])])
+    ringing.switch.hears_nothing("X", within_s=0.5)
+
+
+@pytest.mark.parametrize("digits", ["{r}", "{p}"])
+@pytest.mark.parametrize("field", ["RSeq", "CSeq"])
+def test_the_number_backwards_in_a_counter(stage, field, digits):
+    """A counter that spells the number backwards does not pass."""
+    ringing = stage.dial()
+    n = digits.format(r=ringing.number[3:][::-1], p=ringing.number[3:][::-1][:9])
+    if field == "RSeq":
+        ringing.carrier.reply(
+            ringing.invite, 183, tag="t", headers=[("Contact", ringing.contact), ("Require", "100rel"), ("RSeq", n)]
+        )
+        ringing.switch.hears_nothing("X", within_s=0.3)
+        return
+    ringing.answer()
+    ringing.remote.request("UPDATE", cseq=int(n))
+    ringing.switch.hears_nothing("UPDATE", within_s=0.3)
+
+
+def _via_cases():
+    for extra in (';x="a,b', ';x="a,{n}"', " (a,{n})", ";x=a, SIP/2.0/UDP {n}", ';x="', " (", "\r\n ;x={n}", ";received={n}",
+                  ";x=\"\r\n ,{n}", ";branch={n}"):
+        yield extra
+
+
+@pytest.mark.parametrize("extra", list(_via_cases()))
+@pytest.mark.parametrize("code", [180, 200])
+def test_the_edges_own_via_brings_nothing_back(stage, code, extra):
+    """Whatever a carrier hangs on the edge's own Via goes no further."""
+    ringing = stage.dial()
+    via = ringing.invite["via"] + extra.format(n=ringing.number)
+    ringing.carrier.reply(
+        ringing.invite, code, tag="t", headers=[("Contact", ringing.contact)], replace={"via": via}, body=SDP
+    )
+    ringing.switch.hears_nothing(code, within_s=0.4)
+
+
+RAW = {
+    "lf only": lambda raw, n: raw.replace(b"\r\n", b"\n"),
+    "two lengths": lambda raw, n: raw.replace(b"Content-Length: ", b"Content-Length: 0\r\nContent-Length: "),
+    "blank in name": lambda raw, n: raw.replace(b"Call-ID:", b"Call-ID :").replace(b"\r\nTo:", b"\r\nMin-SE : " + n + b"\r\nTo:"),
+    "two call-ids": lambda raw, n: raw.replace(b"Call-ID:", b"Call-ID: " + n + b"\r\nCall-ID:"),
+    "two call-ids after": lambda raw, n: raw.replace(b"CSeq:", b"Call-ID: " + n + b"\r\nCSeq:"),
+    "two from": lambda raw, n: raw.replace(b"From:", b'From: "' + n + b'" <sip:a@b>;tag=1\r\nFrom:'),
+    "two to": lambda raw, n: raw.replace(b"\r\nTo:", b"\r\nTo: <sip:" + n + b"@b>;tag=1\r\nTo:"),
+    "two cseq": lambda raw, n: raw.replace(b"CSeq:", b"CSeq: 1134960001 INVITE\r\nCSeq:"),
+    "folded": lambda raw, n: raw.replace(b"CSeq: ", b"CSeq:\r\n\t"),
+    "folded from": lambda raw, n: raw.replace(b"From: ", b'From: "' + n + b'"\r\n  '),
+    "long": lambda raw, n: raw.replace(b"CSeq:", b"X: " + n * 2000 + b"\r\nCSeq:"),
+    "many": lambda raw, n: raw.replace(b"CSeq:", (b"X: " + n + b"\r\n") * 800 + b"CSeq:"),
+    "no length": lambda raw, n: raw.replace(b"Content-Length:", b"X-Length:") + n,
+    "short length": lambda raw, n: raw.replace(b"Content-Length: ", b"Content-Length: 1\r\nX: "),
+    "status text nul": lambda raw, n: raw.replace(b" OK\r\n", b" \x00" + n + b"\r\n"),
+    "bare cr": lambda raw, n: raw.replace(b"a=sendrecv", b"a=sendrecv\ra=label:" + n),
+    "leading crlf": lambda raw, n: b"\r\n\r\n" + raw,
+    "utf8": lambda raw, n: raw.replace(b"CSeq:", b"X\xc3\xa9: " + n + b"\r\nCSeq:"),
+    "empty header": lambda raw, n: raw.replace(b"CSeq:", b": " + n + b"\r\nCSeq:"),
+    "version": lambda raw, n: raw.replace(b"SIP/2.0 200", b"sip/2.0 200"),
+    "cseq method": lambda raw, n: raw.replace(b" INVITE\r\n", b" OPTIONS\r\n"),
+    "cseq cancel": lambda raw, n: raw.replace(b" INVITE\r\n", b" CANCEL\r\n"),
+    "cseq case": lambda raw, n: raw.replace(b" INVITE\r\n", b" invite\r\n"),
+    "code 700": lambda raw, n: raw.replace(b"SIP/2.0 200", b"SIP/2.0 700"),
+    "code 099": lambda raw, n: raw.replace(b"SIP/2.0 200", b"SIP/2.0 099"),
+    "500 lines": lambda raw, n: raw.replace(b"CSeq:", b"X: 1\r\nCSeq:") + b"",
+}
+
+
+@pytest.mark.parametrize("how", RAW)
+def test_a_response_bent_out_of_shape_shows_nothing(stage, how):
+    """A 200 that parsers may read in several ways holds the number in none of those FreeSWITCH can meet."""
+    ringing = stage.dial()
+    sent = []
+    ringing.carrier.answer_raw = lambda _, data: sent.append(data)
+    try:
+        ringing.carrier.reply(
+            ringing.invite, 200, "OK", tag="t", body=SDP, headers=[("Contact", ringing.contact), ("X-Called", ringing.number)]
+        )
+    finally:
+        del ringing.carrier.answer_raw
+    raw = RAW[how](sent[0], ringing.number[1:].encode())
+    ringing.carrier.send(raw, ringing.invite.source)
+    ringing.switch.hears_nothing(200, within_s=0.4)
+
+
+def test_a_description_beyond_the_loops_limit_is_cut_not_passed(stage):
+    """Lines behind the limit of lines are gone, the number with them."""
+    ringing = stage.dial()
+    body = SDP + "a=sendrecv\r\n" * 700 + f"a=label:{ringing.number}\r\n"
+    answer = _answered(ringing, body=body)
+    assert answer is None or "label" not in answer.body
