@@ -10,7 +10,8 @@ import pytest
 from edge_stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,3 +38,19 @@ def stage(running: Stage) -> Iterator[Stage]:
     yield running
     assert running.findings() == []
     assert running.logged() == []
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Make a stage with these lines of carriers.list; all are searched and ended afterwards."""
+    stages: list[Stage] = []
+
+    def make(*lines: str, tls: str = "") -> Stage:
+        stages.append(Stage(tmp_path / "edge", lines, tls=tls))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        found = stage.findings() + stage.logged()
+        stage.close()
+        assert found == []

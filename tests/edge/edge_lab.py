@@ -174,6 +174,7 @@ listen=tcp:{outside_host} name "outside-tcp"
 route[SITE_CARRIERS] {{
     if ($var(gateway) == "edge-a" || $var(gateway) == "edge") $var(set) = 1;
     if ($var(gateway) == "edge-b") $var(set) = 2;
+    if ($var(gateway) =~ "^set-[0-9]+$") $var(set) = $(var(gateway){{s.substr,4,0}}{{s.int}});
 }}
 """
         )
