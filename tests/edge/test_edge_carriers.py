@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-import socket
-import struct
-import subprocess
 import threading
 import time
 
 import pytest
-from edge_lab import Edge
 from edge_stage import Stage
 from sip_peer import HOST, SDP, StreamPeer, uri_of
 
@@ -249,61 +245,11 @@ def test_a_call_over_tcp(made):
         carrier.close()
 
 
-class NameServer(threading.Thread):
-    """Answers SRV and A questions about ``carrier.test`` on port 53 of an address of loopback."""
-
-    ADDRESS = "127.0.0.53"
-
-    def __init__(self, targets):
-        super().__init__(daemon=True)
-        self._targets = targets  # (priority, port) of each
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((self.ADDRESS, 53))
-        self._socket.settimeout(0.1)
-        self._ended = False
-
-    def run(self):
-        while not self._ended:
-            try:
-                query, source = self._socket.recvfrom(512)
-            except TimeoutError:
-                continue
-            self._socket.sendto(self._answer(query), source)
-
-    def stop(self):
-        self._ended = True
-        self.join(5)
-        self._socket.close()
-
-    def _answer(self, query):
-        end = query.index(b"\0", 12) + 5
-        kind = int.from_bytes(query[end - 4 : end - 2], "big")
-        records = []
-        if kind == 33 and query[12:].startswith(b"\x04_sip\x04_udp"):
-            records = [struct.pack("!HHH", priority, 0, port) + b"\x01h\x04test\0" for priority, port in self._targets]
-        elif kind == 1 and query[12:].startswith(b"\x01h\x04test"):
-            records = [socket.inet_aton(HOST)]
-        head = query[:2] + b"\x85\x80" + struct.pack("!HHHH", 1, len(records), 0, 0)
-        body = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data for data in records)
-        return head + query[12:end] + body
-
-
-def test_a_carrier_is_found_by_srv(tmp_path):
+def test_a_carrier_is_found_by_srv(tmp_path, names):
     """A carrier's name without a port is looked up by SRV; the next record is tried when the first is silent."""
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no right to a mount namespace, so no name server of our own")
-    stage = Stage(tmp_path / "first", ["1 sip:carrier.test 16 0 name=alpha"])
+    stage = Stage(tmp_path / "edge", ["1 sip:carrier.test 16 0 name=alpha"], nameserver=names.ADDRESS)
+    names.targets = [(10, stage.alpha.port), (20, stage.beta.port)]
     try:
-        names = NameServer([(10, stage.alpha.port), (20, stage.beta.port)])
-    except OSError as error:
-        stage.close()
-        pytest.skip(f"no name server on port 53: {error}")
-    stage.edge.stop()
-    names.start()
-    try:
-        stage.edge = Edge(
-            tmp_path / "edge", stage.resolver.url, ["1 sip:carrier.test 16 0 name=alpha"], nameserver=names.ADDRESS
-        )
         ringing = stage.dial()
         assert ringing.invite.uri == f"sip:{ringing.number}@carrier.test"
         assert uri_of(ringing.invite["to"]) == f"sip:{ringing.number}@carrier.test"
@@ -312,4 +258,3 @@ def test_a_carrier_is_found_by_srv(tmp_path):
         ringing.call.ack_refusal(ringing.call.expect(486))
     finally:
         stage.close()
-        names.stop()

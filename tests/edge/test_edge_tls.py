@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from edge_stage import Ringing, Stage
+from edge_stage import Stage
 from sip_peer import HOST, SDP, StreamPeer
 
 NAME = "sip.carrier.example"
@@ -68,7 +68,9 @@ class Authority:
     @property
     def settings(self):
         """The edge's tls.cfg."""
-        checks = f"method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\nca_list = {self.folder}/ca.pem\n"
+        checks = (
+            f"method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\nca_list = {self.folder}/ca.pem\n"
+        )
         own = f"private_key = {self.folder}/edge.key\ncertificate = {self.folder}/edge.pem\n"
         return f"[server:default]\n{checks}{own}\n[client:default]\n{checks}"
 
@@ -157,39 +159,36 @@ def _talk(stage, carrier, **invite):
     return ringing
 
 
-# What the certificate says (subjectAltName, subject), what carriers.list says (host, attribute), and whether they agree.
+# What the certificate says (subjectAltName, subject), tls_name in carriers.list, and whether they agree.
 LONG = ",".join(f"DNS:node{i}.carrier.example" for i in range(60))
 INSIDE = "0603551d110417301582" + f"{len(NAME):02x}" + NAME.encode().hex()
 CASES = {
-    "the only name": (f"DNS:{NAME}", "/CN=x", HOST, NAME, True),
-    "the second of several": (f"DNS:a.example,DNS:{NAME},DNS:b.example", "/CN=x", HOST, NAME, True),
-    "the last of very many": (f"{LONG},DNS:{NAME}", "/CN=x", HOST, NAME, True),
-    "a critical extension": (f"critical,DNS:{NAME}", "/CN=x", HOST, NAME, True),
-    "in other letters": ("DNS:SIP.Carrier.Example", "/CN=x", HOST, "sip.CARRIER.example", True),
-    "a wildcard as itself": ("DNS:*.carrier.example", "/CN=x", HOST, "*.carrier.example", True),
-    "the host of the URI": ("DNS:localhost", "/CN=x", "localhost", "", True),
-    "the address of the URI": (f"DNS:a.example,IP:{HOST}", "/CN=x", HOST, "", True),
-    "another name": ("DNS:sip.other.example", "/CN=x", HOST, NAME, False),
-    "the host leads elsewhere": (f"DNS:{NAME}", "/CN=x", "localhost", "", False),
-    "only the common name": ("DNS:sip.other.example", f"/CN={NAME}", HOST, NAME, False),
-    "no alternative names": ("", f"/CN={NAME}", HOST, NAME, False),
-    "longer in front": (f"DNS:x{NAME}", "/CN=x", HOST, NAME, False),
-    "longer behind": (f"DNS:{NAME}.evil.example", "/CN=x", HOST, NAME, False),
-    "shorter": (f"DNS:{NAME[1:]},DNS:{NAME[:-1]}", "/CN=x", HOST, NAME, False),
-    "a dot for any letter": (f"DNS:{NAME.replace('.', 'x')}", "/CN=x", HOST, NAME, False),
-    "a wildcard that covers it": ("DNS:*.carrier.example", "/CN=x", HOST, NAME, False),
-    "what a wildcard covers": (f"DNS:{NAME}", "/CN=x", HOST, "*.carrier.example", False),
-    "as URI and mail": (f"URI:sip:{NAME},email:a@{NAME}", "/CN=x", HOST, NAME, False),
-    "as another kind of name": (f"otherName:1.3.6.1.5.5.7.8.5;IA5STRING:{NAME}", "/CN=x", HOST, NAME, False),
+    "the only name": (f"DNS:{NAME}", "/CN=x", NAME, True),
+    "the second of several": (f"DNS:a.example,DNS:{NAME},DNS:b.example", "/CN=x", NAME, True),
+    "the last of very many": (f"{LONG},DNS:{NAME}", "/CN=x", NAME, True),
+    "a critical extension": (f"critical,DNS:{NAME}", "/CN=x", NAME, True),
+    "in other letters": ("DNS:SIP.Carrier.Example", "/CN=x", "sip.CARRIER.example", True),
+    "a wildcard as itself": ("DNS:*.carrier.example", "/CN=x", "*.carrier.example", True),
+    "the address of the URI": (f"DNS:a.example,IP:{HOST}", "/CN=x", "", True),
+    "another name": ("DNS:sip.other.example", "/CN=x", NAME, False),
+    "only the common name": ("DNS:sip.other.example", f"/CN={NAME}", NAME, False),
+    "no alternative names": ("", f"/CN={NAME}", NAME, False),
+    "longer in front": (f"DNS:x{NAME}", "/CN=x", NAME, False),
+    "longer behind": (f"DNS:{NAME}.evil.example", "/CN=x", NAME, False),
+    "shorter": (f"DNS:{NAME[1:]},DNS:{NAME[:-1]}", "/CN=x", NAME, False),
+    "a dot for any letter": (f"DNS:{NAME.replace('.', 'x')}", "/CN=x", NAME, False),
+    "a wildcard that covers it": ("DNS:*.carrier.example", "/CN=x", NAME, False),
+    "what a wildcard covers": (f"DNS:{NAME}", "/CN=x", "*.carrier.example", False),
+    "as URI and mail": (f"URI:sip:{NAME},email:a@{NAME}", "/CN=x", NAME, False),
+    "as another kind of name": (f"otherName:1.3.6.1.5.5.7.8.5;IA5STRING:{NAME}", "/CN=x", NAME, False),
     "a whole extension inside another field": (
         "DNS:sip.other.example",
         "/O=" + "".join(f"\\{INSIDE[i : i + 2]}" for i in range(0, len(INSIDE), 2)) + "/CN=x",
-        HOST,
         NAME,
         False,
     ),
-    "another address": ("IP:127.0.0.2", "/CN=x", HOST, "", False),
-    "the address as a DNS name": (f"DNS:{HOST}", "/CN=x", HOST, "", False),
+    "another address": ("IP:127.0.0.2", "/CN=x", "", False),
+    "the address as a DNS name": (f"DNS:{HOST}", "/CN=x", "", False),
 }
 
 
@@ -197,12 +196,12 @@ CASES = {
 def named(authority, tmp_path_factory):
     """An edge with a set for each case: its carrier, then one whose certificate is right."""
     carriers = {}
-    for number, (case, (alternative, subject, host, name, _)) in enumerate(CASES.items(), 10):
+    for number, (case, (alternative, subject, name, _)) in enumerate(CASES.items(), 10):
         context = authority.context(authority.sign(f"case{number}", alternative, subject=subject))
         attributes = "name=alpha" + (f";tls_name={name}" if name else "")
         one, next_one = Carrier(context), Carrier(authority.context("right"))
         lines = (
-            one.line(attributes, group=number, host=host),
+            one.line(attributes, group=number),
             next_one.line(f"name=beta;tls_name={NAME}", group=number, priority=10),
         )
         carriers[case] = (f"set-{number}", one, next_one, lines)
@@ -259,9 +258,7 @@ def test_a_certificate_that_is_not_right_gets_no_call(made, authority, carrier, 
 def test_a_carrier_that_comes_back_with_another_name_gets_nothing(made, authority, carrier, lively):
     """After a restart with another certificate on the port: neither a new call, nor CANCEL or BYE of those there were."""
     one, next_one = carrier(), carrier()
-    stage = made(
-        one.line(flags=8), next_one.line("name=beta;tls_name=" + NAME, priority=10), tls=authority.settings
-    )
+    stage = made(one.line(flags=8), next_one.line("name=beta;tls_name=" + NAME, priority=10), tls=authority.settings)
     talking = _talk(stage, one)
     calling = stage.dial(one)
     one.reply(calling.invite, 180, "Ringing", tag=calling.tag)
@@ -313,26 +310,52 @@ def test_a_call_is_ended_after_a_restart(made, authority, carrier, ended):
     _talk(stage, one).hang_up()
 
 
-@pytest.mark.parametrize(
-    ("host", "certificate", "reached"),
-    [(HOST, "right", True), ("localhost", "local", True), (HOST, "wrong", False), ("localhost", "wrong", False)],
-)
-def test_a_carriers_other_address_needs_its_name_too(made, authority, carrier, host, certificate, reached):
-    """A Contact elsewhere is reached if the certificate there has the carrier's name or that host; otherwise nothing goes there."""
-    authority.sign("local", "DNS:localhost")
+@pytest.mark.parametrize("certificate", ["right", "wrong"])
+def test_a_carriers_other_address_needs_its_name_too(made, authority, carrier, certificate):
+    """A Contact at another address is reached if the certificate there has the carrier's name; otherwise nothing goes there."""
     one, other = carrier(), carrier(certificate)
     stage = made(one.line(), tls=authority.settings)
-    ringing: Ringing = stage.dial(one)
-    ringing.contact = f"<sip:{ringing.number}@{host}:{other.port};transport=tls>"
-    one.reply(ringing.invite, 200, "OK", tag=ringing.tag, headers=[("Contact", ringing.contact)], body=SDP)
+    _moved(stage, one, other, HOST, reached=certificate == "right")
+
+
+@pytest.mark.parametrize("certificate", ["host", "wrong"])
+def test_a_carriers_other_host_may_have_its_own_name(made, authority, carrier, names, certificate):
+    """A Contact on another host is reached if the certificate there has that host's name; otherwise nothing goes there."""
+    authority.sign("host", "DNS:h.test")
+    one, other = carrier(), carrier(certificate)
+    stage = made(one.line(), tls=authority.settings, nameserver=names.ADDRESS)
+    _moved(stage, one, other, "h.test", reached=certificate == "host")
+
+
+def _moved(stage, one, other, host, *, reached):
+    """One carrier answers with a Contact at another's port of that host; is the BYE there?"""
+    ringing = stage.dial(one)
+    contact = f"<sip:{ringing.number}@{host}:{other.port};transport=tls>"
+    one.reply(ringing.invite, 200, "OK", tag=ringing.tag, headers=[("Contact", contact)], body=SDP)
     ringing.call.expect(200)
     other.alone()
     ringing.call.dialog.request("BYE")
     if reached:
         _until(lambda: [m for m in other.heard if m.method == "BYE"])
-    else:
-        assert ringing.hears(503)
-        assert not other.got(ringing.number)
+        return
+    assert ringing.hears(503)
+    assert not other.got(ringing.number)
+
+
+@pytest.mark.parametrize("certificate", ["host", "right"])
+def test_the_name_is_the_hosts_unless_the_list_says_another(made, authority, carrier, names, certificate):
+    """Without tls_name the URI's host is the name: what that host leads to gets no call if it has another name."""
+    authority.sign("host", "DNS:h.test")
+    one, next_one = carrier(certificate), carrier()
+    if certificate != "host":
+        one.alone()
+    lines = one.line("name=alpha", host="h.test"), next_one.line("name=beta;tls_name=" + NAME, priority=10)
+    stage = made(*lines, tls=authority.settings, nameserver=names.ADDRESS)
+    ringing = stage.dial(one if certificate == "host" else next_one)
+    ringing.carrier.reply(ringing.invite, 486, "Busy", tag="t")
+    ringing.call.ack_refusal(ringing.call.expect(486))
+    if certificate != "host":
+        assert not one.got(ringing.number)
 
 
 def test_a_silent_carrier_on_tls_goes_to_the_next(made, authority, carrier):
