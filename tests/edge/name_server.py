@@ -10,7 +10,7 @@ from sip_peer import HOST
 
 
 class NameServer(threading.Thread):
-    """Answers SRV questions about ``carrier.test`` and A questions about ``h.test`` on port 53 of an address of loopback."""
+    """Answers SRV questions about ``carrier.test`` and A questions about ``h.test`` on a loopback address."""
 
     ADDRESS = "127.0.0.53"
 

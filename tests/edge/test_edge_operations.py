@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from edge_lab import EDGE, Edge, Resolver
+from edge_lab import EDGE, Edge, Resolver, registration
 from sip_peer import HOST, SDP, Message, Peer, Switch, free_port, render, uri_of
 
 from esl_shield.shipped import shipped
@@ -24,6 +24,7 @@ def test_the_edge_is_shipped():
         "kamailio.cfg",
         "site.cfg.example",
         "carriers.list.example",
+        "tls-names.cfg",
         "tls.cfg.example",
         "kamailio-edge.service",
         "README.md",
@@ -138,26 +139,11 @@ def test_a_flood_from_the_carriers_side_is_dropped(tmp_path):
             peer.close()
 
 
-UACREG = """id(int,auto) l_uuid(string) l_username(string) l_domain(string) r_username(string) r_domain(string) \
-realm(string) auth_username(string) auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) \
-flags(int) reg_delay(int) contact_addr(string) socket(string)
-1:alpha:acct:carrier.example:acct:carrier.example:carrier.example:acct:pw::sip\\:{host}\\:{port}:300:16:0:{outside}:udp\\:{outside}
-"""
-
-
 def test_the_edge_registers_where_a_carrier_wants_it(tmp_path):
     """With the registration part of the example switched on, the edge registers and answers the digest challenge."""
     carrier, resolver = Peer(), Resolver()
-    tables = tmp_path / "registrations"
-    tables.mkdir()
     outside = free_port()
-    (tables / "version").write_text("id(int,auto) table_name(string) table_version(int)\n0:uacreg:5\n")
-    (tables / "uacreg").write_text(UACREG.format(host=HOST, port=carrier.port, outside=f"{HOST}\\:{outside}"))
-    extra = (
-        f'loadmodule "db_text.so"\nmodparam("uac", "reg_db_url", "text://{tables}")\n'
-        f'modparam("uac", "reg_contact_addr", "{HOST}:{outside}")\nmodparam("uac", "reg_timer_interval", 1)\n'
-        f'modparam("uac", "default_socket", "udp:{HOST}:{outside}")\n'
-    )
+    extra = registration(tmp_path / "registrations", f"sip:{HOST}:{carrier.port}", outside)
     edge = Edge(tmp_path / "edge", resolver.url, ["1 sip:127.0.0.1:9 0 0 name=x"], extra=extra, outside=outside)
     try:
         first = carrier.expect("REGISTER", within_s=10)

@@ -1,15 +1,17 @@
-"""Carriers on TLS: authority, dates and name of their certificates, and who gets nothing when one of them is not right."""
+"""Carriers on TLS: authority, dates and name of their certificates, and what goes where one of them is not right."""
 
 from __future__ import annotations
 
+import socket
 import ssl
 import subprocess
 import threading
 import time
 
 import pytest
+from edge_lab import Edge, Resolver, registration
 from edge_stage import Stage
-from sip_peer import HOST, SDP, StreamPeer
+from sip_peer import HOST, SDP, StreamPeer, free_port
 
 NAME = "sip.carrier.example"
 
@@ -116,6 +118,9 @@ class Carrier(StreamPeer):
     def restart(self, context):
         """Close every connection and go on as somebody else on the same port."""
         for connection in self._connections:
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65535):  # until the edge closes its side, and so knows
+                pass
             connection.close()
         self._connections.clear()
         self._buffers.clear()
@@ -133,7 +138,7 @@ class Carrier(StreamPeer):
         return [m.first for m in self.heard if m.method != "OPTIONS"] or number[1:].encode() in everything
 
     def line(self, attributes="name=alpha;tls_name=" + NAME, *, group=1, flags=0, priority=20, host=HOST):
-        """This carrier in carriers.list."""
+        """Its line of carriers.list."""
         return f"{group} sip:{host}:{self.port};transport=tls {flags} {priority} {attributes}"
 
 
@@ -228,7 +233,7 @@ def test_a_carrier_with_its_name_gets_the_call(named, case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if not CASES[case][-1]])
 def test_a_carrier_without_its_name_gets_nothing(named, case):
-    """A certificate of the right authority without the name: nothing but OPTIONS goes there, the next carrier has the call."""
+    """A certificate of the right authority without the name: it gets OPTIONS alone, the next carrier has the call."""
     stage, carriers = named
     gateway, one, next_one, _ = carriers[case]
     one.alone()
@@ -256,7 +261,7 @@ def test_a_certificate_that_is_not_right_gets_no_call(made, authority, carrier, 
 
 @pytest.mark.parametrize("lively", [True, False])
 def test_a_carrier_that_comes_back_with_another_name_gets_nothing(made, authority, carrier, lively):
-    """After a restart with another certificate on the port: neither a new call, nor CANCEL or BYE of those there were."""
+    """After a restart with another certificate on the port: no new call, and no CANCEL or BYE of those there were."""
     one, next_one = carrier(), carrier()
     stage = made(one.line(flags=8), next_one.line("name=beta;tls_name=" + NAME, priority=10), tls=authority.settings)
     talking = _talk(stage, one)
@@ -288,7 +293,7 @@ def _until(condition, within_s=10.0):
 
 @pytest.mark.parametrize("ended", ["edge", "carrier"])
 def test_a_call_is_ended_after_a_restart(made, authority, carrier, ended):
-    """BYE and a new offer reach the carrier at once after the edge was killed, or the carrier closed its connections."""
+    """BYE and a new offer reach the carrier after the edge was killed, or the carrier closed its connections."""
     one = carrier()
     stage = made(one.line(), tls=authority.settings)
     ringing = _talk(stage, one)
@@ -312,7 +317,7 @@ def test_a_call_is_ended_after_a_restart(made, authority, carrier, ended):
 
 @pytest.mark.parametrize("certificate", ["right", "wrong"])
 def test_a_carriers_other_address_needs_its_name_too(made, authority, carrier, certificate):
-    """A Contact at another address is reached if the certificate there has the carrier's name; otherwise nothing goes there."""
+    """A Contact at another address is reached if the certificate there has the carrier's name, otherwise not."""
     one, other = carrier(), carrier(certificate)
     stage = made(one.line(), tls=authority.settings)
     _moved(stage, one, other, HOST, reached=certificate == "right")
@@ -320,7 +325,7 @@ def test_a_carriers_other_address_needs_its_name_too(made, authority, carrier, c
 
 @pytest.mark.parametrize("certificate", ["host", "wrong"])
 def test_a_carriers_other_host_may_have_its_own_name(made, authority, carrier, names, certificate):
-    """A Contact on another host is reached if the certificate there has that host's name; otherwise nothing goes there."""
+    """A Contact on another host is reached if the certificate there has that host's name, otherwise not."""
     authority.sign("host", "DNS:h.test")
     one, other = carrier(), carrier(certificate)
     stage = made(one.line(), tls=authority.settings, nameserver=names.ADDRESS)
@@ -328,7 +333,7 @@ def test_a_carriers_other_host_may_have_its_own_name(made, authority, carrier, n
 
 
 def _moved(stage, one, other, host, *, reached):
-    """One carrier answers with a Contact at another's port of that host; is the BYE there?"""
+    """One carrier answers with a Contact at another's port of that host; see whether the BYE arrives there."""
     ringing = stage.dial(one)
     contact = f"<sip:{ringing.number}@{host}:{other.port};transport=tls>"
     one.reply(ringing.invite, 200, "OK", tag=ringing.tag, headers=[("Contact", contact)], body=SDP)
@@ -381,3 +386,24 @@ def test_the_caller_gives_up_while_the_carrier_is_asked(made, authority, carrier
     call.cancel()
     call.ack_refusal(call.expect(487))
     assert not one.got(number)
+
+
+@pytest.mark.parametrize("certificate", ["right", "wrong"])
+def test_a_registration_needs_the_name_too(tmp_path, authority, carrier, certificate):
+    """REGISTER goes over TLS when an OPTIONS found the carrier's name there, and stays here when it did not."""
+    one, resolver, outside = carrier(certificate), Resolver(), free_port()
+    extra = registration(tmp_path / "registrations", f"sip:{HOST}:{one.port};transport=tls", outside)
+    extra += 'modparam("uac", "reg_retry_interval", 1)\n'
+    one.alone()
+    edge = Edge(
+        tmp_path / "edge", resolver.url, [one.line(flags=8)], extra=extra, outside=outside, tls=authority.settings
+    )
+    try:
+        if certificate == "right":
+            _until(lambda: [m for m in one.heard if m.method == "REGISTER"])
+        else:
+            _until(lambda: "method=REGISTER" in edge.log.read_text() and b"OPTIONS" in one.taken)
+            assert not one.heard
+    finally:
+        edge.stop()
+        resolver.stop()
