@@ -31,10 +31,14 @@ def test_the_edge_is_shipped():
     } <= names
 
 
-def test_the_example_is_a_whole_configuration(tmp_path):
-    """kamailio.cfg with the example of site.cfg, its addresses put on loopback, is one Kamailio accepts."""
-    (tmp_path / "kamailio.cfg").write_text((EDGE / "kamailio.cfg").read_text())
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_example_is_a_whole_configuration(tmp_path, tls):
+    """The example of site.cfg, its addresses put on loopback, is one Kamailio accepts, with TLS and without."""
+    for name in ("kamailio.cfg", "tls-names.cfg"):
+        (tmp_path / name).write_text((EDGE / name).read_text())
     site = (EDGE / "site.cfg.example").read_text().replace("10.0.0.5", HOST).replace("198.51.100.7", HOST)
+    if tls:
+        site = site.replace("# #!define WITH_TLS", "#!define WITH_TLS")
     (tmp_path / "site.cfg").write_text(site)
     done = subprocess.run(
         ["kamailio", "-c", "-f", str(tmp_path / "kamailio.cfg")], capture_output=True, text=True, check=False
@@ -42,9 +46,13 @@ def test_the_example_is_a_whole_configuration(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def _configuration():
+    return "".join((EDGE / name).read_text() for name in ("kamailio.cfg", "tls-names.cfg"))
+
+
 def test_no_control_socket_is_loaded():
     """Neither RPC nor any database, dialog or trace module is in the configuration."""
-    loaded = set(re.findall(r'^\s*loadmodule "(\w+)\.so"', (EDGE / "kamailio.cfg").read_text(), re.MULTILINE))
+    loaded = set(re.findall(r'^\s*loadmodule "(\w+)\.so"', _configuration(), re.MULTILINE))
     assert not loaded & {
         "ctl",
         "jsonrpcs",
@@ -62,8 +70,8 @@ def test_no_control_socket_is_loaded():
 
 def test_log_lines_name_no_part_of_a_message():
     """Every line is made of fixed words, our own Call-ID, statuses, carriers' and gateways' names and addresses."""
-    allowed = {"$ci", "$si", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)"}
-    for line in re.findall(r"xlog\((.*)\);", (EDGE / "kamailio.cfg").read_text()):
+    allowed = {"$ci", "$si", "$rm", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)", "$var(key)"}
+    for line in re.findall(r"xlog\((.*)\);", _configuration()):
         assert set(re.findall(r"\$\w+(?:\([^)]*\))?", line)) <= allowed, line
 
 
