@@ -100,6 +100,27 @@ class Resolver:
         self._server.server_close()
 
 
+_UACREG = """id(int,auto) l_uuid(string) l_username(string) l_domain(string) r_username(string) r_domain(string) \
+realm(string) auth_username(string) auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) \
+flags(int) reg_delay(int) contact_addr(string) socket(string)
+1:alpha:acct:carrier.example:acct:carrier.example:carrier.example:acct:pw::{proxy}:300:16:0:{outside}:udp\\:{outside}
+"""
+
+
+def registration(folder: Path, proxy: str, outside: int) -> str:
+    """The part of site.cfg that makes an edge on this port register as ``acct`` by way of a proxy (its URI)."""
+    folder.mkdir()
+    (folder / "version").write_text("id(int,auto) table_name(string) table_version(int)\n0:uacreg:5\n")
+    here = f"{HOST}:{outside}"
+    proxy, escaped = (value.replace(":", "\\:") for value in (proxy, here))
+    (folder / "uacreg").write_text(_UACREG.format(proxy=proxy, outside=escaped))
+    return (
+        f'loadmodule "db_text.so"\nmodparam("uac", "reg_db_url", "text://{folder}")\n'
+        f'modparam("uac", "reg_contact_addr", "{here}")\nmodparam("uac", "reg_timer_interval", 1)\n'
+        f'modparam("uac", "default_socket", "udp:{here}")\n'
+    )
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -176,6 +197,7 @@ listen=tcp:{outside_host} name "outside-tcp"
 route[SITE_CARRIERS] {{
     if ($var(gateway) == "edge-a" || $var(gateway) == "edge") $var(set) = 1;
     if ($var(gateway) == "edge-b") $var(set) = 2;
+    if ($var(gateway) =~ "^set-[0-9]+$") $var(set) = $(var(gateway){{s.substr,4,0}}{{s.int}});
 }}
 """
         )
