@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
+# Another Kamailio than the one on PATH: its binary, and the folder of its modules.
+KAMAILIO = os.environ.get("KAMAILIO", "kamailio")
+MODULES = os.environ.get("KAMAILIO_MODULES", "")
+COMMAND = [KAMAILIO, *(["-L", MODULES] if MODULES else [])]
 SECRET = "5e0f7a1c9b3d4e6f8a2b1c0d9e8f7a6b"
 SEAL_KEY = "k1-6b0d1f0a3c5e7f9b2d4f6a8c0e1b3d5f"
 TAG_KEY = "t1-0c2e4a6b8d0f1a3c5e7f9b2d4f6a8c0e"
@@ -174,6 +178,7 @@ listen=tcp:{outside_host} name "outside-tcp"
 route[SITE_CARRIERS] {{
     if ($var(gateway) == "edge-a" || $var(gateway) == "edge") $var(set) = 1;
     if ($var(gateway) == "edge-b") $var(set) = 2;
+    if ($var(gateway) =~ "^set-[0-9]+$") $var(set) = $(var(gateway){{s.substr,4,0}}{{s.int}});
 }}
 """
         )
@@ -186,7 +191,7 @@ route[SITE_CARRIERS] {{
             self.process = subprocess.Popen(
                 [
                     *self._prefix,
-                    "kamailio",
+                    *COMMAND,
                     "-DD",
                     "-E",
                     "-f",

@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from edge_lab import EDGE, Edge, Resolver
+from edge_lab import COMMAND, EDGE, Edge, Resolver
 from sip_peer import HOST, SDP, Message, Peer, Switch, free_port, render, uri_of
 
 from esl_shield.shipped import shipped
@@ -36,7 +36,7 @@ def test_the_example_is_a_whole_configuration(tmp_path):
     site = (EDGE / "site.cfg.example").read_text().replace("10.0.0.5", HOST).replace("198.51.100.7", HOST)
     (tmp_path / "site.cfg").write_text(site)
     done = subprocess.run(
-        ["kamailio", "-c", "-f", str(tmp_path / "kamailio.cfg")], capture_output=True, text=True, check=False
+        [*COMMAND, "-c", "-f", str(tmp_path / "kamailio.cfg")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
