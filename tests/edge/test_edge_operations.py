@@ -27,6 +27,7 @@ def test_the_edge_is_shipped():
         "carriers.list.example",
         "tls.cfg.example",
         "kamailio-edge.service",
+        "edge.mtail",
         "README.md",
     } <= names
 
@@ -67,6 +68,7 @@ def test_no_control_socket_is_loaded():
 def test_log_lines_name_no_part_of_a_message():
     """Every line is made of fixed words, our own Call-ID, statuses, carriers' and gateways' names and addresses."""
     allowed = {"$ci", "$si", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)"}
+    allowed |= {"$var(state)", "$var(name)", "$var(took_ms)"}
     for line in re.findall(r"xlog\((.*)\);", (EDGE / "kamailio.cfg").read_text()):
         assert set(re.findall(r"\$\w+(?:\([^)]*\))?", line)) <= allowed, line
 
