@@ -127,6 +127,7 @@ class Edge:
         tls: str = "",
         secret: str = SECRET,
         nameserver: str = "",
+        apart: bool = False,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -173,6 +174,7 @@ listen=tcp:{outside_host} name "outside-tcp"
 #!define EDGE_NO_RESPONSE_MS 1500
 #!define EDGE_PIKE_DENSITY 100000
 #!define EDGE_WORKERS 2
+{"" if apart else "#!define EDGE_CARRIERS_ON_FREESWITCH"}
 {defines}
 {extra}
 route[SITE_CARRIERS] {{

@@ -21,7 +21,7 @@ EVENTS = {
 
 def test_events_keep_their_names():
     """What the configuration logs, what mtail counts and what the README explains are the same events."""
-    logged = re.findall(r'xlog\("L_(?:NOTICE|WARN)", "(edge\.\w+) ', (EDGE / "kamailio.cfg").read_text())
+    logged = re.findall(r'xlog\("L_(?:NOTICE|WARN|ERR)", "(edge\.\w+) ', (EDGE / "kamailio.cfg").read_text())
     assert (EDGE / "kamailio.cfg").read_text().count("xlog(") == len(logged)
     assert set(logged) == EVENTS
     assert {f"edge.{name}" for name in re.findall(r"/edge\\\.(\w+)", (EDGE / "edge.mtail").read_text())} == EVENTS

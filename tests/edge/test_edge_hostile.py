@@ -97,8 +97,8 @@ ECHOES = {
     "to display": {"to": '"{n}" <sip:{n}@x>;tag=abc'},
     "to tag": {"to": "<sip:x@x>;tag={n}"},
     "to parameter": {"to": "<sip:x@x>;tag=abc;x={n}"},
-    "from": {"from": '"{n}" <sip:{n}@x>;tag={n}'},
-    "call-id": {"call-id": "{n}"},
+    "from": {"from": '"{n}" <sip:{n}@x>;tag={f}'},
+    "from parameter": {"from": "<sip:x@x>;tag={f};x={n}"},
     "cseq": {"cseq": "{c} INVITE"},
 }
 LINES = {
@@ -196,8 +196,21 @@ def test_no_part_of_contact_gets_through(stage, where):
 def test_no_header_a_response_repeats_gets_through(stage, code, where):
     """From, To, Call-ID and CSeq of a response are those of FreeSWITCH's request, only the tag is new."""
     ringing = stage.dial()
-    replace = {name: _filled(value, ringing.number) for name, value in ECHOES[where].items()}
+    tag = ringing.invite.tag("from")
+    replace = {name: _filled(value, ringing.number).replace("{f}", tag) for name, value in ECHOES[where].items()}
     _respond(ringing, code, replace=replace, end=False)
+
+
+@pytest.mark.parametrize("replace", [{"call-id": "{n}"}, {"from": "<sip:{n}@x>;tag={n}"}, {"from": "<sip:{n}@x>"}])
+@pytest.mark.parametrize("code", [180, 200, 404])
+def test_a_response_under_other_names_goes_nowhere(stage, code, replace):
+    """A response whose Call-ID or From tag is not the one sent out belongs to no call."""
+    ringing = stage.dial()
+    replace = {name: _filled(value, ringing.number) for name, value in replace.items()}
+    ringing.carrier.reply(ringing.invite, code, tag="t", headers=[("Contact", ringing.contact)], replace=replace)
+    assert ringing.switch.hears_nothing(code, within_s=0.3)
+    ringing.answer()
+    ringing.hang_up()
 
 
 def test_no_via_a_carrier_altered_gets_through(stage):
