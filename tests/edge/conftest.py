@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from edge_lab import KAMAILIO
 from edge_stage import Stage
 from name_server import NameServer
 
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip this folder's tests where there is no Kamailio, unless that would hide a hole in CI."""
-    if shutil.which("kamailio") or os.environ.get("CI") == "true":
+    if shutil.which(KAMAILIO) or os.environ.get("CI") == "true":
         return
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
-            item.add_marker(pytest.mark.skip(reason="kamailio is not there"))
+            item.add_marker(pytest.mark.skip(reason=f"{KAMAILIO} is not there"))
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
+# Another Kamailio than the one on PATH: its binary, and the folder of its modules.
+KAMAILIO = os.environ.get("KAMAILIO", "kamailio")
+MODULES = os.environ.get("KAMAILIO_MODULES", "")
+COMMAND = [KAMAILIO, *(["-L", MODULES] if MODULES else [])]
 SECRET = "5e0f7a1c9b3d4e6f8a2b1c0d9e8f7a6b"
 SEAL_KEY = "k1-6b0d1f0a3c5e7f9b2d4f6a8c0e1b3d5f"
 TAG_KEY = "t1-0c2e4a6b8d0f1a3c5e7f9b2d4f6a8c0e"
@@ -152,14 +156,14 @@ class Edge:
         self.outside = (HOST, outside or free_port())
         self.tls_port = free_port()
         self.log = folder / "kamailio.log"
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "SHIELD_EDGE_SECRET": secret,
             "SHIELD_EDGE_KEY": key,
             "SHIELD_EDGE_TAG_KEY": TAG_KEY,
         }
         if key_before:
-            self._environment["SHIELD_EDGE_KEY_BEFORE"] = key_before
+            self.environment["SHIELD_EDGE_KEY_BEFORE"] = key_before
         self._prefix: list[str] = []
         if nameserver:  # a resolv.conf of its own, seen by this process alone
             (folder / "resolv.conf").write_text(f"nameserver {nameserver}\n")
@@ -204,32 +208,23 @@ route[SITE_CARRIERS] {{
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
+    def command(self) -> list[str]:
+        """What is run."""
+        folder = str(self.folder)
+        return [
+            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "8",
+            "-w", folder, "-Y", folder, "-P", f"{folder}/kamailio.pid",
+        ]  # fmt: skip
+
     def start(self) -> None:
         """Start Kamailio and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *self._prefix,
-                    "kamailio",
-                    "-DD",
-                    "-E",
-                    "-f",
-                    str(self.folder / "kamailio.cfg"),
-                    "-m",
-                    "64",
-                    "-M",
-                    "8",
-                    "-w",
-                    str(self.folder),
-                    "-Y",
-                    str(self.folder),
-                    "-P",
-                    str(self.folder / "kamailio.pid"),
-                ],
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,  # one group to end: children outlive a main process that is killed
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
             )

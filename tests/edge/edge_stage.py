@@ -84,7 +84,7 @@ class Stage:
                 needle: form for token, number in self.known for needle, form in leakscan.forms(number, token).items()
             }
             for message in switch.heard if needles else ():
-                heard = b"\n".join(decodings(message))
+                heard = b"\n".join(decodings(message.raw))
                 found += [f"{finding.form} in {message.first[:12]}" for finding in leakscan.scan_bytes(heard, needles)]
         return found
 
@@ -141,11 +141,11 @@ class Ringing:
         self.switch.expect(200, where=lambda m: m.method == "BYE" and m["call-id"] == self.call.call_id)
 
 
-def decodings(message: Message) -> Iterator[bytes]:
+def decodings(raw: bytes) -> Iterator[bytes]:
     """The bytes of a message, unquoted, and every word of it that reads as base64 or hex."""
-    yield message.raw
-    yield unquote_to_bytes(message.raw)
-    for word in re.findall(rb"[A-Za-z0-9+/_.=-]{8,}", message.raw):
+    yield raw
+    yield unquote_to_bytes(raw)
+    for word in re.findall(rb"[A-Za-z0-9+/_.=-]{8,}", raw):
         clean = word.replace(b"-", b"+").replace(b"_", b"/").replace(b".", b"=")
         for start in range(4):
             text = clean[start:].rstrip(b"=")
