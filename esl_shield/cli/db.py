@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from esl_shield.db.upgrade import UpgradeReport
 
 DEFAULT_MINT_PER_S = 100
+# Also known to db/logins.py, which `--help` does not import.
+REVEALER = "revealer"
+REVEAL_RIGHTS = ("request", "approve")
 
 
 @click.group()
@@ -31,7 +34,7 @@ def db() -> None:
 @format_option
 @pass_config
 def roles(config: Config, format_: Format) -> None:
-    """Create the five roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
+    """Create those of our roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415 - `--help` needs no SQLAlchemy
     from esl_shield.db.upgrade import make_roles  # noqa: PLC0415
 
@@ -90,6 +93,10 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     type=click.IntRange(min=0),
     help=f"worker: most permits it may mint in a second; default {DEFAULT_MINT_PER_S}.",
 )
+@click.option("--person", metavar="NAME", help="revealer: the name of the one person whose login it is.")
+@click.option(
+    "--may", "rights", multiple=True, type=click.Choice(REVEAL_RIGHTS), help="revealer: what this person may do; repeatable."
+)
 @format_option
 @pass_config
 def login(  # noqa: PLR0917 - click passes by name
@@ -100,12 +107,16 @@ def login(  # noqa: PLR0917 - click passes by name
     all_tenants: bool,
     deliveries: tuple[str, ...],
     mint_per_s: int | None,
+    person: str | None,
+    rights: tuple[str, ...],
     format_: Format,
 ) -> None:
     """Create the login NAME, or change it to what is given.
 
     Its password, 12 characters or more, comes on standard input. Run by a superuser it also keeps the login's
     statements out of the server's log; otherwise it says what a superuser must run.
+
+    A revealer without --may keeps its login and may do nothing with it.
     """
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
     from esl_shield.db.logins import make_login  # noqa: PLC0415
@@ -119,6 +130,9 @@ def login(  # noqa: PLR0917 - click passes by name
     if mint_per_s is not None and role != "worker":
         message = "--mint-per-s is for --role worker"
         raise click.UsageError(message)
+    if (person or rights) and role != REVEALER:
+        message = "--person and --may are for --role revealer"
+        raise click.UsageError(message)
     if role == "worker" and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
     made = make_login(
@@ -129,6 +143,8 @@ def login(  # noqa: PLR0917 - click passes by name
         tenants=None if all_tenants else tenants,
         deliveries=deliveries or None,
         mint_per_s=mint_per_s,
+        person=person,
+        rights=rights,
     )
     what = "created" if made.new else "updated"
     fields = {"login": name, "role": role, "outcome": what}
