@@ -9,6 +9,7 @@ import click
 
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_result
+from esl_shield.cli.prompts import confirm
 from esl_shield.db.schema import LOGIN_ROLES
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     from esl_shield.db.upgrade import downgrade as undo  # noqa: PLC0415
 
     if not yes:
-        _confirm("The rows of the newest revision's tables will be lost. Go on?")
+        confirm("The rows of the newest revision's tables will be lost. Go on?")
     report = undo(sqlalchemy_engine(config.database))
     line = f"downgraded from {report.revision_before} to {report.revision_after or 'nothing'}"
     print_result(_fields(report), [line], format_)
@@ -95,7 +96,11 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
 )
 @click.option("--person", metavar="NAME", help="revealer: the name of the one person whose login it is.")
 @click.option(
-    "--may", "rights", multiple=True, type=click.Choice(REVEAL_RIGHTS), help="revealer: what this person may do; repeatable."
+    "--may",
+    "rights",
+    multiple=True,
+    type=click.Choice(REVEAL_RIGHTS),
+    help="revealer: what this person may do; repeatable.",
 )
 @format_option
 @pass_config
@@ -151,18 +156,6 @@ def login(  # noqa: PLR0917 - click passes by name
     print_result(fields, [f"{what} login {name} for role {role}"], format_)
     if made.missing:
         click.echo(f"the server's log may hold what {name} asks for; as a superuser run: {made.missing}", err=True)
-
-
-def _confirm(question: str) -> None:
-    try:
-        click.confirm(question, abort=True, err=True)
-    except click.Abort as error:
-        if not isinstance(error.__context__, EOFError):
-            raise
-    else:
-        return
-    message = "nobody answered; give --yes"
-    raise click.UsageError(message)
 
 
 def _password() -> str:

@@ -83,7 +83,9 @@ def make_login(
         why = f"its password is shorter than {MIN_PASSWORD_LENGTH} characters" if password else "the password is empty"
         raise LoginRejected(login=name, why=why)
     if role == REVEALER and not (person and _PERSON.fullmatch(" ".join(person.split()))):
-        raise LoginRejected(login=name, why="a revealer's login is one person's: their name, 2 to 64 letters, no digits")
+        raise LoginRejected(
+            login=name, why="a revealer's login is one person's: their name, 2 to 64 letters, no digits"
+        )
     with administering(engine) as connection:
         driver = driver_connection(connection)
         with driver.cursor() as cursor:
@@ -93,11 +95,14 @@ def make_login(
             _let_connect(cursor, name)
             lists = [None if given is None else list(given) for given in (tenants, deliveries)]
             if role == REVEALER:
-                values = (name, lists[0], person, list(rights))
-                cursor.execute("SELECT shield_api.add_revealer(%s, %s::text[], %s, %s::text[])", values)
+                cursor.execute(
+                    "SELECT shield_api.add_revealer(%s, %s::text[], %s, %s::text[])",
+                    (name, lists[0], person, list(rights)),
+                )
             else:
-                values = (name, role, *lists, mint_per_s)
-                cursor.execute("SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", values)
+                cursor.execute(
+                    "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
+                )
             return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
 
 

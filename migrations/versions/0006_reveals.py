@@ -58,7 +58,7 @@ CREATE TABLE shield.reveals (
 );
 CREATE INDEX reveals_of_tenant ON shield.reveals (tenant_id, requested_at);
 CREATE INDEX reveals_with_index ON shield.reveals (expires_at) WHERE number_index IS NOT NULL;
-COMMENT ON TABLE shield.reveals IS 'one look-up for one case: requested by one person, approved by another, opened once';
+COMMENT ON TABLE shield.reveals IS 'one look-up for one case: one person asks, another approves, it is opened once';
 COMMENT ON COLUMN shield.reveals.token IS 'kind number: asked for; kind calls: found when it was disclosed';
 COMMENT ON COLUMN shield.reveals.number_index IS 'kind calls: blind index of the number asked for, until it is over';
 """
@@ -72,7 +72,7 @@ CREATE UNLOGGED TABLE shield.reveal_tickets (
     login text NOT NULL,
     expires_at timestamptz NOT NULL
 );
-COMMENT ON TABLE shield.reveal_tickets IS 'the right to take one step at the resolver, once; unlogged: a crash empties it';
+COMMENT ON TABLE shield.reveal_tickets IS 'the right to take one step at the resolver; unlogged: a crash empties it';
 CREATE TABLE shield.reveal_usage (
     login text PRIMARY KEY,
     since timestamptz NOT NULL,

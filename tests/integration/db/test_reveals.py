@@ -49,7 +49,14 @@ class Office:
 
     def request(self, by: Database | None = None, **changed: Any) -> tuple[Any, ...]:
         """Ask for the number behind the token; (verdict, id)."""
-        asked = {"tenant": "acme", "kind": "number", "token": TOKEN, "case": "C-17", "reason": "complaint", "ticket": None}
+        asked = {
+            "tenant": "acme",
+            "kind": "number",
+            "token": TOKEN,
+            "case": "C-17",
+            "reason": "complaint",
+            "ticket": None,
+        }
         return (by or self.requester).call("request_reveal", *(asked | changed).values())[0][:2]
 
     def approve(self, reveal: uuid.UUID, by: Database | None = None, given: bytes | None = None) -> str:
@@ -148,7 +155,9 @@ def test_a_number_is_looked_up_by_two_people_once(office, tenants):
     )
     assert (token, detail["case"], detail["of"], detail["reveal"]) == (TOKEN, "C-17", "number", str(reveal))
     assert detail["requester"] != detail["approver"]
-    ((why,),) = office.database.query("SELECT detail ->> 'why' FROM shield.audit_events WHERE kind = 'reveal.requested'")
+    ((why,),) = office.database.query(
+        "SELECT detail ->> 'why' FROM shield.audit_events WHERE kind = 'reveal.requested'"
+    )
     assert why == "complaint"
 
 
@@ -315,7 +324,9 @@ def test_a_ticket_lives_for_thirty_seconds(office):
     office.open(office.approved(), given=opened)
     named = ticket()
     office.request(kind="calls", token=None, ticket=named)
-    ((least, most),) = office.database.query("SELECT min(expires_at - now()), max(expires_at - now()) FROM shield.reveal_tickets")
+    ((least, most),) = office.database.query(
+        "SELECT min(expires_at - now()), max(expires_at - now()) FROM shield.reveal_tickets"
+    )
     assert 20 < least.total_seconds() <= most.total_seconds() <= 30
     office.database.query("UPDATE shield.reveal_tickets SET expires_at = clock_timestamp()")
     assert office.resolver.call("redeem_reveal", opened) == []
@@ -363,7 +374,11 @@ def test_of_many_openings_at_once_one_succeeds(office):
     for _ in range(3):
         _, reveal = office.request(office.database.open(mine))
         office.approve(reveal)
-        sessions, drawn, start = [office.database.open(mine) for _ in range(8)], [ticket() for _ in range(8)], threading.Barrier(8)
+        sessions, drawn, start = (
+            [office.database.open(mine) for _ in range(8)],
+            [ticket() for _ in range(8)],
+            threading.Barrier(8),
+        )
         for session in sessions:
             session.call("deny_reveal", uuid.uuid4())  # connected before the race
 
@@ -399,13 +414,15 @@ def test_a_denied_request_is_over(office):
 
 
 def test_a_right_taken_away_meanwhile_counts(office):
-    """Approval takes the requester's right still, opening both people's: by mapping, by tenant, by LOGIN, by removal."""
+    """Approval takes the requester's right still, opening both people's: mapping, tenant, LOGIN, removal."""
 
     def remap(config, rights, tenants=("acme",)):
         name = login_of(config)
         engine = sqlalchemy_engine(office.database.admin)
         password = office.database.cluster.password(name)
-        make_login(engine, name, password, role="revealer", tenants=tenants, person=f"Person of {name[:4]}", rights=rights)
+        make_login(
+            engine, name, password, role="revealer", tenants=tenants, person=f"Person of {name[:4]}", rights=rights
+        )
 
     def people():
         configs = [office.database.login("revealer", ["acme"], rights=[right]) for right in BOTH]
@@ -497,6 +514,8 @@ def test_a_revealers_login_is_a_persons(database):
 def test_an_unknown_right_is_refused(office):
     """The database knows two rights."""
     with pytest.raises(psycopg2.errors.CheckViolation):
-        office.database.query("SELECT shield_api.add_revealer(%s, NULL, 'Li Wei', '{open}')", login_of(office.database.login("revealer")))
+        office.database.query(
+            "SELECT shield_api.add_revealer(%s, NULL, 'Li Wei', '{open}')", login_of(office.database.login("revealer"))
+        )
     with pytest.raises(DatabaseRefused):
         office.requester.call("add_revealer", "x", None, "Li Wei", ["request"])
