@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from esl_shield.cli.output import cell, moment
 from esl_shield.errors import NoTerminal
@@ -49,30 +49,27 @@ def sink(output: Path | None) -> Iterator[Callable[[str], None]]:
     if output is None:
         if not sys.stdout.isatty():
             raise NoTerminal
-        yield lambda text: _write(sys.stdout, text)
+        yield lambda text: print(text, end="", flush=True)
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(output, flags, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+    written = False
+
+    def write(text: str) -> None:
+        nonlocal written
+        data = text.encode()
+        while data:  # unbuffered: what a full disk refuses is not tried again when the file is closed
+            data = data[os.write(descriptor, data) :]
+        os.fsync(descriptor)
+        written = True
+
+    try:
         os.fchmod(descriptor, 0o600)
-        written = False
-
-        def write(text: str) -> None:
-            nonlocal written
-            _write(stream, text)
-            os.fsync(descriptor)
-            written = True
-
-        try:
-            yield write
-        finally:
-            if not written:
-                output.unlink(missing_ok=True)
-
-
-def _write(stream: TextIO, text: str) -> None:
-    stream.write(text)
-    stream.flush()
+        yield write
+    finally:
+        os.close(descriptor)
+        if not written:
+            output.unlink(missing_ok=True)
 
 
 def _json_calls(answer: Mapping[str, Any], mark: Mapping[str, Any]) -> list[dict[str, Any]]:
