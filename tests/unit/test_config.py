@@ -54,6 +54,7 @@ SECTIONS = {
     "[calls]": config.CallsConfig,
     "[metrics]": config.MetricsConfig,
     "[resolver]": config.ResolverConfig,
+    "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
 }
@@ -271,4 +272,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    assert {path.stem for path in SAMPLES.glob("*.toml")} == {"admin", "seeder", "auditor", "worker", "resolver"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver"}
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == roles
