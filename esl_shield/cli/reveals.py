@@ -6,6 +6,7 @@ file only its owner can read, once, and names both people in every line of it.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ from esl_shield.vault import lookalikes, numbers
 
 if TYPE_CHECKING:
     import uuid
+    from collections.abc import Iterator
 
     from esl_shield.config import Config, DatabaseConfig
     from esl_shield.vault.numbers import SubscriberNumber
@@ -159,13 +161,8 @@ def open_(config: Config, *, reveal_id: uuid.UUID, output: Path | None, format_:
         opened = office.open(reveal_id)
         if row is None:
             raise RevealRefused
-        try:
+        with _used(reveal_id):
             write(spell(row, opened.opened_at, office.answer(opened), format_))
-        except (ShieldError, OSError) as error:
-            problem = error.error_id if isinstance(error, ShieldError) else error.strerror
-        else:
-            return
-        raise RevealLost(id=reveal_id, problem=problem)
 
 
 @click.group(cls=CarefulGroup, commands=[request, list_, approve, deny, open_])
@@ -175,6 +172,21 @@ def reveal() -> None:
     One person requests, another approves, each with a login of their own; the first opens it, once. Every step is in
     the audit trail.
     """
+
+
+@contextlib.contextmanager
+def _used(reveal_id: uuid.UUID) -> Iterator[None]:
+    """Whatever goes wrong in the block, say that the reveal is used up; raises RevealLost."""
+    try:
+        yield
+    except (ShieldError, OSError) as error:
+        problem = error.error_id if isinstance(error, ShieldError) else error.strerror
+    except BaseException:
+        click.echo(f"the reveal {reveal_id} is used up", err=True)
+        raise
+    else:
+        return
+    raise RevealLost(id=reveal_id, problem=problem)
 
 
 def _check_text(option: str, text: str, region: str | None) -> None:

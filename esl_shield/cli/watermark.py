@@ -7,6 +7,7 @@ before the reveal is used; a file that got no answer is removed.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -49,6 +50,10 @@ def sink(output: Path | None) -> Iterator[Callable[[str], None]]:
     if output is None:
         if not sys.stdout.isatty():
             raise NoTerminal
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(
+                errors="backslashreplace"
+            )  # a name the terminal cannot show must not lose the answer
         yield lambda text: print(text, end="", flush=True)
         return
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW

@@ -60,6 +60,19 @@ def test_downgrade_asks_and_undoes(run):
     assert "There is nothing to undo: this database has no revision" in again.stderr
 
 
+def test_a_revealers_login_names_a_person_and_what_they_may(run, database, tenants):
+    """--person and --may are kept, changed by the next run, and refused for another role or without a person."""
+    arguments = ("login", "test_cli_person", "--role", "revealer", "--tenant", "acme")
+    kept = "SELECT person, rights FROM shield.logins WHERE login = 'test_cli_person'"
+    assert run(*arguments, "--person", "Li Wei", "--may", "request", "--may", "approve", stdin=LONG).returncode == 0
+    assert database.query(kept) == [("Li Wei", ["request", "approve"])]
+    assert run(*arguments, "--person", "Li Wei", stdin=LONG).returncode == 0
+    assert database.query(kept) == [("Li Wei", [])]
+    assert "login.rejected" in run(*arguments, stdin=LONG).stderr
+    foreign = run("login", "test_cli_person", "--role", "auditor", "--tenant", "acme", "--may", "approve", stdin=LONG)
+    assert (foreign.returncode, "--person and --may are for --role revealer" in foreign.stderr) == (2, True)
+
+
 def test_a_login_is_made_and_changed(run, database, tenants, cluster):
     """The password comes on standard input; the login connects with it, and again with the next one."""
     arguments = ("login", "test_cli", "--role", "worker", "--tenant", "acme", "--tenant", "brick", "--mint-per-s", "7")

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import stat
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from resolver_process import NUMBERS, REVEALS_SECRET
+from resolver_process import NUMBERS, REVEALS_SECRET, held
 
 from esl_shield.audit import leakscan
 
@@ -48,11 +49,19 @@ class Office:
         self.printed += [done.stdout, done.stderr]
         return done
 
-    def at_terminal(self, who: str, *arguments: str, types: dict[str, str] | None = None, code: int = 0) -> str:
+    def at_terminal(
+        self,
+        who: str,
+        *arguments: str,
+        types: dict[str, str] | None = None,
+        code: int = 0,
+        environ: dict[str, str] | None = None,
+    ) -> str:
         """Run a command at a terminal, typing what it waits for; returns what the screen showed."""
         master, slave = pty.openpty()
         process = subprocess.Popen(
-            self.command(who, *arguments), stdin=slave, stdout=slave, stderr=slave, env=environment(), cwd=self.folder,
+            self.command(who, *arguments), stdin=slave, stdout=slave, stderr=slave, cwd=self.folder,
+            env=environment() | (environ or {}),
             start_new_session=True,
         )  # fmt: skip
         os.close(slave)
@@ -223,6 +232,34 @@ def test_a_used_reveal_whose_answer_was_not_written_says_so(office):
     office.printed += [done.stdout, done.stderr]
     assert office.state(made) == "OPENED"
     assert not (office.folder / "answer").exists()
+
+
+def test_a_name_the_terminal_cannot_show_loses_no_answer(office):
+    """In a locale without Chinese characters the name is spelled as escapes."""
+    made = office.approved()
+    shown = office.at_terminal("requester", "open", made, environ={"PYTHONIOENCODING": "ascii"})
+    assert NUMBER in shown
+    assert APPROVER.encode("unicode_escape").decode() in shown
+
+
+def test_an_interrupted_opening_says_that_it_is_used(office, vault):
+    """Ctrl-C while the resolver is busy with the answer: the reveal is used up, and the command says so."""
+    made = office.approved()
+    with held(vault, "LOCK TABLE shield.tokens IN ACCESS EXCLUSIVE MODE"):
+        process = subprocess.Popen(
+            office.command("requester", "open", made, "--output", "answer"), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(), cwd=office.folder,
+        )  # fmt: skip
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE %s"
+        deadline = time.monotonic() + DEADLINE_S
+        while not vault.one(waits, "esl-shield resolver%") and time.monotonic() < deadline:
+            pass
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=DEADLINE_S)[1]
+    assert process.returncode == 130, said
+    assert f"{made} is used up" in said
+    assert not (office.folder / "answer").exists()
+    office.printed.append(said)
 
 
 def test_each_person_does_their_part_only(office):
