@@ -158,7 +158,7 @@ class CallsConfig:
 
 @dataclass(frozen=True)
 class ResolverConfig:
-    """The resolver's listener and the secrets its callers prove themselves with, by caller (``edge``, ``lua``)."""
+    """The resolver's listener and the secrets its callers prove themselves with: ``edge``, ``lua``, ``reveals``."""
 
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
     secrets: dict[str, str] = field(default_factory=dict)
@@ -171,8 +171,8 @@ class ResolverConfig:
     def __post_init__(self) -> None:
         _positive(self, "resolver", "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
         for caller, source in self.secrets.items():
-            if caller not in ("edge", "lua"):
-                message = f"[resolver] secrets knows edge and lua, not {caller!r}"
+            if caller not in ("edge", "lua", "reveals"):
+                message = f"[resolver] secrets knows edge, lua and reveals, not {caller!r}"
                 raise ValueError(message)
             if not source.startswith("file:"):
                 message = f"[resolver] secrets.{caller} must be file:PATH"
@@ -180,6 +180,27 @@ class ResolverConfig:
         _networks("resolver", self.allow)
         if not self.listen.is_loopback and not self.allow:
             message = f"[resolver] listen = {self.listen} is reachable from outside; name its callers in allow"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class RevealsConfig:
+    """Where the commands of reveals find the resolver, and the secret they prove themselves with.
+
+    Numbers go there in clear, so it is on this machine, or the near end of a tunnel is.
+    """
+
+    resolver: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
+    secret: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.resolver.is_loopback:
+            message = (
+                "[reveals] resolver must be a loopback address: numbers go there in clear; use a tunnel's near end"
+            )
+            raise ValueError(message)
+        if self.secret is not None and not self.secret.startswith("file:"):
+            message = "[reveals] secret must be file:PATH"
             raise ValueError(message)
 
 
@@ -269,6 +290,7 @@ class Config:
     calls: CallsConfig = field(default_factory=CallsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
+    reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=_NOT_IN_FILE)

@@ -18,7 +18,8 @@ from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
-from esl_shield.errors import CsvRejected, NumberRejected, TokenUnknown
+from esl_shield.cli.prompts import read_number
+from esl_shield.errors import CsvRejected, TokenUnknown
 from esl_shield.vault.csvfile import Source, rejected_path
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
 
 FINDING = 1
-_MAX_LINE = 256
 
 tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name.")
 alias_option = click.option(
@@ -104,7 +104,7 @@ def import_(
 def add(config: Config, tenant: str, alias: str | None, expires_at: str | None, format_: Format) -> None:
     """Give one number a token and print it; the number is read from standard input, hidden if that is a terminal."""
     with _seeder(config, tenant) as seeder:
-        made, created = seeder.add(_read_number(), alias, expires_at)
+        made, created = seeder.add(read_number(), alias, expires_at)
     if format_ == "json":
         print_record({"token": made, "created": created}, format_)
     else:
@@ -188,17 +188,6 @@ def _source(file: str) -> Iterator[Source]:
         raise CsvRejected(source=name, problem=f"it cannot be opened ({error.strerror})") from None
     with stream:
         yield Source(stream, name)
-
-
-def _read_number() -> str:
-    if sys.stdin.isatty():
-        text: str = click.prompt("Number", hide_input=True, err=True)
-        return text
-    raw = sys.stdin.buffer.read(_MAX_LINE + 1)
-    lines = raw.decode("utf-8-sig", "replace").splitlines()
-    if len(raw) > _MAX_LINE or len(lines) > 1:
-        raise NumberRejected(reason="lines", why="standard input must hold one number on one line")
-    return lines[0] if lines else ""
 
 
 def _found(store: Store, tenant: str, token: str | None, alias: str | None) -> TokenInfo:

@@ -1,9 +1,9 @@
-"""The resolver: ``POST /redeem``, ``GET /healthz``, ``GET /metrics`` on one listener.
+"""The resolver: ``POST /redeem``, ``POST /reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
 
 Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
 unproven caller never reaches the database; every request ends within REDEEM_BUDGET_S of being read; when something
 unexpected happens the answer is 503 and the log says where and of which type, never with what. Only this module and
-the ones it composes know a number, and only between ``Redeemer.redeem`` and the reply.
+the ones it composes know a number, and only between its request or its decryption and the reply.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health
-from esl_shield.errors import CallerError, ConfigError, DatabaseAway, DatabaseRefused, RequestRejected
+from esl_shield.errors import CallerError, ConfigError, CryptoError, DatabaseAway, DatabaseRefused, RequestRejected
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
-from esl_shield.resolver.forms import RedeemForm
+from esl_shield.resolver.forms import RedeemForm, RevealForm
 from esl_shield.resolver.health import Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
-from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, Outcome, Redeemer
+from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, Outcome, Redeemer
+from esl_shield.resolver.revealer import Revealer
 from esl_shield.vault.keys import open_kek
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Resolver:
         *,
         callers: Callers,
         redeemer: Redeemer,
+        revealer: Revealer,
         health: Health,
         database: Database,
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
@@ -65,6 +67,7 @@ class Resolver:
     ) -> None:
         self._callers = callers
         self._redeemer = redeemer
+        self._revealer = revealer
         self._health = health
         self._database = database
         self._observe = observe
@@ -88,11 +91,12 @@ class Resolver:
         destinations = Destinations(config.destinations, config.gateways)
         kek = open_kek(config.keys.kek if config.keys else "")
         database = Database(config.database, application_name="esl-shield resolver")
-        redeemer = Redeemer(database, DataKeys(database, kek), destinations, config.gateways)
+        keys = DataKeys(database, kek)
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=redeemer,
+            redeemer=Redeemer(database, keys, destinations, config.gateways),
+            revealer=Revealer(database, keys, kek),
             health=Health(Readiness(database, kek.id)),
             database=database,
             observe=observe,
@@ -160,6 +164,8 @@ class Resolver:
         match request.method, request.target:
             case "POST", "/redeem":
                 return self._finish(self._redeem(request), started, closing=closing)
+            case "POST", "/reveal":
+                return self._finish(self._answer_revealer(request), started, closing=closing)
             case "GET", "/healthz":
                 return _page(b"ok", closing=closing) if self._health.is_well() else _FINAL[AWAY]
             case "GET", "/metrics":
@@ -167,17 +173,28 @@ class Resolver:
         raise RequestRejected(reason="path")
 
     def _redeem(self, request: Request) -> Outcome:
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
-            raise RequestRejected(reason="form")
+        _require_form(request)
         form = RedeemForm.parse(request.body)
         delivery = self._callers.delivery_of(request.headers, form)
+        return self._within(REDEEM_BUDGET_S, lambda: self._redeemer.redeem(form, delivery))
+
+    def _answer_revealer(self, request: Request) -> Outcome:
+        _require_form(request)
+        self._callers.require_revealer(request.headers)
+        form = RevealForm.parse(request.body)
+        return self._within(REDEEM_BUDGET_S, lambda: self._revealer.answer(form))
+
+    def _within(self, budget_s: float, work: Callable[[], Outcome]) -> Outcome:
+        """Do one request's work, if there is room, in the time it has."""
         if self._requests >= self._max_requests:
             return Outcome(AWAY, "busy")
         self._requests += 1
         try:
-            with within(REDEEM_BUDGET_S):
-                return self._redeemer.redeem(form, delivery)
+            with within(budget_s):
+                return work()
             return Outcome(AWAY, "slow")
+        except CryptoError as error:
+            return Outcome(AWAY, error.error_id)
         except DatabaseAway:
             return Outcome(AWAY, "database")
         except DatabaseRefused:
@@ -187,7 +204,7 @@ class Resolver:
 
     def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
         self._observe(outcome.answer, outcome.reason, time.monotonic() - started)
-        if outcome.answer == NUMBER:
+        if outcome.answer in (NUMBER, REVEALED):
             return _page(outcome.body.encode("ascii"), closing=closing)
         level = logging.WARNING if outcome.answer == AWAY else logging.INFO
         fields = {"answer": outcome.answer, "reason": outcome.reason, "call": outcome.call}
@@ -197,6 +214,11 @@ class Resolver:
 
 def _page(body: bytes, *, closing: bool, content_type: str = "text/plain") -> Reply:
     return Reply(reply("200 OK", body, close=closing, content_type=content_type), close=closing)
+
+
+def _require_form(request: Request) -> None:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
+        raise RequestRejected(reason="form")
 
 
 def _check_complete(config: Config, callers: Callers) -> None:

@@ -1,4 +1,4 @@
-"""What a caller asks: the form of ``POST /redeem``.
+"""What a caller asks: the forms of ``POST /redeem`` and ``POST /reveal``.
 
 Invariants: each field occurs once and in one spelling; an unknown field is refused; nothing here says what was wrong
 with a value, because the value may be anything.
@@ -10,14 +10,23 @@ import hashlib
 import re
 import urllib.parse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from esl_shield.errors import RequestRejected
 
-_PATTERNS = {
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+_REDEEM = {
     "permit": re.compile(r"[0-9a-f]{32}"),
     "token": re.compile(r"[0-9]{8,20}"),
     "gateway": re.compile(r"[A-Za-z0-9._-]{1,64}"),
     "call": re.compile(r"[\x21-\x7e]{0,128}"),
+}
+_REVEAL = {
+    "ticket": re.compile(r"[0-9a-f]{32}"),
+    "number": re.compile(r"[+][1-9][0-9]{4,14}"),
 }
 
 
@@ -38,16 +47,38 @@ class RedeemForm:
     @classmethod
     def parse(cls, body: bytes) -> RedeemForm:
         """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
-        try:
-            pairs = urllib.parse.parse_qsl(
-                body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
-            )
-        except ValueError:
-            raise RequestRejected(reason="form") from None
-        fields = dict(pairs)
-        right = len(fields) == len(pairs) and all(
-            name in _PATTERNS and _PATTERNS[name].fullmatch(value) for name, value in pairs
+        return cls(**_fields(body, _REDEEM, {"permit", "token", "gateway"}))
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class RevealForm:
+    """The ticket for one step of a reveal; ``number`` (E.164) is what the step is about, None to be told the answer."""
+
+    ticket: str
+    number: str | None = None
+
+    @property
+    def ticket_hash(self) -> bytes:
+        """What the database knows the ticket by: SHA-256 of its 16 bytes."""
+        return hashlib.sha256(bytes.fromhex(self.ticket)).digest()
+
+    @classmethod
+    def parse(cls, body: bytes) -> RevealForm:
+        """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
+        return cls(**_fields(body, _REVEAL, {"ticket"}))
+
+
+def _fields(body: bytes, patterns: Mapping[str, re.Pattern[str]], required: AbstractSet[str]) -> dict[str, str]:
+    try:
+        pairs = urllib.parse.parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
         )
-        if not right or not {"permit", "token", "gateway"} <= fields.keys():
-            raise RequestRejected(reason="form")
-        return cls(**fields)
+    except ValueError:
+        raise RequestRejected(reason="form") from None
+    fields = dict(pairs)
+    right = len(fields) == len(pairs) and all(
+        name in patterns and patterns[name].fullmatch(value) for name, value in pairs
+    )
+    if not right or not required <= fields.keys():
+        raise RequestRejected(reason="form")
+    return fields

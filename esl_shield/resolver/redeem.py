@@ -55,7 +55,7 @@ class _Redeemed(NamedTuple):
     key_version: int
 
 
-NUMBER, REFUSED, DESTINATION, AWAY = "number", "refused", "destination", "away"
+NUMBER, REVEALED, REFUSED, DESTINATION, AWAY = "number", "revealed", "refused", "destination", "away"
 
 
 class Redeemer:

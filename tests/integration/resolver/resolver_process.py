@@ -29,6 +29,7 @@ from esl_shield.vault.numbers import SubscriberNumber
 
 EDGE_SECRET = "edge-secret-0123456789abcdef"
 LUA_SECRET = "lua-secret-0123456789abcdef"
+REVEALS_SECRET = "reveals-secret-0123456789abcdef"
 READY_S = 30.0
 ANSWER_S = 5.0
 
@@ -268,13 +269,17 @@ def read_answer(connection: socket.socket) -> Answer:
     return Answer(raw, int(head.split(b" ")[1]), body.decode())
 
 
-def write_config(folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS) -> Path:
+def write_config(
+    folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS, reveals: bool = True
+) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
     home.mkdir()
-    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET)):
+    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET), ("reveals", REVEALS_SECRET)):
         (home / name).write_text(secret + "\n")
         (home / name).chmod(0o400)
+    callers = ("edge", "lua", "reveals") if reveals else ("edge", "lua")
+    files = ", ".join(f'{caller} = "file:{home}/{caller}"' for caller in callers)
     path = home / "resolver.toml"
     path.write_text(f"""
 [database]
@@ -283,7 +288,7 @@ url = "{database_url}"
 kek = "file:{kek}"
 [resolver]
 listen = "127.0.0.1:0"
-secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua" }}
+secrets = {{ {files} }}
 {resolver}
 {gateways}
 """)
@@ -291,7 +296,7 @@ secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua" }}
     return path
 
 
-def run(folder: Path, login, kek: Path, **sections: str) -> ResolverProcess:
+def run(folder: Path, login, kek: Path, **sections: str | bool) -> ResolverProcess:
     """Start the process and wait for its readiness line."""
     path = write_config(folder, login.url, kek, **sections)
     process = subprocess.Popen(
@@ -340,7 +345,7 @@ def search(process: ResolverProcess, vault: Vault) -> None:
             for spelling in (digits, b64encode(number.encode()).decode(), b64encode(digits.encode()).decode()):
                 assert spelling not in written
                 assert spelling not in audit
-    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, vault.kek.raw.hex()):
+    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, REVEALS_SECRET, vault.kek.raw.hex()):
         assert secret not in written
     assert "Traceback" not in written
 
