@@ -9,7 +9,7 @@ from esl_shield.service.doctor.dialplan import UNBOUND, Action, legs, read_dialp
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
 from esl_shield.service.doctor.switch_checks import directory_users
-from esl_shield.service.doctor.walk import Exit, Place, Walker
+from esl_shield.service.doctor.walk import Exit, Walker
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
@@ -23,9 +23,7 @@ _VARIABLE = re.compile(r"user_context|force_transfer_context|transfer_context")
 def exits(facts: SwitchFacts) -> Iterator[Exit]:
     """Every way out of this FreeSWITCH's dialplan."""
     walker = Walker(read_dialplan(facts.dialplan), facts.variables, _menus(facts.file("ivr.conf")))
-    yield from walker.walk(entries(facts))
-    for application, data, who in _configured(facts):
-        yield from walker.run(Action(application, data), Place("default", (who,)))
+    yield from walker.walk(entries(facts), _configured(facts))
 
 
 def entries(facts: SwitchFacts) -> list[tuple[str, str]]:
@@ -56,18 +54,18 @@ def _menus(ivr: ET.Element | None) -> dict[str, list[Action]]:
     return menus
 
 
-def _configured(facts: SwitchFacts) -> Iterator[tuple[str, str, str]]:
+def _configured(facts: SwitchFacts) -> Iterator[tuple[Action, str]]:
     """Applications that stand in configurations: keys of a conference, agents of a queue, members of a fifo."""
     for control in _iter(facts, "conference.conf", "control"):
         name, _, data = control.get("data", "").partition(" ")
         if control.get("action") == "execute_application":
-            yield name, data, "a key in a conference"
+            yield Action(name, data), "a key in a conference"
         elif control.get("action") == "transfer":
-            yield "transfer", control.get("data", ""), "a key in a conference"
+            yield Action("transfer", control.get("data", "")), "a key in a conference"
     for agent in _iter(facts, "callcenter.conf", "agent"):
-        yield "bridge", agent.get("contact", ""), f"callcenter agent {agent.get('name', '')}"
+        yield Action("bridge", agent.get("contact", "")), f"callcenter agent {agent.get('name', '')}"
     for member in _iter(facts, "fifo.conf", "member"):
-        yield "bridge", (member.text or "").strip(), "a member of a fifo"
+        yield Action("bridge", (member.text or "").strip()), "a member of a fifo"
 
 
 def _iter(facts: SwitchFacts, name: str, tag: str) -> Iterator[ET.Element]:
@@ -89,7 +87,7 @@ def _carriers(facts: SwitchFacts) -> Iterator[Problem]:
         elif way.kind == "line":
             yield _hole(way, f"dials out of a telephone line ({way.target})", _THROUGH)
         elif way.kind == "uri":
-            yield _hole(way, "dials any SIP address", "Remove it, or dial user/ID@DOMAIN.")
+            yield _hole(way, "dials a SIP address past the shield", "Remove it, or dial user/ID@DOMAIN.")
         else:
             yield _hole(way, "tells the phone to call elsewhere itself", "Remove it, or keep phones off the carriers' network.", _W)
 

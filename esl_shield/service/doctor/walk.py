@@ -7,6 +7,7 @@ and inline dialplans. Each way out is told once, with the path to it. Extensions
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -56,13 +57,24 @@ class Walker:
         self._variables = variables
         self._menus = menus
         self._seen: set[tuple[object, ...]] = set()
+        self._waiting: deque[tuple[Place, str | None]] = deque()  # breadth first: the path told is a shortest one
 
-    def walk(self, entries: Iterable[tuple[str, str]]) -> Iterator[Exit]:
-        """Yield every way out, from entries of (context, who comes in there), then from what nobody enters."""
-        for context, who in entries:
-            yield from self._enter(Place(context, (who,)), None)
+    def walk(self, entries: Iterable[tuple[str, str]], others: Iterable[tuple[Action, str]] = ()) -> Iterator[Exit]:
+        """Yield every way out: from entries (a context, who comes in there), from other applications (and who runs
+        them), then from what nobody enters.
+        """
+        self._waiting.extend((Place(context, (who,)), None) for context, who in entries)
+        yield from self._go_on()
+        for action, who in others:
+            yield from self.run(action, Place("default", (who,)))
+        yield from self._go_on()
         for context in self._contexts:
-            yield from self._enter(Place(context, ("nobody that doctor sees",), reachable=False), None)
+            self._waiting.append((Place(context, ("nobody that doctor sees",), reachable=False), None))
+        yield from self._go_on()
+
+    def _go_on(self) -> Iterator[Exit]:
+        while self._waiting:
+            yield from self._enter(*self._waiting.popleft())
 
     def run(self, action: Action, place: Place) -> Iterator[Exit]:
         """Yield the ways out of one application."""
@@ -136,7 +148,7 @@ class Walker:
             yield self._exit("dialplan", dialplan, action, place)
         else:
             onward = replace(_via(place, f"{action.application} {shown(data)}".strip()), context=context or place.context)
-            yield from self._enter(onward, extension if _PLAIN.fullmatch(extension) else None)
+            self._waiting.append((onward, extension if _PLAIN.fullmatch(extension) else None))
 
     def _assigned(self, action: Action, place: Place) -> Iterator[Exit]:
         for text in _assignments(action):
@@ -151,7 +163,7 @@ class Walker:
             elif apps.JUMPS_LATER.fullmatch(name):
                 yield from self._jump(value.replace(":", " "), action, inner)
             elif apps.CONTEXT_LATER.fullmatch(name):
-                yield from self._enter(replace(inner, context=value), None)
+                self._waiting.append((replace(inner, context=value), None))
 
     def _nested(self, nested: Iterable[Action], action: Action, place: Place) -> Iterator[Exit]:
         for inner in nested:
