@@ -37,6 +37,7 @@ COMMANDS = {
     "audit": ("audit", "Read the audit trail."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
+    "doctor": ("doctor", "Check the deployment and say what to change."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),
 }
 

@@ -18,7 +18,10 @@ _FUNCTION = re.compile(
     r"CREATE OR REPLACE FUNCTION\s+(?P<name>[a-z_]+\.[a-z0-9_]+)\s*\((?P<head>.*?)\bAS\s+\$(?P<tag>[a-z_]*)\$(?P<body>.*?)\$(?P=tag)\$",
     re.DOTALL,
 )
-_GRANT = re.compile(r"^GRANT\s+(?P<right>USAGE|EXECUTE|SELECT)\s+ON\s+(?P<what>.*?)\s+TO\s+(?P<to>[a-z_,\s]+);", re.DOTALL | re.MULTILINE)
+_GRANT = re.compile(
+    r"^GRANT\s+(?P<right>USAGE|EXECUTE|SELECT)\s+ON\s+(?P<what>.*?)\s+TO\s+(?P<to>[a-z_,\s]+);",
+    re.DOTALL | re.MULTILINE,
+)
 _SETTING = re.compile(r"\bSET\s+([a-z_]+)\s*=\s*(.*?)(?=\s+SET\s|\s*$)", re.DOTALL)
 
 
@@ -38,7 +41,9 @@ def functions() -> dict[str, Function]:
         text = path.read_text(encoding="utf-8")
         for match in _FUNCTION.finditer(text):
             head = match["head"]
-            settings = frozenset(f"{name}={value.strip()}".replace("'", "").lower() for name, value in _SETTING.findall(head))
+            settings = frozenset(
+                f"{name}={value.strip()}".replace("'", "").lower() for name, value in _SETTING.findall(head)
+            )
             found[match["name"]] = Function(match["body"], "SECURITY DEFINER" in head, settings)
         _count("CREATE OR REPLACE FUNCTION", text, len(_FUNCTION.findall(text)))
     return found
@@ -46,7 +51,9 @@ def functions() -> dict[str, Function]:
 
 def rights() -> set[tuple[str, str, str]]:
     """Every shipped GRANT as (role, right, object); an object is a schema or a qualified function or view."""
-    text = re.sub(r"--.*", "", next(path for path in sql_files() if path.name == "grants.sql").read_text(encoding="utf-8"))
+    text = re.sub(
+        r"--.*", "", next(path for path in sql_files() if path.name == "grants.sql").read_text(encoding="utf-8")
+    )
     found = list(_GRANT.finditer(text))
     _count("GRANT ", text, len(found))
     return {right for match in found for right in _pairs(match)}
@@ -57,7 +64,9 @@ def views() -> dict[str, str]:
     found = {}
     for path in sql_files():
         if path.parent.name == "dba":
-            statement = re.search(r"CREATE OR REPLACE VIEW dba\.([a-z_]+)(.*?);", path.read_text(encoding="utf-8"), re.DOTALL)
+            statement = re.search(
+                r"CREATE OR REPLACE VIEW dba\.([a-z_]+)(.*?);", path.read_text(encoding="utf-8"), re.DOTALL
+            )
             if statement is None:
                 message = f"{path.name} makes no view"
                 raise ValueError(message)
@@ -71,7 +80,7 @@ def policies() -> str:
 
 
 def _pairs(match: re.Match[str]) -> Iterator[tuple[str, str, str]]:
-    objects = re.sub(r"^(SCHEMA|FUNCTION|TABLE)\s", "", match["what"].strip())
+    objects = re.sub(r"^(SCHEMA|FUNCTION|TABLE)\s+", "", match["what"].strip())
     for name in re.split(r"[,\s]+", objects):
         for role in re.split(r"[,\s]+", match["to"].strip()):
             if role != OWNER:

@@ -17,7 +17,8 @@ PROGRAMS = frozenset({
 SENDS_AWAY = frozenset({"deflect", "redirect"})
 ASSIGNS = frozenset({"set", "export", "set_global", "bridge_export", "set_profile_var", "push", "unshift"})
 # Neither calls anybody nor goes anywhere by itself. Those that pick a route only set variables.
-HARMLESS = frozenset("""
+HARMLESS = frozenset(
+    """
 acknowledge_call agc answer av avmd_start avmd_stop blacklist block_dtmf break broadcast callcenter_track capture
 capture_text check_acl cidlookup clear_digit_action clear_speech_cache cluechoo cng_plc curl curl_sendfile db debug_media
 deduplicate_dtmf delay_echo detect_audio detect_silence detect_speech digit_action_set_realm displace_session
@@ -35,19 +36,26 @@ start_dtmf_generate start_tone_detect stop stop_displace_session stop_dtmf stop_
 stop_tone_detect stop_video_write_overlay stopfax strftime t38_gateway three_way tone_detect transfer_vars txfax
 unbind_meta_app unblock_dtmf unhold unset vad_test valet_park verbose_events video_decode video_refresh
 video_write_overlay voicemail wait_for_answer wait_for_silence wait_for_video_ready
-""".split())
+""".split()
+)
 # Variables whose value is an application to run later, with where the argument begins.
 RUNS_LATER = re.compile(
     r"(?:nolocal:)?(execute_on_[a-z_0-9]+|exec_after_bridge_app|bridge_pre_execute_[ab]leg_app|bridge_pre_execute_app"
     r"|group_confirm_exec|execute_on_originate)"
 )
 # Variables whose value is an API command.
-CALLS_API = re.compile(r"(?:nolocal:)?(api_on_[a-z_]+|api_hangup_hook|api_after_bridge|api_before_bridge|api_reporting_hook)")
+CALLS_API = re.compile(
+    r"(?:nolocal:)?(api_on_[a-z_]+|api_hangup_hook|api_after_bridge|api_before_bridge|api_reporting_hook)"
+)
 # Variables that send the call to another extension or context.
-JUMPS_LATER = re.compile(r"(?:nolocal:)?(transfer_after_bridge|transfer_fallback_extension|park_after_bridge_extension)")
+JUMPS_LATER = re.compile(
+    r"(?:nolocal:)?(transfer_after_bridge|transfer_fallback_extension|park_after_bridge_extension)"
+)
 CONTEXT_LATER = re.compile(r"(?:nolocal:)?(force_transfer_context|sip_redirect_context|transfer_context)")
 # API commands, also inside ${...}, that call somebody, and those that run a program.
-API_DIALS = re.compile(r"\b(originate|bgapi|uuid_transfer|uuid_dual_transfer|sched_transfer|conference|callcenter_config|sched_api|expand)\b")
+API_DIALS = re.compile(
+    r"\b(originate|bgapi|uuid_transfer|uuid_dual_transfer|sched_transfer|conference|callcenter_config|sched_api|expand)\b"
+)
 API_PROGRAMS = re.compile(r"\b(lua|luarun|jsrun|jsapi|python|pyrun|perl|perlrun|managed|system|bg_system|spawn)\b")
 EXPANSION = re.compile(r"\$\{([a-z_0-9]+)\(")
 EXPANSION_DIALS = frozenset({

@@ -79,7 +79,12 @@ def _carriers(facts: SwitchFacts) -> Iterator[Problem]:
         if way.kind == "gateway" and way.target in edges:
             yield _hole(way, f"dials the edge {way.target} without a permit, which it refuses", "Remove it.", _I)
         elif way.kind == "gateway" and way.short:
-            yield _hole(way, f"dials short numbers at {way.target} past the shield", "Keep it if these are emergency or service numbers.", _I)
+            yield _hole(
+                way,
+                f"dials short numbers at {way.target} past the shield",
+                "Keep it if these are emergency or service numbers.",
+                _I,
+            )
         elif way.fixed:
             yield _hole(way, "dials one fixed number past the shield", "Keep it if nobody minds who answers there.", _I)
         elif way.kind == "gateway":
@@ -89,10 +94,17 @@ def _carriers(facts: SwitchFacts) -> Iterator[Problem]:
         elif way.kind == "uri":
             yield _hole(way, "dials a SIP address past the shield", "Remove it, or dial user/ID@DOMAIN.")
         else:
-            yield _hole(way, "tells the phone to call elsewhere itself", "Remove it, or keep phones off the carriers' network.", _W)
+            yield _hole(
+                way,
+                "tells the phone to call elsewhere itself",
+                "Remove it, or keep phones off the carriers' network.",
+                _W,
+            )
 
 
-_THROUGH = "Remove it, or send it through the shield: sched_hangup, socket, respond as in dialplan/conf/dialplan/agents.xml."
+_THROUGH = (
+    "Remove it, or send it through the shield: sched_hangup, socket, respond as in dialplan/conf/dialplan/agents.xml."
+)
 
 
 def _api(facts: SwitchFacts) -> Iterator[Problem]:
@@ -152,7 +164,10 @@ def _dial_strings(facts: SwitchFacts) -> Iterator[Problem]:
         text = settings.get("dial-string", "")
         for leg in legs(text):
             if leg.kind in ("gateway", "uri", "line"):
-                yield Problem(f"a call to {user}@{domain} goes to {shown(leg.shown)}", f"{user}@{domain}: a dial-string of sofia_contact.")
+                yield Problem(
+                    f"a call to {user}@{domain} goes to {shown(leg.shown)}",
+                    f"{user}@{domain}: a dial-string of sofia_contact.",
+                )
 
 
 def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
@@ -183,7 +198,9 @@ def _dynamic(facts: SwitchFacts) -> Iterator[Problem]:
         bound = {p.get("bindings", "") for p in configuration.iter("param") if p.get("name") == "gateway-url"}
         bound |= {params(configuration.find("settings")).get("xml-handler-bindings", "")}
         if any(re.search("dialplan|directory|configuration", text) for text in bound):
-            yield Problem(f"{module} makes dialplan, directory or configuration for each call; doctor saw only what is in files")
+            yield Problem(
+                f"{module} makes dialplan, directory or configuration for each call; doctor saw only what is in files"
+            )
     for name, settings in facts.profiles.items():
         if not re.fullmatch(r"(?i)XML(,\s*XML)*", settings.get("dialplan", "XML")):
             yield Problem(f"profile {name} takes calls into a dialplan other than XML, which doctor cannot read")

@@ -21,7 +21,7 @@ from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.db.schema import OWNER, SCHEMAS
 from esl_shield.db.upgrade import driver_connection
 from esl_shield.errors import RolesMissing
-from esl_shield.service.doctor.finding import NotAskedError
+from esl_shield.service.doctor.finding import NotAskedError, Severity
 from esl_shield.shipped import shipped
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ SETTINGS = (
     "shared_preload_libraries", "session_preload_libraries", "data_checksums", "max_prepared_transactions",
     "event_triggers", "log_parameter_max_length_on_error",
 )  # fmt: skip
+NOT_OWNER = f"this takes the administrator's configuration, whose login is a member of {OWNER}"
 _WHICH = {"schemas": list(SCHEMAS)}
 
 
@@ -84,7 +85,9 @@ class DatabaseFacts:
     def owned(self) -> OwnerFacts:
         """What the owner sees; raises NotAskedError."""
         if self.owner is None:
-            raise NotAskedError(self.owner_problem)
+            raise NotAskedError(
+                self.owner_problem or NOT_OWNER, Severity.UNKNOWN if self.owner_problem else Severity.INFO
+            )
         return self.owner
 
 
@@ -155,12 +158,13 @@ class _Catalog:
 
     def _login_settings(self) -> dict[str, dict[str, str]]:
         return {
-            login: dict(setting.split("=", 1) for setting in settings) for login, settings in self._rows(_LOGIN_SETTINGS)
+            login: dict(setting.split("=", 1) for setting in settings)
+            for login, settings in self._rows(_LOGIN_SETTINGS)
         }
 
     def _owner(self) -> tuple[OwnerFacts | None, str]:
         if not self._rows("SELECT pg_has_role(session_user, %s, 'MEMBER')", [OWNER])[0][0]:
-            return None, f"this takes the administrator's configuration, whose login is a member of {OWNER}"
+            return None, ""
         self._cursor.execute("SAVEPOINT owner")
         try:
             return self._as_owner(), ""

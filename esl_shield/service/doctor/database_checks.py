@@ -138,7 +138,9 @@ def _mapped(facts: DatabaseFacts) -> Iterator[Problem | str]:
 
 
 def _administrators(facts: DatabaseFacts) -> Iterator[str]:
-    names = sorted(r.name for r in facts.roles.values() if r.login and ("SUPERUSER" in r.powers or OWNER in r.member_of))
+    names = sorted(
+        r.name for r in facts.roles.values() if r.login and ("SUPERUSER" in r.powers or OWNER in r.member_of)
+    )
     yield f"these logins may change everything: {', '.join(names)}"
 
 
@@ -156,14 +158,23 @@ def _login(facts: DatabaseFacts) -> Iterator[str]:
 
 def _log(facts: DatabaseFacts) -> Iterator[Problem | str]:
     for role in facts.roles.values():
-        if not role.login or not role.member_of & {f"shield_{quiet}" for quiet in QUIET_ROLES} or OWNER in role.member_of:
+        if (
+            not role.login
+            or not role.member_of & {f"shield_{quiet}" for quiet in QUIET_ROLES}
+            or OWNER in role.member_of
+        ):
             continue
         stand = facts.login_settings.get(role.name, {})
         missing = sorted(name for name, value in QUIET_SETTINGS.items() if stand.get(name) != value)
         if missing:
             lines = " ".join(f"ALTER ROLE \"{role.name}\" SET {name} = '{QUIET_SETTINGS[name]}';" for name in missing)
-            yield Problem(f"statements of {role.name}, which carry tokens, may get into the server's log", f"As a superuser: {lines}")
-    loaded = ",".join(facts.settings.get(name, "") for name in ("shared_preload_libraries", "session_preload_libraries"))
+            yield Problem(
+                f"statements of {role.name}, which carry tokens, may get into the server's log",
+                f"As a superuser: {lines}",
+            )
+    loaded = ",".join(
+        facts.settings.get(name, "") for name in ("shared_preload_libraries", "session_preload_libraries")
+    )
     for library in _LOGGING_LIBRARIES:
         if library in loaded:
             yield Problem(f"{library} is loaded, which writes statements too", f"Turn {library} off for our logins.")
@@ -175,7 +186,11 @@ def _durable(facts: DatabaseFacts) -> Iterator[Problem | str]:
             yield Problem(f"{name} is {facts.settings.get(name)}", f"postgresql.conf: {name} = on")
     if facts.settings.get("synchronous_commit") not in _SYNCHRONOUS:
         value = facts.settings.get("synchronous_commit")
-        yield Problem(f"synchronous_commit is {value}: a crash forgets audit events of calls that went out", "synchronous_commit = on", _W)
+        yield Problem(
+            f"synchronous_commit is {value}: a crash forgets audit events of calls that went out",
+            "synchronous_commit = on",
+            _W,
+        )
 
 
 def _encrypted(facts: DatabaseFacts) -> Iterator[str]:

@@ -161,7 +161,19 @@ class Leg:
 
 
 _PREFIX = re.compile(r"^\s*(\{[^{}]*(?:\$\{[^{}]*\}[^{}]*)*\}|<[^<>]*>|\[[^\[\]]*(?:\$\{[^{}]*\}[^\[\]]*)*\])")
-_LINES = ("freetdm", "openzap", "h323", "opal", "gsmopen", "khomp", "dahdi", "dingaling", "woomera", "celliax", "skypopen")
+_LINES = (
+    "freetdm",
+    "openzap",
+    "h323",
+    "opal",
+    "gsmopen",
+    "khomp",
+    "dahdi",
+    "dingaling",
+    "woomera",
+    "celliax",
+    "skypopen",
+)
 _PHONES = ("user", "group", "verto", "verto.rtc", "skinny", "rtc", "rtmp", "portaudio", "alsa", "pickup", "msrp")
 _QUIET = ("error", "null", "tone_stream", "file", "silence_stream")
 _OF_DIRECTORY = re.compile(r"^\$\{(sofia_contact|group_call|group|user_data|verto_contact)\([^)]*\)?")

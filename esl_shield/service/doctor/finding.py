@@ -42,7 +42,11 @@ class Problem:
 
 
 class NotAskedError(Exception):
-    """A check lacks a fact; the text says why."""
+    """A check lacks a fact; the text says why. ``severity`` is INFO where another configuration could ask it."""
+
+    def __init__(self, why: str, severity: Severity = Severity.UNKNOWN) -> None:
+        super().__init__(why)
+        self.severity = severity
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Check(Generic[F]):
                 found = True
                 yield self._finding(problem)
         except NotAskedError as error:
-            yield Finding(self.id, Severity.UNKNOWN, f"Not asked: {error}.", self.change)
+            yield Finding(self.id, error.severity, f"Not asked: {error}.")
             return
         if not found:
             yield Finding(self.id, Severity.OK, self.asks)

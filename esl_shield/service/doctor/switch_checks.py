@@ -82,9 +82,13 @@ def _sessions(facts: SwitchFacts) -> Iterator[str]:
 
 def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
     for module in ("xml_cdr", "json_cdr"):
-        if f"mod_{module}" in facts.modules and is_true((facts.settings(f"{module}.conf") or {}).get("log-b-leg", "true")):
+        if f"mod_{module}" in facts.modules and is_true(
+            (facts.settings(f"{module}.conf") or {}).get("log-b-leg", "true")
+        ):
             yield _worse_if_direct(
-                facts, f"mod_{module} writes the customer's leg", f'{module}.conf: <param name="log-b-leg" value="false"/>'
+                facts,
+                f"mod_{module} writes the customer's leg",
+                f'{module}.conf: <param name="log-b-leg" value="false"/>',
             )
     for module in ("cdr_csv", "cdr_sqlite"):
         legs = (facts.settings(f"{module}.conf") or {}).get("legs", "a").lower()
@@ -99,7 +103,9 @@ def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
 
 def _log_level(facts: SwitchFacts) -> Iterator[Problem]:
     if facts.debug_level:
-        yield _worse_if_direct(facts, f"debug_level is {facts.debug_level}: dial strings are printed", "fsctl debug_level 0")
+        yield _worse_if_direct(
+            facts, f"debug_level is {facts.debug_level}: dial strings are printed", "fsctl debug_level 0"
+        )
     level = (facts.settings("switch.conf") or {}).get("loglevel", "debug")
     if re.fullmatch(r"(?i)debug([1-9]|10)", level):
         yield _worse_if_direct(facts, f"loglevel is {level}, which prints dial strings")
@@ -130,14 +136,17 @@ def _displays(facts: SwitchFacts) -> Iterator[Problem]:
         for key, (absent, what) in _SHOWS_THE_OTHER_LEG.items():
             value = settings.get(key, absent)
             if is_true(value) or value.lower() in ("passive", "pnp"):
-                yield Problem(f"profile {name} has {key} on, which {what}", f'Profile {name}: <param name="{key}" value="false"/>')
+                yield Problem(
+                    f"profile {name} has {key} on, which {what}", f'Profile {name}: <param name="{key}" value="false"/>'
+                )
 
 
 def _transfers(facts: SwitchFacts) -> Iterator[Problem]:
     for name in sorted(carrier_profiles(facts)):
         if not is_true(facts.profiles.get(name, {}).get("disable-transfer")):
             yield Problem(
-                f"profile {name} faces carriers and takes their REFER", f'Profile {name}: <param name="disable-transfer" value="true"/>'
+                f"profile {name} faces carriers and takes their REFER",
+                f'Profile {name}: <param name="disable-transfer" value="true"/>',
             )
 
 
@@ -155,7 +164,10 @@ def _digest(facts: SwitchFacts) -> Iterator[Problem]:
                 )
             continue
         if not is_true(settings.get("auth-calls")):
-            yield Problem(f"profile {name} takes calls without a digest", f'Profile {name}: <param name="auth-calls" value="true"/>')
+            yield Problem(
+                f"profile {name} takes calls without a digest",
+                f'Profile {name}: <param name="auth-calls" value="true"/>',
+            )
         for key in ("apply-inbound-acl", "apply-proxy-acl"):
             if key in settings and is_true(settings.get("auth-calls")):
                 yield Problem(
@@ -173,7 +185,9 @@ def _empty_passwords(facts: SwitchFacts) -> Iterator[Problem]:
                 f'{user}@{domain}: give it a password, or <param name="allow-empty-password" value="false"/>',
             )
         if settings.get("password", "").startswith("CHANGE-ME"):
-            yield Problem(f"user {user}@{domain} still has the example's password", f"{user}@{domain}: set a password of its own.")
+            yield Problem(
+                f"user {user}@{domain} still has the example's password", f"{user}@{domain}: set a password of its own."
+            )
 
 
 def directory_users(directory: ET.Element) -> Iterator[tuple[str, str, dict[str, str]]]:
@@ -193,7 +207,10 @@ def _event_socket(facts: SwitchFacts) -> Iterator[Problem]:
     settings = facts.settings("event_socket.conf") or {}
     password = settings.get("password", "ClueCon")
     if password in STOCK_PASSWORDS or password.startswith("CHANGE-ME"):
-        yield Problem("the event socket has a password everybody knows", "event_socket.conf: a password of your own, 32 random characters.")
+        yield Problem(
+            "the event socket has a password everybody knows",
+            "event_socket.conf: a password of your own, 32 random characters.",
+        )
     lists = settings.get("apply-inbound-acl", "loopback.auto")  # mod_event_socket.c:2922 takes it when there is none
     if not _loopback(settings.get("listen-ip", "127.0.0.1")) and _lets_everybody(facts, lists):
         yield Problem(
@@ -226,28 +243,42 @@ def _listeners(facts: SwitchFacts) -> Iterator[Problem]:
             continue
         who = f"the event socket's login {user}@{domain}"
         if settings["esl-password"].startswith("CHANGE-ME"):
-            yield Problem(f"{who} still has the example's password", f"{user}@{domain}: an esl-password of its own.", Severity.CRITICAL)
+            yield Problem(
+                f"{who} still has the example's password",
+                f"{user}@{domain}: an esl-password of its own.",
+                Severity.CRITICAL,
+            )
         if "esl-allowed-api" not in settings:
-            yield _worse_if_direct(facts, f"{who} may run every command", f"{user}@{domain}: list what it needs in esl-allowed-api.")
+            yield _worse_if_direct(
+                facts, f"{who} may run every command", f"{user}@{domain}: list what it needs in esl-allowed-api."
+            )
         events = settings.get("esl-allowed-events", "")
         if events and not re.search(r"(?i)\b(all|channel_\w+|cdr|api|private_command|custom)\b", events):
             continue
         said = "may listen to every event" if re.search(r"(?i)\ball\b", events) else "may listen to events of calls"
         if events and is_direct(facts):
-            yield Problem(f"{who} {said}", f"{user}@{domain}: list events without calls in esl-allowed-events.", Severity.CRITICAL)
+            yield Problem(
+                f"{who} {said}", f"{user}@{domain}: list events without calls in esl-allowed-events.", Severity.CRITICAL
+            )
 
 
 def _system(facts: SwitchFacts) -> Iterator[Problem]:
     for name in ("disable_system_api_commands", "disable_system_app_commands"):
         if not is_true(facts.variables.get(name)):
-            yield Problem(f"{name} is not set: a shell can be had", f'vars.xml: <X-PRE-PROCESS cmd="set" data="{name}=true"/>, then restart.')
+            yield Problem(
+                f"{name} is not set: a shell can be had",
+                f'vars.xml: <X-PRE-PROCESS cmd="set" data="{name}=true"/>, then restart.',
+            )
 
 
 def _gateways(facts: SwitchFacts) -> Iterator[Problem]:
     for gateway in facts.config.gateways:
         known = facts.gateways.get(gateway.name)
         if known is None and gateway.name not in facts.gateway_states:
-            yield Problem(f"FreeSWITCH has no gateway {gateway.name}", f"Add {gateway.name} to the external profile, or take it out of [[gateways]].")
+            yield Problem(
+                f"FreeSWITCH has no gateway {gateway.name}",
+                f"Add {gateway.name} to the external profile, or take it out of [[gateways]].",
+            )
             continue
         state = facts.gateway_states.get(gateway.name)
         if state is None:

@@ -106,7 +106,9 @@ class Walker:
     def _enter(self, place: Place, number: str | None) -> Iterator[Exit]:
         """Yield the ways out of a context, for one dialled number or (None) for any."""
         if not _PLAIN.fullmatch(place.context):
-            yield Exit("context", place.context, place.path, f"the context {shown(place.context)}", reachable=place.reachable)
+            yield Exit(
+                "context", place.context, place.path, f"the context {shown(place.context)}", reachable=place.reachable
+            )
             return
         name = place.context if place.context in self._contexts else "global"  # mod_dialplan_xml.c falls back to it
         for extension in self._contexts.get(name, ()):
@@ -141,13 +143,17 @@ class Walker:
     def _jump(self, data: str, action: Action, place: Place) -> Iterator[Exit]:
         extension, dialplan, context = _jump_parts(data)
         if dialplan == "inline":
-            for text in re.split(r",(?=[a-z_0-9]+(?::|$))", _JUMP_OPTIONS.sub("", data).rpartition(" inline")[0].strip(" '\"")):
+            for text in re.split(
+                r",(?=[a-z_0-9]+(?::|$))", _JUMP_OPTIONS.sub("", data).rpartition(" inline")[0].strip(" '\"")
+            ):
                 name, _, argument = text.partition(":")
                 yield from self.run(Action(name, argument, action.bound), _via(place, "inline dialplan"))
         elif dialplan.upper() != "XML":
             yield self._exit("dialplan", dialplan, action, place)
         else:
-            onward = replace(_via(place, f"{action.application} {shown(data)}".strip()), context=context or place.context)
+            onward = replace(
+                _via(place, f"{action.application} {shown(data)}".strip()), context=context or place.context
+            )
             self._waiting.append((onward, extension if _PLAIN.fullmatch(extension) else None))
 
     def _assigned(self, action: Action, place: Place) -> Iterator[Exit]:
