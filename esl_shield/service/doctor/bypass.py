@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from esl_shield.service.doctor.dialplan import UNBOUND, Action, legs, read_dialplan, shown
+from esl_shield.service.doctor.dialplan import AGAIN, UNBOUND, Action, legs, read_dialplan, shown
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
 from esl_shield.service.doctor.switch_checks import directory_users
@@ -129,6 +129,10 @@ def _sockets(facts: SwitchFacts) -> Iterator[Problem]:
 
 
 def _unseen(facts: SwitchFacts) -> Iterator[Problem]:
+    for name in read_dialplan(facts.dialplan):
+        if name.endswith(AGAIN):
+            first = name.removesuffix(AGAIN)
+            yield Problem(f"there is a second context {first}, which FreeSWITCH never uses", "Put its extensions into the first.")
     for way in _once(facts, "unseen", "unknown", "dialplan", "context"):
         said = {
             "unseen": "dials what stands in a variable or an endpoint doctor does not know",

@@ -1,8 +1,7 @@
 """A FreeSWITCH dialplan as data: contexts, extensions, actions, and what a dial string reaches.
 
 Reading follows mod_dialplan_xml.c and is generous where a wrong guess would hide something: conditions are taken as
-satisfiable unless they plainly exclude a dialled number, anti-actions and nested conditions count, contexts of the same
-name are taken together.
+satisfiable unless they plainly exclude a dialled number, anti-actions and nested conditions count.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
     from collections.abc import Iterator
 
+AGAIN = " (again)"
 SHORT_DIGITS = 6  # emergency and service numbers; no customer's number is as short
 _DIALLED = ("destination_number", "${destination_number}")
 
@@ -62,11 +62,13 @@ class Extension:
 
 
 def read_dialplan(section: ET.Element) -> dict[str, list[Extension]]:
-    """Return the extensions of each context, in order."""
+    """Return the extensions of each context, in order; FreeSWITCH takes the first context of a name and no other."""
     contexts: dict[str, list[Extension]] = {}
     for context in section.iter("context"):
-        extensions = contexts.setdefault(context.get("name", ""), [])
-        extensions += [_extension(element) for element in context.findall("extension")]
+        name = context.get("name", "")
+        while name in contexts:
+            name += AGAIN
+        contexts[name] = [_extension(element) for element in context.findall("extension")]
     return contexts
 
 
@@ -244,9 +246,12 @@ def _loopback(text: str, rest: str) -> Leg:
     return Leg("jump", f"{extension} {dialplan or 'XML'} {context}".rstrip(), shown=text)
 
 
-_SECRETS = re.compile(r"[0-9][0-9 ().-]{3,}[0-9]")
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ADDRESS_OR_NUMBER = re.compile(
+    rf"(?P<address>(?<![0-9.]){_OCTET}(?:\.{_OCTET}){{3}}(?::[0-9]{{1,5}})?(?![0-9.]))|[0-9][0-9 ().-]{{3,}}[0-9]"
+)
 
 
 def shown(data: str) -> str:
     """An argument as a finding may show it: no variable blocks, no number that could be a customer's, no length."""
-    return _SECRETS.sub("…", _without_variables(data))[:120]
+    return _ADDRESS_OR_NUMBER.sub(lambda match: match["address"] or "…", _without_variables(data))[:120]

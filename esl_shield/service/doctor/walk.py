@@ -105,7 +105,7 @@ class Walker:
 
     def _enter(self, place: Place, number: str | None) -> Iterator[Exit]:
         """Yield the ways out of a context, for one dialled number or (None) for any."""
-        if not _PLAIN.fullmatch(place.context):
+        if place.context not in self._contexts and not _PLAIN.fullmatch(place.context):
             yield Exit(
                 "context", place.context, place.path, f"the context {shown(place.context)}", reachable=place.reachable
             )
@@ -238,7 +238,7 @@ def _of_digit_action(action: Action) -> list[Action]:
     kind, _, name = parts[2].partition(":")
     data = parts[3] if len(parts) > 3 else ""  # noqa: PLR2004
     if kind.startswith("exec"):
-        return [Action(name.rpartition(":")[2], data, action.bound)]
+        return [Action(name.rpartition(":")[2], data)]  # its captures are of keys pressed later
     return [Action("api:", f"{name} {data}", action.bound)] if kind == "api" else []
 
 
