@@ -39,7 +39,11 @@ class EventSocketDouble:
                 for command in double._commands(self.rfile):
                     if command.startswith("auth "):
                         good = command == f"auth {PASSWORD}"
-                        self.wfile.write(b"Content-Type: command/reply\nReply-Text: " + (b"+OK accepted" if good else b"-ERR invalid") + b"\n\n")
+                        self.wfile.write(
+                            b"Content-Type: command/reply\nReply-Text: "
+                            + (b"+OK accepted" if good else b"-ERR invalid")
+                            + b"\n\n"
+                        )
                         if not good:
                             return
                     elif not mute:
@@ -59,7 +63,11 @@ class EventSocketDouble:
 
     def _answer(self, command: str, answers: Mapping[str, str]) -> bytes:
         self.asked.append(command)
-        text = str(int(time.time())) if command == "strepoch" else answers.get(command, f"-ERR {command} Command not found!\n")
+        text = (
+            str(int(time.time()))
+            if command == "strepoch"
+            else answers.get(command, f"-ERR {command} Command not found!\n")
+        )
         body = text.encode()
         return b"Content-Type: api/response\nContent-Length: " + str(len(body)).encode() + b"\n\n" + body
 

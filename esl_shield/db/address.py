@@ -44,7 +44,10 @@ def parameters(config: DatabaseConfig) -> dict[str, Any]:
 
 
 def read_password(source: str, key: str = _PASSWORD) -> str:
-    """Read one line from ``file:PATH``, which only its owner can read; ``key`` names it in errors. Raises ConfigError."""
+    """Read one line from ``file:PATH``, a file only its owner can read; ``key`` names it in errors.
+
+    Raises ConfigError.
+    """
     path = source.removeprefix("file:")
     try:
         # O_NONBLOCK: a FIFO in the file's place must not hang the process.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FUNCTION = re.compile(
-    r"CREATE OR REPLACE FUNCTION\s+(?P<name>[a-z_]+\.[a-z0-9_]+)\s*\((?P<head>.*?)\bAS\s+\$(?P<tag>[a-z_]*)\$(?P<body>.*?)\$(?P=tag)\$",
+    r"CREATE OR REPLACE FUNCTION\s+(?P<name>[a-z_]+\.[a-z0-9_]+)\s*\((?P<head>.*?)"
+    r"\bAS\s+\$(?P<tag>[a-z_]*)\$(?P<body>.*?)\$(?P=tag)\$",
     re.DOTALL,
 )
 _GRANT = re.compile(
@@ -60,7 +61,7 @@ def rights() -> set[tuple[str, str, str]]:
 
 
 def views() -> dict[str, str]:
-    """The statement that makes each shipped view, by its name in ``dba``."""
+    """Return the statement that makes each shipped view, by its name in ``dba``."""
     found = {}
     for path in sql_files():
         if path.parent.name == "dba":
@@ -75,7 +76,7 @@ def views() -> dict[str, str]:
 
 
 def policies() -> str:
-    """The statement that makes the policies."""
+    """Return the statement that makes the policies."""
     return next(path for path in sql_files() if path.name == "policies.sql").read_text(encoding="utf-8")
 
 

@@ -85,21 +85,23 @@ class InboundSocket:
     def _next(self, deadline: float) -> Frame:
         try:
             while (frame := self._reader.next()) is None:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise TimeoutError
-                self._socket.settimeout(left)
-                data = self._socket.recv(_READ_BYTES)
-                if not data:
-                    raise self._away("it closed the connection")
-                self._reader.feed(data)
-        except TimeoutError:
-            raise self._away(f"no answer within {self._timeout_s:g} s") from None
+                self._reader.feed(self._receive(deadline))
         except FrameRejected as error:
             raise self._away(f"it sent what is no event socket's frame ({error.fields['reason']})") from None
+        return frame
+
+    def _receive(self, deadline: float) -> bytes:
+        left = deadline - time.monotonic()
+        try:
+            self._socket.settimeout(max(left, 0.001))
+            data = self._socket.recv(_READ_BYTES)
+        except TimeoutError:
+            raise self._away(f"no answer within {self._timeout_s:g} s") from None
         except OSError as error:
             raise self._away(error.strerror or "the connection broke") from None
-        return frame
+        if not data or left <= 0:
+            raise self._away("it closed the connection" if not data else f"no answer within {self._timeout_s:g} s")
+        return data
 
     def _away(self, problem: str) -> FreeSwitchAway:
         return FreeSwitchAway(address=self._address, problem=problem)

@@ -62,11 +62,17 @@ class Holed(FreeSwitch):
         self._change("dialplan/agents.xml", start, MORE_CONTEXTS + start + HOLES.replace("CANARY", CANARY))
         self._change("directory/agents.xml", "outbound_redirect_fatal=true,", "")
         self._change("directory/agents.xml", '<param name="password" value="CHANGE-ME-1002"/>', "")
-        self._change("autoload_configs/switch.conf.xml", '"sessions-per-second" value="200"', '"sessions-per-second" value="30"')
-        self._change("autoload_configs/curl.conf.xml", '"validate-certs" value="true"', '"validate-certs" value="false"')
+        self._change(
+            "autoload_configs/switch.conf.xml", '"sessions-per-second" value="200"', '"sessions-per-second" value="30"'
+        )
+        self._change(
+            "autoload_configs/curl.conf.xml", '"validate-certs" value="true"', '"validate-certs" value="false"'
+        )
         for name, old, new in (
-            ("accept-blind-auth", "false", "true"), ("pass-callee-id", "false", "true"), ("sip-trace", "no", "yes"),
-        ):  # fmt: skip
+            ("accept-blind-auth", "false", "true"),
+            ("pass-callee-id", "false", "true"),
+            ("sip-trace", "no", "yes"),
+        ):
             self._change("sip_profiles/internal.xml", f'"{name}" value="{old}"', f'"{name}" value="{new}"')
         self._change("sip_profiles/external.xml", '"disable-transfer" value="true"', '"disable-transfer" value="false"')
         self._change("esl_shield_vars.xml", "disable_system_api_commands=true", "disable_system_api_commands=false")
@@ -125,18 +131,28 @@ def test_our_dialplan_is_clean(switch, tmp_path):
     wrong = {f.check for f in findings if f.severity not in (Severity.OK, Severity.INFO)}
     assert wrong - {"freeswitch.files"} == OF_THE_LAB
     assert [f.sentence for f in findings if f.check == "bypass.carriers"] == [
-        "profile internal -> context agents -> extension emergency -> bridge sofia/gateway/emergency/$1: dials short "
-        "numbers at emergency past the shield"
+        (
+            "profile internal -> context agents -> extension emergency -> bridge sofia/gateway/emergency/$1: dials short "
+            "numbers at emergency past the shield"
+        )
     ]
 
 
 @pytest.mark.parametrize(
     ("check", "wanted"),
     [
-        ("bypass.carriers", "critical profile internal -> context agents -> extension back door -> bridge sofia/gateway/carrier-a/$1"),
+        (
+            "bypass.carriers",
+            "critical profile internal -> context agents -> extension back door -> bridge sofia/gateway/carrier-a/$1",
+        ),
         ("bypass.carriers", "critical profile internal -> context agents -> extension any address"),
-        ("bypass.carriers", "bind_meta_app -> execute_extension out XML features -> context features -> extension out -> "
-         "transfer ${digits} XML outside -> context outside -> extension all -> bridge sofia/gateway/carrier-b/$1"),
+        (
+            "bypass.carriers",
+            (
+                "bind_meta_app -> execute_extension out XML features -> context features -> extension out -> "
+                "transfer ${digits} XML outside -> context outside -> extension all -> bridge sofia/gateway/carrier-b/$1"
+            ),
+        ),
         ("bypass.commands", "critical profile internal -> context agents -> extension shell"),
         ("bypass.programs", "extension script -> lua other.lua"),
         ("bypass.sockets", "127.0.0.1:9999"),
@@ -150,7 +166,7 @@ def test_our_dialplan_is_clean(switch, tmp_path):
         ("freeswitch.transfers", "profile external faces carriers and takes their REFER"),
         ("freeswitch.system", "disable_system_api_commands is not set"),
     ],
-)  # fmt: skip
+)
 def test_every_planted_hole_is_found(holed, tmp_path, check, wanted):
     """Each hole is told with the path to it."""
     assert wanted in _said(_findings(_config(holed, tmp_path), *BINARY_AREAS), check)
@@ -225,5 +241,7 @@ def _redirect(phone: socket.socket, port: int) -> None:
     text = message.decode()
     kept = "".join(f"{line}\r\n" for line in text.split("\r\n") if re.match(r"(?i)(via|from|call-id|cseq):", line))
     to = re.search(r"(?im)^to:[^\r\n]*", text)[0]
-    answer = f"SIP/2.0 302 Moved\r\n{kept}{to};tag=1\r\nContact: <sip:{CANARY}@{HOST}:{port}>\r\nContent-Length: 0\r\n\r\n"
+    answer = (
+        f"SIP/2.0 302 Moved\r\n{kept}{to};tag=1\r\nContact: <sip:{CANARY}@{HOST}:{port}>\r\nContent-Length: 0\r\n\r\n"
+    )
     phone.sendto(answer.encode(), caller)

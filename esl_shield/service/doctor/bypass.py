@@ -132,7 +132,9 @@ def _unseen(facts: SwitchFacts) -> Iterator[Problem]:
     for name in read_dialplan(facts.dialplan):
         if name.endswith(AGAIN):
             first = name.removesuffix(AGAIN)
-            yield Problem(f"there is a second context {first}, which FreeSWITCH never uses", "Put its extensions into the first.")
+            yield Problem(
+                f"there is a second context {first}, which FreeSWITCH never uses", "Put its extensions into the first."
+            )
     for way in _once(facts, "unseen", "unknown", "dialplan", "context"):
         said = {
             "unseen": "dials what stands in a variable or an endpoint doctor does not know",
@@ -218,7 +220,8 @@ AREA = Area[SwitchFacts](
               "A dialplan without the shield's socket shields nothing.",
               "Take dialplan/conf/dialplan/agents.xml.", _shielded),
         Check("bypass.carriers", _C, "No extension, context or feature code dials out except through the shield",
-              "Who finds such a number to dial calls customers plainly, past caps, records and audit.", _THROUGH, _carriers),
+              "Who finds such a number to dial calls customers plainly, past caps, records and audit.",
+              _THROUGH, _carriers),
         Check("bypass.redirects", _C, "No phone can have FreeSWITCH call elsewhere by a 302",
               "FreeSWITCH follows a redirection to any SIP address by itself, past the dialplan.",
               "dial-string: {outbound_redirect_fatal=true,...}", _redirects),

@@ -21,6 +21,7 @@ from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.db.schema import OWNER, SCHEMAS
 from esl_shield.db.upgrade import driver_connection
 from esl_shield.errors import RolesMissing
+from esl_shield.service.doctor import catalog_sql
 from esl_shield.service.doctor.finding import NotAskedError, Severity
 from esl_shield.shipped import shipped
 
@@ -113,21 +114,21 @@ class _Catalog:
 
     def read(self, config: Config, role: str) -> DatabaseFacts:
         self._cursor.execute("SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '2s'")
-        if self._rows(_SCHEMAS_THERE)[0][0] < len(SCHEMAS):
+        if self._rows(catalog_sql.SCHEMAS_THERE)[0][0] < len(SCHEMAS):
             raise RolesMissing(roles="our schemas or roles")
-        login, encrypted, over_network = self._rows(_CONNECTION)[0]
+        login, encrypted, over_network = self._rows(catalog_sql.CONNECTION)[0]
         owner, problem = self._owner()
         settings = dict(self._rows("SELECT name, setting FROM pg_settings WHERE name = ANY (%s)", [list(SETTINGS)]))
         return DatabaseFacts(
             config=config, role=role, login=login, version=int(settings["server_version_num"]), settings=settings,
             encrypted=bool(encrypted), over_network=over_network, clock_offset_s=self._clock(),
-            functions=self._functions(), rights=frozenset(self._rows(_RIGHTS, _WHICH)),
-            tables={name: (on, forced, whose) for name, on, forced, whose in self._rows(_TABLES)},
-            foreign_owners=tuple(row[0] for row in self._rows(_FOREIGN, {**_WHICH, "owner": OWNER})),
-            triggers=tuple(row[0] for row in self._rows(_TRIGGERS, _WHICH)),
+            functions=self._functions(), rights=frozenset(self._rows(catalog_sql.RIGHTS, _WHICH)),
+            tables={name: (on, forced, whose) for name, on, forced, whose in self._rows(catalog_sql.TABLES)},
+            foreign_owners=tuple(row[0] for row in self._rows(catalog_sql.FOREIGN, {**_WHICH, "owner": OWNER})),
+            triggers=tuple(row[0] for row in self._rows(catalog_sql.TRIGGERS, _WHICH)),
             roles=self._roles(), login_settings=self._login_settings(),
-            default_rights=frozenset(row[0] for row in self._rows(_DEFAULT_RIGHTS, {"owner": OWNER})),
-            months=frozenset(row[0] for row in self._rows(_MONTHS)), owner=owner, owner_problem=problem,
+            default_rights=frozenset(row[0] for row in self._rows(catalog_sql.DEFAULT_RIGHTS, {"owner": OWNER})),
+            months=frozenset(row[0] for row in self._rows(catalog_sql.MONTHS)), owner=owner, owner_problem=problem,
         )  # fmt: skip
 
     def _rows(self, statement: str, values: object = None) -> list[tuple[Any, ...]]:
@@ -146,20 +147,20 @@ class _Catalog:
 
     def _functions(self) -> dict[str, list[tuple[str, bool, frozenset[str], str]]]:
         found: dict[str, list[tuple[str, bool, frozenset[str], str]]] = {}
-        for name, source, definer, settings, owner in self._rows(_FUNCTIONS, _WHICH):
+        for name, source, definer, settings, owner in self._rows(catalog_sql.FUNCTIONS, _WHICH):
             found.setdefault(name, []).append((source, definer, frozenset(settings or ()), owner))
         return found
 
     def _roles(self) -> dict[str, Role]:
         return {
             name: Role(name, login, frozenset(powers), frozenset(member_of))
-            for name, login, powers, member_of in self._rows(_ROLES)
+            for name, login, powers, member_of in self._rows(catalog_sql.ROLES)
         }
 
     def _login_settings(self) -> dict[str, dict[str, str]]:
         return {
             login: dict(setting.split("=", 1) for setting in settings)
-            for login, settings in self._rows(_LOGIN_SETTINGS)
+            for login, settings in self._rows(catalog_sql.LOGIN_SETTINGS)
         }
 
     def _owner(self) -> tuple[OwnerFacts | None, str]:
@@ -186,130 +187,14 @@ class _Catalog:
     def _views(self) -> tuple[dict[str, str], dict[str, str]]:
         for name, body in shipped_sql.views().items():
             self._cursor.execute(f"CREATE TEMP VIEW doctor_view_{name}{body}")
-        there = dict(self._rows(_VIEWS, {"schema": "dba", "prefix": ""}))
+        there = dict(self._rows(catalog_sql.VIEWS, {"schema": "dba", "prefix": ""}))
         temporary = self._rows("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")[0][0]
-        ours = dict(self._rows(_VIEWS, {"schema": temporary, "prefix": "doctor_view_"}))
+        ours = dict(self._rows(catalog_sql.VIEWS, {"schema": temporary, "prefix": "doctor_view_"}))
         return there, ours
 
     def _policies(self) -> tuple[dict[str, str], dict[str, str]]:
-        for (table,) in self._rows(_PARENTS):
+        for (table,) in self._rows(catalog_sql.PARENTS):
             self._cursor.execute(f'CREATE TEMP TABLE "{table}" (LIKE shield."{table}")')
         self._cursor.execute(shipped_sql.policies().replace("ON shield.", "ON pg_temp."))
         temporary = self._rows("SELECT nspname FROM pg_namespace WHERE oid = pg_my_temp_schema()")[0][0]
-        return dict(self._rows(_POLICIES, ["shield"])), dict(self._rows(_POLICIES, [temporary]))
-
-
-_SCHEMAS_THERE = f"""
-SELECT count(*) FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
-WHERE n.nspname IN {SCHEMAS} AND r.rolname = '{OWNER}'
-"""
-
-_CONNECTION = """
-SELECT session_user::text, (SELECT s.ssl FROM pg_stat_ssl s WHERE s.pid = pg_backend_pid()),
-    coalesce(NOT (inet_server_addr() <<= inet '127.0.0.0/8' OR inet_server_addr() = inet '::1'), false)
-"""
-
-_FUNCTIONS = """
-SELECT n.nspname || '.' || p.proname, p.prosrc, p.prosecdef, p.proconfig, r.rolname
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_roles r ON r.oid = p.proowner
-WHERE n.nspname = ANY (%(schemas)s)
-"""
-
-_RIGHTS = """
-SELECT coalesce((SELECT r.rolname FROM pg_roles r WHERE r.oid = a.grantee), 'PUBLIC')::text, a.privilege_type, o.name
-FROM (
-    SELECT p.proowner AS owner, n.nspname || '.' || p.proname AS name, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl
-    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = ANY (%(schemas)s)
-    UNION ALL
-    SELECT c.relowner, n.nspname || '.' || c.relname, c.relacl
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = ANY (%(schemas)s)
-    UNION ALL
-    SELECT c.relowner, n.nspname || '.' || c.relname || '.' || t.attname, t.attacl
-    FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = ANY (%(schemas)s)
-    UNION ALL
-    SELECT n.nspowner, n.nspname, n.nspacl FROM pg_namespace n WHERE n.nspname = ANY (%(schemas)s)
-) o, aclexplode(o.acl) a
-WHERE a.grantee <> o.owner
-"""
-
-_TABLES = """
-SELECT c.relname, c.relrowsecurity, c.relforcerowsecurity, r.rolname
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
-WHERE n.nspname = 'shield' AND c.relkind IN ('r', 'p') AND c.relname <> 'alembic_version'
-"""
-
-_FOREIGN = """
-SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    JOIN pg_roles r ON r.oid = c.relowner WHERE n.nspname = ANY (%(schemas)s) AND r.rolname <> %(owner)s
-UNION ALL
-SELECT n.nspname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
-    WHERE n.nspname = ANY (%(schemas)s) AND r.rolname <> %(owner)s
-"""
-
-_TRIGGERS = """
-SELECT 'trigger ' || t.tgname || ' on ' || n.nspname || '.' || c.relname
-FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE NOT t.tgisinternal AND n.nspname = ANY (%(schemas)s)
-UNION ALL
-SELECT 'rule ' || w.rulename || ' on ' || n.nspname || '.' || c.relname
-FROM pg_rewrite w JOIN pg_class c ON c.oid = w.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE w.rulename <> '_RETURN' AND n.nspname = ANY (%(schemas)s)
-UNION ALL
-SELECT 'event trigger ' || e.evtname FROM pg_event_trigger e WHERE e.evtenabled <> 'D'
-UNION ALL
-SELECT 'publication ' || p.pubname FROM pg_publication p WHERE p.puballtables OR EXISTS (
-    SELECT FROM pg_publication_rel r JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE r.prpubid = p.oid AND n.nspname = ANY (%(schemas)s))
-"""
-
-_ROLES = """
-SELECT r.rolname, r.rolcanlogin,
-    array_remove(ARRAY[CASE WHEN r.rolsuper THEN 'SUPERUSER' END, CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END,
-        CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END, CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
-        CASE WHEN r.rolreplication THEN 'REPLICATION' END], NULL),
-    coalesce((SELECT array_agg(g.rolname::text) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
-        WHERE m.member = r.oid), '{}')
-FROM pg_roles r WHERE r.rolname NOT LIKE 'pg\\_%'
-"""
-
-_LOGIN_SETTINGS = """
-SELECT r.rolname, s.setconfig FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole WHERE s.setdatabase = 0
-"""
-
-_DEFAULT_RIGHTS = """
-SELECT coalesce((SELECT r.rolname FROM pg_roles r WHERE r.oid = a.grantee), 'PUBLIC')::text
-FROM (SELECT r.oid, coalesce(
-        (SELECT d.defaclacl FROM pg_default_acl d WHERE d.defaclrole = r.oid AND d.defaclobjtype = 'f' AND d.defaclnamespace = 0),
-        acldefault('f', r.oid)) AS acl
-    FROM pg_roles r WHERE r.rolname = %(owner)s
-    UNION ALL
-    SELECT r.oid, d.defaclacl FROM pg_default_acl d JOIN pg_roles r ON r.oid = d.defaclrole
-    WHERE r.rolname = %(owner)s AND d.defaclobjtype = 'f' AND d.defaclnamespace <> 0) o, aclexplode(o.acl) a
-WHERE a.grantee <> o.oid
-"""
-
-_MONTHS = """
-SELECT right(c.relname, 7) FROM pg_class c WHERE c.relnamespace = to_regnamespace('shield') AND c.relname ~ '^calls_[0-9]{4}_[0-9]{2}$'
-INTERSECT
-SELECT right(c.relname, 7) FROM pg_class c
-WHERE c.relnamespace = to_regnamespace('shield') AND c.relname ~ '^audit_events_[0-9]{4}_[0-9]{2}$'
-"""
-
-_VIEWS = """
-SELECT substr(c.relname, length(%(prefix)s) + 1),
-    pg_get_viewdef(c.oid) || coalesce(' WITH ' || c.reloptions::text, '')
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %(schema)s AND c.relkind = 'v' AND c.relname LIKE %(prefix)s || '%%'
-"""
-
-_PARENTS = """
-SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = 'shield' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-"""
-
-_POLICIES = """
-SELECT tablename || '.' || policyname,
-    concat_ws(' | ', permissive, array_to_string(roles, ','), cmd, coalesce(qual, '-'), coalesce(with_check, '-'))
-FROM pg_policies WHERE schemaname = %s
-"""
+        return dict(self._rows(catalog_sql.POLICIES, ["shield"])), dict(self._rows(catalog_sql.POLICIES, [temporary]))

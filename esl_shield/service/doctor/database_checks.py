@@ -1,4 +1,4 @@
-"""What PostgreSQL must be: this release's schema, nobody's rights but those shipped, a server that keeps what it said."""
+"""What PostgreSQL must be: this release's schema, no rights but those shipped, a server that keeps what it said."""
 
 from __future__ import annotations
 
@@ -132,9 +132,10 @@ def _mapped(facts: DatabaseFacts) -> Iterator[Problem | str]:
             yield Problem(f"{login} is mapped and no role of the cluster", "Make it with `esl-shield db login`.", _W)
         elif f"shield_{role}" not in known.member_of:
             yield f"{login} is mapped as {role} and no member of shield_{role}"
-    for role in facts.roles.values():
-        if role.member_of & {*GROUP_ROLES} and role.name not in mapped and role.name != OWNER and role.login:
-            yield f"{role.name} is a member of {', '.join(sorted(role.member_of & {*GROUP_ROLES}))} and not mapped: it gets nothing"
+    for member in facts.roles.values():
+        groups = member.member_of & {*GROUP_ROLES}
+        if groups and member.login and member.name not in mapped:
+            yield f"{member.name} is a member of {', '.join(sorted(groups))} and not mapped: it gets nothing"
 
 
 def _administrators(facts: DatabaseFacts) -> Iterator[str]:
@@ -229,16 +230,19 @@ AREA = Area[DatabaseFacts](
               "A policy more is a door between tenants. (*owner*)", _HELD, _policies),
         Check("database.row_security", _C, "Every table forces row-level security",
               "Without it a login sees every tenant's rows.",
-              "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY, and look who changed it.", _row_security),
+              "ALTER TABLE ... ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY, and look who changed it.",
+              _row_security),
         Check("database.owners", _C, "Everything belongs to shield_owner",
               "An owner can change what is in a table, view or function.",
               "ALTER ... OWNER TO shield_owner", _owners),
-        Check("database.rights", _C, "Rights on schemas, tables, columns, views and functions are exactly those shipped",
+        Check("database.rights",
+              _C, "Rights on schemas, tables, columns, views and functions are exactly those shipped",
               "No login reads a table; each role executes its functions.",
               "REVOKE it, or run `esl-shield db upgrade` to have what is missing.", _rights),
         Check("database.default_rights", _W, "New functions are nobody's until they are granted",
               "PostgreSQL gives EXECUTE to PUBLIC unless told otherwise.",
-              "ALTER DEFAULT PRIVILEGES FOR ROLE shield_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC", _default_rights),
+              "ALTER DEFAULT PRIVILEGES FOR ROLE shield_owner REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC",
+              _default_rights),
         Check("database.triggers", _C, "No trigger, rule, event trigger or publication copies or changes our rows",
               "It would see every row the functions write.", "Drop it, unless it is yours.", _triggers),
         Check("database.groups", _C, "shield_owner and the group roles cannot log in and have no powers",
@@ -248,7 +252,8 @@ AREA = Area[DatabaseFacts](
               "Two roles in one login are what splitting them was to prevent.",
               "REVOKE the other, or make a login for each with `esl-shield db login`.", _logins),
         Check("database.mapped", _C, "Members of the group roles are the logins `db login` mapped",
-              "The mapping says which tenants a login may see. (*owner*)", "Run `esl-shield db login` for it, or drop it.", _mapped),
+              "The mapping says which tenants a login may see. (*owner*)",
+              "Run `esl-shield db login` for it, or drop it.", _mapped),
         Check("database.administrators", _I, "Nobody may change everything",
               "Superusers and members of shield_owner are held by nothing; know them.",
               "Keep the list short.", _administrators),

@@ -73,7 +73,8 @@ def read_dialplan(section: ET.Element) -> dict[str, list[Extension]]:
 
 
 def _extension(element: ET.Element) -> Extension:
-    dialled, actions = [], []
+    dialled: list[str] = []
+    actions: list[Action] = []
     bound = UNBOUND
     for condition in element.findall("condition"):
         expressions = _expressions(condition)
@@ -188,7 +189,7 @@ def legs(dial_string: str) -> Iterator[Leg]:
 
 
 def outcalls(data: str) -> Iterator[str]:
-    """The ``name=value`` assignments in the braces of a dial string."""
+    """Yield the ``name=value`` assignments in the braces of a dial string."""
     for block in re.findall(r"[{\[<]([^{}\[\]<>]*=[^{}\[\]<>]*)[}\]>]", data):
         yield from re.findall(r"[a-z_]+=(?:'[^']*'|[^,]*)", block)
 
@@ -253,5 +254,5 @@ _ADDRESS_OR_NUMBER = re.compile(
 
 
 def shown(data: str) -> str:
-    """An argument as a finding may show it: no variable blocks, no number that could be a customer's, no length."""
+    """Return an argument as a finding may show it: no variable blocks, no number of a customer's, cut short."""
     return _ADDRESS_OR_NUMBER.sub(lambda match: match["address"] or "…", _without_variables(data))[:120]

@@ -9,6 +9,7 @@ import ipaddress
 import re
 import secrets
 import socket
+import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -76,40 +77,57 @@ def request(method: str, host: str, port: int, source: str) -> int:
         _bind(sock, source)
         try:
             sock.connect(target)
-            sock.settimeout(_TIMEOUT_S)
             return _exchange(sock, method, host, port)
         except OSError:
             return 0
 
 
+@dataclass(frozen=True)
+class _Call:
+    """What identifies a request and its answers."""
+
+    target: str
+    own: str
+    id: str
+    branch: str
+    tag: str
+
+    def message(self, method: str, to: str = "") -> bytes:
+        """Write a request; ``to`` is the answer's To, for an ACK."""
+        return "\r\n".join((
+            f"{method} sip:doctor@{self.target} SIP/2.0", f"Via: SIP/2.0/UDP {self.own};branch={self.branch};rport",
+            "Max-Forwards: 2", f"From: <sip:doctor@{self.own}>;tag={self.tag}", to or f"To: <sip:doctor@{self.target}>",
+            f"Call-ID: {self.id}", f"CSeq: 1 {method}", f"Contact: <sip:doctor@{self.own}>", "Content-Length: 0", "", "",
+        )).encode()  # fmt: skip
+
+
 def _exchange(sock: socket.socket, method: str, host: str, port: int) -> int:
     own, own_port = sock.getsockname()[:2]
-    call, branch, tag = str(uuid.uuid4()), f"z9hG4bK{secrets.token_hex(8)}", secrets.token_hex(4)
+    branch, tag = f"z9hG4bK{secrets.token_hex(8)}", secrets.token_hex(4)
+    call = _Call(f"{host}:{port}", f"{own}:{own_port}", str(uuid.uuid4()), branch, tag)
     for _ in range(_TRIES):
-        sock.send(_message(method, f"{host}:{port}", f"{own}:{own_port}", call, branch, tag))
+        sock.send(call.message(method))
         try:
-            while True:
-                text = sock.recv(_DATAGRAM).decode("utf-8", "replace")
-                status = re.match(r"SIP/2\.0 ([0-9]{3}) ", text)
-                if status is None or call not in text or int(status[1]) < _FINAL:
-                    continue
-                if method == "INVITE":
-                    to = re.search(r"(?im)^to:[^\r\n]*", text)
-                    sock.send(
-                        _message("ACK", f"{host}:{port}", f"{own}:{own_port}", call, branch, tag, to[0] if to else "")
-                    )
-                return int(status[1])
+            text = _final(sock, call)
         except TimeoutError:
             continue
+        if method == "INVITE":
+            to = re.search(r"(?im)^to:[^\r\n]*", text)
+            sock.send(call.message("ACK", to[0] if to else ""))
+        return int(text.split(" ", 2)[1])
     return 0
 
 
-def _message(method: str, target: str, own: str, call: str, branch: str, tag: str, to: str = "") -> bytes:
-    return "\r\n".join((
-        f"{method} sip:doctor@{target} SIP/2.0", f"Via: SIP/2.0/UDP {own};branch={branch};rport", "Max-Forwards: 2",
-        f"From: <sip:doctor@{own}>;tag={tag}", to or f"To: <sip:doctor@{target}>", f"Call-ID: {call}",
-        f"CSeq: 1 {method}", f"Contact: <sip:doctor@{own}>", "Content-Length: 0", "", "",
-    )).encode()  # fmt: skip
+def _final(sock: socket.socket, call: _Call) -> str:
+    """Return the first final answer to this call; raises TimeoutError."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while (left := deadline - time.monotonic()) > 0:
+        sock.settimeout(left)
+        text = sock.recv(_DATAGRAM).decode("utf-8", "replace")
+        status = re.match(r"SIP/2\.0 ([0-9]{3}) ", text)
+        if status and int(status[1]) >= _FINAL and call.id in text:
+            return text
+    raise TimeoutError
 
 
 def _bind(sock: socket.socket, source: str) -> None:
@@ -158,6 +176,7 @@ AREA = Area[tuple[EdgeFacts, ...]](
         Check("edge.permits", Severity.CRITICAL, "Every edge refuses a call without a permit",
               "What calls without one is a plain proxy: a way past the shield.", "Look what listens there.", _permits),
         Check("edge.strangers", Severity.WARNING, "Every edge is silent to others than FreeSWITCH",
-              "Its inside address is for FreeSWITCH alone.", "site.cfg: EDGE_FREESWITCH with FreeSWITCH's addresses only.", _strangers),
+              "Its inside address is for FreeSWITCH alone.",
+              "site.cfg: EDGE_FREESWITCH with FreeSWITCH's addresses only.", _strangers),
     ),
 )  # fmt: skip

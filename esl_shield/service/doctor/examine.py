@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from esl_shield.errors import ShieldError
 from esl_shield.service.doctor import (
@@ -22,7 +21,11 @@ from esl_shield.service.doctor import (
 from esl_shield.service.doctor.finding import Area, Finding, NotApplicableError, NotAskedError, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from esl_shield.config import Config
+
+_T = TypeVar("_T")
 
 ROLES = ("worker", "resolver", "seeder", "auditor", "admin")
 AREAS: dict[str, Area[Any]] = {
@@ -94,7 +97,7 @@ class Examination:
 
 
 def guess_role(config: Config) -> str:
-    """The role a configuration is most likely for, by what only that role's file has."""
+    """Return the role a configuration is most likely for, by what only that role's file has."""
     if config.resolver.secrets:
         return "resolver"
     if config.gateways:
@@ -129,7 +132,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def _or_raise(asked: Any) -> Any:
+def _or_raise(asked: _T | Exception) -> _T:
     if isinstance(asked, Exception):
         raise asked
     return asked

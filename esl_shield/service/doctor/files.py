@@ -12,7 +12,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 @dataclass(frozen=True)
 class FileFacts:
-    """One file: ``mode`` is None when it is not there or cannot be looked at. ``open_folder`` is one others can write."""
+    """One file; ``mode`` is None when it is not there or cannot be looked at, ``open_folder`` one others can write."""
 
     path: str
     mode: int | None
@@ -54,7 +54,7 @@ def look(path: str) -> FileFacts:
 
 
 def _open_folder(path: Path) -> str:
-    """The nearest folder in which others may put another file in the place of this one."""
+    """Return the nearest folder in which others may put another file in the place of this one."""
     for folder in path.parents:
         try:
             mode = folder.stat().st_mode
@@ -66,7 +66,7 @@ def _open_folder(path: Path) -> str:
 
 
 def process_user(config_source: str) -> int:
-    """The Unix user the configuration is for: who runs doctor, or for root the file's owner."""
+    """Return the Unix user the configuration is for: who runs doctor, or for root the file's owner."""
     if os.geteuid() != 0:
         return os.geteuid()
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from esl_shield.errors import ConfigError, ShieldError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
 
 F = TypeVar("F")
 

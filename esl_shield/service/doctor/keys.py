@@ -174,6 +174,7 @@ AREA = Area[KeyFacts](
               "Without it no number can be read, and nothing seeded.",
               "Restore it from its copy; for a new installation, esl-shield keys init.", _opens),
         Check("keys.wraps", Severity.CRITICAL, "The KEK is the one that wraps every tenant's keys",
-              "Calls of a tenant whose keys another KEK wraps all fail.", "Configure the right one in [keys] kek.", _wraps),
+              "Calls of a tenant whose keys another KEK wraps all fail.", "Configure the right one in [keys] kek.",
+              _wraps),
     ),
 )  # fmt: skip

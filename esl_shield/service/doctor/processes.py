@@ -88,8 +88,11 @@ AREA = Area[ProcessFacts](
     "the worker's `[metrics] listen`, the resolver's `[resolver] listen`",
     (
         Check("processes.health", Severity.CRITICAL, "The process says it could take a call now",
-              "It knows of its database, its rights and its keys.", "Look at its log: health.unwell says why.", _health),
-        Check("processes.refusal", Severity.CRITICAL, "The resolver refuses a request nobody signed, in its usual words",
-              "Something else may listen at its address, or stand in front of it.", "Look what listens there.", _refusal),
+              "It knows of its database, its rights and its keys.", "Look at its log: health.unwell says why.",
+              _health),
+        Check("processes.refusal",
+              Severity.CRITICAL, "The resolver refuses a request nobody signed, in its usual words",
+              "Something else may listen at its address, or stand in front of it.", "Look what listens there.",
+              _refusal),
     ),
 )  # fmt: skip

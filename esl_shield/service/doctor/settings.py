@@ -115,16 +115,16 @@ def _listens(facts: ConfigFacts) -> Iterator[Problem | str]:
                     f"{key} allow has {text}, which is wider than a site", f"{key} allow: name the callers' addresses."
                 )
         if role == "resolver":
-            yield "[resolver] listen is reachable over a network, where numbers pass in clear unless something encrypts them"
+            yield "[resolver] listen is reachable over a network, where numbers pass in clear unless it is a tunnel"
 
 
 def _inbound(facts: ConfigFacts) -> Iterator[str]:
     if not any(gateway.delivery == "edge" for gateway in facts.config.gateways):
-        yield 'no gateway has delivery = "edge": the numbers of customers who call in reach FreeSWITCH, its logs and the agents'
+        yield 'no gateway has delivery = "edge": numbers of customers who call in reach FreeSWITCH, its logs and agents'
 
 
 def look_at_gateways(config: Config, role: str) -> ConfigFacts:
-    """The facts of area inbound; raises NotApplicableError for a configuration without gateways."""
+    """Return the facts of area inbound; raises NotApplicableError for a configuration without gateways."""
     if not config.gateways:
         message = "this configuration has no [[gateways]]"
         raise NotApplicableError(message)

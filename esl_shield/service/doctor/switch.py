@@ -56,12 +56,12 @@ class SwitchFacts:
     written: tuple[FileMode, ...] | None  # None: FreeSWITCH is on another machine
 
     def settings(self, name: str) -> dict[str, str] | None:
-        """The params of a configuration such as ``switch.conf``; None when there is none."""
+        """Return the params of a configuration such as ``switch.conf``; None when there is none."""
         found = self.file(name)
         return None if found is None else params(found.find("settings"))
 
     def file(self, name: str) -> ET.Element | None:
-        """The configuration of that name."""
+        """Return the configuration of that name."""
         for element in self.configuration.iter("configuration"):
             if element.get("name") == name:
                 return element
@@ -90,7 +90,7 @@ class SwitchFacts:
 
 
 def params(parent: ET.Element | None) -> dict[str, str]:
-    """The ``<param name= value=>`` children; the last of a name counts, as FreeSWITCH reads them in order."""
+    """Return the ``<param>`` children; the last of a name counts, as FreeSWITCH reads them in order."""
     if parent is None:
         return {}
     return {p.get("name", "").lower(): p.get("value", "") for p in parent.findall("param")}
@@ -106,7 +106,7 @@ def is_true(text: str | None, *, default: bool = False) -> bool:
 
 
 def ask_switch(config: Config) -> SwitchFacts:
-    """Ask everything the checks need, once; raises NotApplicableError, FreeSwitchAway, FreeSwitchRefused, ConfigError."""
+    """Ask all the checks need, once; raises NotApplicableError, FreeSwitchAway, FreeSwitchRefused, ConfigError."""
     if config.freeswitch is None:
         raise NotApplicableError(NOT_CONFIGURED)
     wanted = config.freeswitch
@@ -187,7 +187,7 @@ class _Questions:
 
 
 def _written(variables: dict[str, str]) -> tuple[FileMode, ...]:
-    """The modes of FreeSWITCH's logs, CDRs and databases on this machine, where everybody may go to look."""
+    """Return the modes of FreeSWITCH's logs, CDRs and databases on this machine, where everybody may go to look."""
     found = []
     for name in ("log_dir", "db_dir"):
         folder = Path(variables.get(name, "/nonexistent"))
@@ -201,7 +201,7 @@ def _written(variables: dict[str, str]) -> tuple[FileMode, ...]:
 
 
 def needs(value: int | None, what: str) -> int:
-    """The value, or NotAskedError when FreeSWITCH did not say it."""
+    """Return the value; raises NotAskedError when FreeSWITCH did not say it."""
     if value is None:
         message = f"FreeSWITCH did not tell {what}"
         raise NotAskedError(message)

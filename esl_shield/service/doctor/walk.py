@@ -15,7 +15,7 @@ from esl_shield.service.doctor import applications as apps
 from esl_shield.service.doctor.dialplan import Action, Extension, Leg, legs, outcalls, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 MAX_DEPTH = 40
 _JUMP_OPTIONS = re.compile(r"^\s*(-bleg|-both|-aleg)\s+")
@@ -26,7 +26,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.*#+@-]+")
 class Exit:
     """A way out. ``kind``: gateway, uri, line, unseen, program, socket, api, away, unknown, dialplan, context.
 
-    ``short``: only numbers too short for a customer's can be dialled; ``fixed``: one number that stands in the dialplan.
+    ``short``: only numbers too short for a customer's can be dialled; ``fixed``: one number, that of the dialplan.
     """
 
     kind: str
@@ -57,11 +57,24 @@ class Walker:
         self._variables = variables
         self._menus = menus
         self._seen: set[tuple[object, ...]] = set()
+        self._runners: tuple[tuple[frozenset[str], Callable[[Action, Place], Iterator[Exit]]], ...] = (
+            (apps.HARMLESS, lambda _action, _place: iter(())),
+            (apps.DIAL, self._dial),
+            (apps.JUMP, lambda action, place: self._jump(action.data, action, place)),
+            (apps.ASSIGNS, self._assigned),
+            (apps.PROGRAMS, lambda action, place: self._alone("program", action, place)),
+            (apps.SENDS_AWAY, lambda action, place: self._alone("away", action, place)),
+            (frozenset({"socket"}), lambda action, place: self._alone("socket", action, place)),
+            (frozenset({"ivr"}), self._menu),
+            (_NESTING, self._nested),
+        )
         self._waiting: deque[tuple[Place, str | None]] = deque()  # breadth first: the path told is a shortest one
 
     def walk(self, entries: Iterable[tuple[str, str]], others: Iterable[tuple[Action, str]] = ()) -> Iterator[Exit]:
-        """Yield every way out: from entries (a context, who comes in there), from other applications (and who runs
-        them), then from what nobody enters.
+        """Yield every way out.
+
+        First from entries (a context, who comes in there), then from other applications (and who runs them), last from
+        what nobody enters.
         """
         self._waiting.extend((Place(context, (who,)), None) for context, who in entries)
         yield from self._go_on()
@@ -82,26 +95,11 @@ class Walker:
         if len(place.path) > MAX_DEPTH:
             return
         yield from self._expansions(action, place)
-        name = action.application
-        if name in apps.DIAL:
-            yield from self._dial(action, place)
-        elif name in apps.JUMP:
-            yield from self._jump(action.data, action, place)
-        elif name in apps.ASSIGNS or name == "multiset":
-            yield from self._assigned(action, place)
-        elif name == "socket":
-            yield self._exit("socket", action.data, action, place)
-        elif name in apps.PROGRAMS:
-            yield self._exit("program", f"{name} {action.data}".strip(), action, place)
-        elif name in apps.SENDS_AWAY:
-            yield self._exit("away", action.data, action, place)
-        elif nested := _nested(action):
-            yield from self._nested(nested, action, place)
-        elif name == "ivr":
-            for entry in self._menus.get(action.data.strip(), ()):
-                yield from self.run(entry, _via(place, f"menu {action.data.strip()}"))
-        elif name not in apps.HARMLESS | _NESTING | {"ivr", ""}:
-            yield self._exit("unknown", name, action, place)
+        for names, runner in self._runners:
+            if action.application in names:
+                yield from runner(action, place)
+                return
+        yield self._exit("unknown", action.application, action, place)
 
     def _enter(self, place: Place, number: str | None) -> Iterator[Exit]:
         """Yield the ways out of a context, for one dialled number or (None) for any."""
@@ -171,8 +169,19 @@ class Walker:
             elif apps.CONTEXT_LATER.fullmatch(name):
                 self._waiting.append((replace(inner, context=value), None))
 
-    def _nested(self, nested: Iterable[Action], action: Action, place: Place) -> Iterator[Exit]:
-        for inner in nested:
+    def _alone(self, kind: str, action: Action, place: Place) -> Iterator[Exit]:
+        target = action.data if kind == "socket" else f"{action.application} {action.data}".strip()
+        yield self._exit(kind, target, action, place)
+
+    def _menu(self, action: Action, place: Place) -> Iterator[Exit]:
+        name = action.data.strip()
+        if ("menu", name) not in self._seen:
+            self._seen.add(("menu", name))
+            for entry in self._menus.get(name, ()):
+                yield from self.run(entry, _via(place, f"menu {name}"))
+
+    def _nested(self, action: Action, place: Place) -> Iterator[Exit]:
+        for inner in _nested(action):
             if inner.application == "api:":
                 yield from self._api(inner.data, action, place)
             else:
@@ -200,6 +209,7 @@ class Walker:
         return Exit(kind, target, place.path, what, reachable=place.reachable)
 
 
+_LIMITS = {"limit_execute": 4, "limit_hash_execute": 3}  # words before the application
 _NESTING = frozenset({
     "bind_meta_app", "bind_digit_action", "limit_execute", "limit_hash_execute", "sched_transfer", "sched_broadcast",
     "conference", "fifo", "callcenter",
@@ -207,22 +217,23 @@ _NESTING = frozenset({
 
 
 def _nested(action: Action) -> list[Action]:
-    """The applications an application's argument names."""
-    words = action.data.split()
+    """Return the applications an application's argument names."""
+    words, bound = action.data.split(), action.bound
+    found: list[Action] = []
     if action.application == "bind_meta_app" and len(words) > 3:  # noqa: PLR2004 - KEY LEGS FLAGS APP::ARGUMENT
-        return [_of_double_colon(action.data.split(None, 3)[3], action)]
-    if action.application in ("limit_execute", "limit_hash_execute"):
-        skip = 4 if action.application == "limit_execute" else 3
-        return [Action(words[skip], " ".join(words[skip + 1 :]), action.bound)] if len(words) > skip else []
-    if action.application == "sched_transfer" and len(words) > 1:
-        return [Action("transfer", " ".join(words[1:]), action.bound)]
-    if action.application == "sched_broadcast" and "::" in action.data:
-        return [_of_double_colon(action.data.split(None, 1)[-1], action)]
-    if action.application == "conference" and action.data.startswith("bridge:"):
-        return [Action("bridge", action.data.split(":", 2)[-1], action.bound)]
-    if action.application == "bind_digit_action":
-        return _of_digit_action(action)
-    return []
+        found.append(_of_double_colon(action.data.split(None, 3)[3], action))
+    elif action.application in _LIMITS and len(words) > _LIMITS[action.application]:
+        skip = _LIMITS[action.application]
+        found.append(Action(words[skip], " ".join(words[skip + 1 :]), bound))
+    elif action.application == "sched_transfer" and len(words) > 1:
+        found.append(Action("transfer", " ".join(words[1:]), bound))
+    elif action.application == "sched_broadcast" and "::" in action.data:
+        found.append(_of_double_colon(action.data.split(None, 1)[-1], action))
+    elif action.application == "conference" and action.data.startswith("bridge:"):
+        found.append(Action("bridge", action.data.split(":", 2)[-1], bound))
+    elif action.application == "bind_digit_action":
+        found = _of_digit_action(action)
+    return found
 
 
 def _of_double_colon(text: str, action: Action) -> Action:

@@ -23,7 +23,11 @@ GATEWAY = '[[gateways]]\nname = "edge"\ndelivery = "edge"\ncaller_id = ["+442079
 BACK_DOOR = """<section name="dialplan"><context name="agents"><extension name="out">
 <condition field="destination_number" expression="^9(.*)$">
 <action application="bridge" data="sofia/gateway/carrier-a/$1"></action></condition></extension></context></section>"""
-_NOISE = {"freeswitch.passwords", "freeswitch.listeners", "freeswitch.log_level"}  # the examples' passwords, the lab's log
+_NOISE = {
+    "freeswitch.passwords",
+    "freeswitch.listeners",
+    "freeswitch.log_level",
+}  # the examples' passwords, the lab's log
 
 
 @pytest.fixture
@@ -69,7 +73,9 @@ def test_an_auditor_with_freeswitch_sees_all_areas(site, database):
         code, out, err = _doctor(config, "--role", "auditor", "--format", "json")
     assert err == ""
     found = _found(out)
-    answered = {check.id for name in ("config", "freeswitch", "bypass", "inbound", "time") for check in AREAS[name].checks}
+    answered = {
+        check.id for name in ("config", "freeswitch", "bypass", "inbound", "time") for check in AREAS[name].checks
+    }
     assert answered <= set(found)
     assert {check for check, severity in found.items() if severity == "critical"} - _NOISE == {"edge.reached"}
     assert code == 1
@@ -111,7 +117,9 @@ def _forget_other_logins(database: ShieldDatabase) -> None:
             " AND m.rolname NOT IN (SELECT login FROM shield.logins)"
         ).fetchall()
         for (name,) in names:
-            connection.exec_driver_sql(f"REVOKE shield_worker, shield_resolver, shield_seeder, shield_auditor FROM {name}")
+            connection.exec_driver_sql(
+                f"REVOKE shield_worker, shield_resolver, shield_seeder, shield_auditor FROM {name}"
+            )
 
 
 def test_what_is_away_exits_3(site):

@@ -42,7 +42,12 @@ def test_a_machine_that_is_not_let_in_is_told():
 
 @pytest.mark.parametrize(
     "greeting",
-    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"Content-Type: text/plain\nContent-Length: 99999999\n\n", b"\n\n\n\n\n"],
+    [
+        b"",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"Content-Type: text/plain\nContent-Length: 99999999\n\n",
+        b"\n\n\n\n\n",
+    ],
     ids=["silence", "another protocol", "too long", "no header"],
 )
 def test_what_is_no_event_socket_is_away(greeting):

@@ -33,17 +33,45 @@ RESOLVER = 'listen = "192.0.2.1:8090"\nallow = ["{allow}"]\nsecrets = {{ lua = "
 CONFIG_CASES = {
     "open file": (_config_facts(file=OPEN), "warning config.file", "others can read"),
     "writable file": (_config_facts(file=FileFacts("/x", 0o100620, ME)), "critical config.file", "others can change"),
-    "open folder": (_config_facts(file=FileFacts("/x/y", 0o100600, ME, open_folder="/x")), "critical config.file", "in the place of"),
+    "open folder": (
+        _config_facts(file=FileFacts("/x/y", 0o100600, ME, open_folder="/x")),
+        "critical config.file",
+        "in the place of",
+    ),
     "open secret": (_config_facts(secrets={"k": OPEN}), "critical config.secrets", "mode 0444"),
     "no secret": (_config_facts(secrets={"k": FileFacts("/x", None)}), "critical config.secrets", "not there"),
-    "another's secret": (_config_facts(secrets={"k": FileFacts("/x", 0o100400, ME + 1)}), "critical config.secrets", "another user"),
-    "secret is a folder": (_config_facts(secrets={"k": FileFacts("/x", 0o40700, ME, regular=False)}), "critical config.secrets", "not a file"),
+    "another's secret": (
+        _config_facts(secrets={"k": FileFacts("/x", 0o100400, ME + 1)}),
+        "critical config.secrets",
+        "another user",
+    ),
+    "secret is a folder": (
+        _config_facts(secrets={"k": FileFacts("/x", 0o40700, ME, regular=False)}),
+        "critical config.secrets",
+        "not a file",
+    ),
     "no gateways": (_config_facts(CONFIG.partition("[[gateways]]")[0]), "critical config.gateways", "no [[gateways]]"),
-    "no caller id": (_config_facts(CONFIG + '[[gateways]]\nname = "z"\ndelivery = "edge"\n'), "warning config.gateways", "z has no caller_id"),
-    "no secret for the edge": (_config_facts('[resolver]\nsecrets = { lua = "file:/a" }\n' + CONFIG, "resolver"), "critical config.gateways", "none for edge"),
-    "wide allow": (_config_facts("[resolver]\n" + RESOLVER.format(allow="0.0.0.0/0") + CONFIG, "resolver"), "warning config.listens", "wider"),
-    "clear text": (_config_facts("[resolver]\n" + RESOLVER.format(allow="192.0.2.7") + CONFIG, "resolver"), "warning config.listens", "in clear"),
-}  # fmt: skip
+    "no caller id": (
+        _config_facts(CONFIG + '[[gateways]]\nname = "z"\ndelivery = "edge"\n'),
+        "warning config.gateways",
+        "z has no caller_id",
+    ),
+    "no secret for the edge": (
+        _config_facts('[resolver]\nsecrets = { lua = "file:/a" }\n' + CONFIG, "resolver"),
+        "critical config.gateways",
+        "none for edge",
+    ),
+    "wide allow": (
+        _config_facts("[resolver]\n" + RESOLVER.format(allow="0.0.0.0/0") + CONFIG, "resolver"),
+        "warning config.listens",
+        "wider",
+    ),
+    "clear text": (
+        _config_facts("[resolver]\n" + RESOLVER.format(allow="192.0.2.7") + CONFIG, "resolver"),
+        "warning config.listens",
+        "in clear",
+    ),
+}
 
 
 def test_a_good_configuration_is_well():
@@ -75,18 +103,38 @@ def _keys(role="resolver", file=SAFE, **more):
 KEY_CASES = {
     "open": (_keys(file=OPEN), "critical keys.readers", "mode 0444"),
     "another's": (_keys(file=FileFacts("/x", 0o100400, ME + 1)), "critical keys.readers", "another user"),
-    "open folder": (_keys(file=FileFacts("/x/y", 0o100400, ME, open_folder="/x")), "critical keys.readers", "in the place of"),
+    "open folder": (
+        _keys(file=FileFacts("/x/y", 0o100400, ME, open_folder="/x")),
+        "critical keys.readers",
+        "in the place of",
+    ),
     "the worker's": (_keys("worker"), "critical keys.readers", "the worker's user can read"),
-    "open to the worker": (_keys("worker", FileFacts("/x", 0o100440, ME + 1)), "critical keys.readers", "the worker's user can read"),
-    "beside the worker's": (_keys("worker", None, strays=(SAFE,)), "critical keys.readers", "the worker's user can read"),
+    "open to the worker": (
+        _keys("worker", FileFacts("/x", 0o100440, ME + 1)),
+        "critical keys.readers",
+        "the worker's user can read",
+    ),
+    "beside the worker's": (
+        _keys("worker", None, strays=(SAFE,)),
+        "critical keys.readers",
+        "the worker's user can read",
+    ),
     "a stray": (_keys(strays=(OPEN,)), "critical keys.strays", "mode 0444"),
-    "cannot be opened": (_keys(opened=KekExposed(source="file:/x", problem="its mode is 0444")), "critical keys.opens", "is not used"),
+    "cannot be opened": (
+        _keys(opened=KekExposed(source="file:/x", problem="its mode is 0444")),
+        "critical keys.opens",
+        "is not used",
+    ),
     "another KEK": (_keys(wrapping=frozenset({"cd" * 8})), "critical keys.wraps", "cdcdcdcdcdcdcdcd"),
     "no keys": (_keys(wrapping=frozenset()), "warning keys.wraps", "no tenant"),
     "database away": (_keys(wrapping=DatabaseAway(problem="x")), "unknown keys.wraps", "did not answer"),
-    "not to be seen": (_keys("seeder", wrapping=DatabaseRefused(function="dba.keys", sqlstate="42501")), "info keys.wraps", "may not see"),
+    "not to be seen": (
+        _keys("seeder", wrapping=DatabaseRefused(function="dba.keys", sqlstate="42501")),
+        "info keys.wraps",
+        "may not see",
+    ),
     "root worker": (keys.KeyFacts("worker", 0, "", None), "unknown keys.readers", "root reads every file"),
-}  # fmt: skip
+}
 
 
 def test_a_good_kek_is_well():
@@ -110,9 +158,13 @@ def test_what_is_wrong_with_the_kek_is_found(name):
         (-1.1, 0, ["warning time.database"]),
         (0, 3, ["warning time.freeswitch"]),
         (0, -20, ["critical time.freeswitch"]),
-        (NotAskedError("away"), NotAskedError("not configured", Severity.INFO), ["unknown time.database", "info time.freeswitch"]),
+        (
+            NotAskedError("away"),
+            NotAskedError("not configured", Severity.INFO),
+            ["unknown time.database", "info time.freeswitch"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_clocks_may_differ_by_little(database, switch, expected):
     """Limits of 1 and 2 s; half of the resolver's skew is critical."""
     found = wrong(clock.AREA, clock.ClockFacts(database, switch, 30))
@@ -145,9 +197,17 @@ def test_requests_to_an_edge_are_matched_and_an_invite_is_acknowledged():
             text, caller = sock.recvfrom(65535)
             heard.append(text.decode())
             if heard[-1].startswith("INVITE"):
-                own = [line for line in heard[-1].split("\r\n") if line.lower().startswith(("via", "from", "call-id", "cseq"))]
+                own = [
+                    line
+                    for line in heard[-1].split("\r\n")
+                    if line.lower().startswith(("via", "from", "call-id", "cseq"))
+                ]
                 foreign = "\r\n".join(own).replace("Call-ID: ", "Call-ID: x").replace("-", "")
-                for status, headers in (("200 OK", foreign), ("100 Trying", "\r\n".join(own)), ("403 Forbidden", "\r\n".join(own))):
+                for status, headers in (
+                    ("200 OK", foreign),
+                    ("100 Trying", "\r\n".join(own)),
+                    ("403 Forbidden", "\r\n".join(own)),
+                ):
                     sock.sendto(f"SIP/2.0 {status}\r\n{headers}\r\nTo: <sip:doctor@x>;tag=9\r\n\r\n".encode(), caller)
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -168,7 +228,10 @@ def test_requests_to_an_edge_are_matched_and_an_invite_is_acknowledged():
         (ProcessFacts("resolver", "a", Answer(200), Answer(404, b"refused\n")), []),
         (ProcessFacts("resolver", "a", Answer(200), Answer(404, b"<html>")), ["critical processes.refusal"]),
         (ProcessFacts("resolver", "a", Answer(200), Answer(200, b"")), ["critical processes.refusal"]),
-        (ProcessFacts("resolver", "a", Answer(0), Answer(0)), ["unknown processes.health", "unknown processes.refusal"]),
+        (
+            ProcessFacts("resolver", "a", Answer(0), Answer(0)),
+            ["unknown processes.health", "unknown processes.refusal"],
+        ),
     ],
 )
 def test_processes_are_well_and_the_resolver_refuses(facts, expected):

@@ -23,54 +23,172 @@ CLEAN = {
 
 # dialplan, severity, words of the finding
 HOLES = {
-    "a gateway": (extension("out", r"^9(\d+)$", "bridge", "sofia/gateway/carrier-a/$1"), "critical", "gateway carrier-a"),
-    "a gateway by its profile": (extension("out", r"^9(\d+)$", "bridge", "sofia/gateway/external::carrier-a/$1"), "critical", "gateway carrier-a"),
-    "a gateway in braces": (extension("out", "^.*$", "bridge", "{a=b}[c=d]sofia/gateway/carrier-a/${destination_number}"), "critical", "gateway carrier-a"),
-    "second in a list": (extension("out", "^.*$", "bridge", "user/1001@x|sofia/gateway/carrier-a/$1"), "critical", "gateway carrier-a"),
-    "enterprise originate": (extension("out", "^.*$", "bridge", "user/1001@x:_:sofia/gateway/carrier-a/$1"), "critical", "gateway carrier-a"),
-    "a gateway in a variable": (extension("out", r"^(\d{11})$", "bridge", "sofia/gateway/${default_gateway}/$1"), "critical", "gateway ${default_gateway}"),
-    "a short capture with digits in front": (extension("out", r"^(\d{4})$", "bridge", "sofia/gateway/carrier-a/1380013$1"), "critical", "gateway carrier-a"),
-    "an unanchored short expression": (extension("out", "112", "bridge", "sofia/gateway/carrier-a/${destination_number}"), "critical", "gateway carrier-a"),
-    "half anchored alternatives": (extension("out", "^110$|^112", "bridge", "sofia/gateway/carrier-a/${destination_number}"), "critical", "gateway carrier-a"),
+    "a gateway": (
+        extension("out", r"^9(\d+)$", "bridge", "sofia/gateway/carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "a gateway by its profile": (
+        extension("out", r"^9(\d+)$", "bridge", "sofia/gateway/external::carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "a gateway in braces": (
+        extension("out", "^.*$", "bridge", "{a=b}[c=d]sofia/gateway/carrier-a/${destination_number}"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "second in a list": (
+        extension("out", "^.*$", "bridge", "user/1001@x|sofia/gateway/carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "enterprise originate": (
+        extension("out", "^.*$", "bridge", "user/1001@x:_:sofia/gateway/carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "a gateway in a variable": (
+        extension("out", r"^(\d{11})$", "bridge", "sofia/gateway/${default_gateway}/$1"),
+        "critical",
+        "gateway ${default_gateway}",
+    ),
+    "a short capture with digits in front": (
+        extension("out", r"^(\d{4})$", "bridge", "sofia/gateway/carrier-a/1380013$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "an unanchored short expression": (
+        extension("out", "112", "bridge", "sofia/gateway/carrier-a/${destination_number}"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "half anchored alternatives": (
+        extension("out", "^110$|^112", "bridge", "sofia/gateway/carrier-a/${destination_number}"),
+        "critical",
+        "gateway carrier-a",
+    ),
     "a header behind a short number": (
-        '<extension name="out"><condition field="destination_number" expression="^(112)$"/>'
-        '<condition field="${sip_h_X-Number}" expression="^(.*)$"><action application="bridge" '
-        'data="sofia/gateway/carrier-a/$1"/></condition></extension>', "critical", "gateway carrier-a"),
-    "what was typed": (extension("out", "^112$", "bridge", "sofia/gateway/carrier-a/${digits}"), "critical", "gateway carrier-a"),
+        (
+            '<extension name="out"><condition field="destination_number" expression="^(112)$"/>'
+            '<condition field="${sip_h_X-Number}" expression="^(.*)$"><action application="bridge" '
+            'data="sofia/gateway/carrier-a/$1"/></condition></extension>'
+        ),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "what was typed": (
+        extension("out", "^112$", "bridge", "sofia/gateway/carrier-a/${digits}"),
+        "critical",
+        "gateway carrier-a",
+    ),
     "an anti-action": (
-        '<extension name="out"><condition field="destination_number" expression="^(112)$">'
-        '<anti-action application="bridge" data="sofia/gateway/carrier-a/${destination_number}"/></condition></extension>',
-        "critical", "gateway carrier-a"),
+        (
+            '<extension name="out"><condition field="destination_number" expression="^(112)$">'
+            '<anti-action application="bridge" data="sofia/gateway/carrier-a/${destination_number}"/></condition></extension>'
+        ),
+        "critical",
+        "gateway carrier-a",
+    ),
     "a nested condition": (
-        '<extension name="out"><condition field="destination_number" expression="^9(.*)$">'
-        '<condition field="${a}" expression="(.*)"><action application="bridge" data="sofia/gateway/carrier-a/$1"/>'
-        "</condition></condition></extension>", "critical", "gateway carrier-a"),
+        (
+            '<extension name="out"><condition field="destination_number" expression="^9(.*)$">'
+            '<condition field="${a}" expression="(.*)"><action application="bridge" data="sofia/gateway/carrier-a/$1"/>'
+            "</condition></condition></extension>"
+        ),
+        "critical",
+        "gateway carrier-a",
+    ),
     "text in place of data": (
-        '<extension name="out"><condition field="destination_number" expression="^9(.*)$">'
-        '<action application="bridge"><![CDATA[sofia/gateway/carrier-a/$1]]></action></condition></extension>',
-        "critical", "gateway carrier-a"),
+        (
+            '<extension name="out"><condition field="destination_number" expression="^9(.*)$">'
+            '<action application="bridge"><![CDATA[sofia/gateway/carrier-a/$1]]></action></condition></extension>'
+        ),
+        "critical",
+        "gateway carrier-a",
+    ),
     "any SIP address": (extension("uri", "^sip:(.*)$", "bridge", "sofia/internal/$1"), "critical", "a SIP address"),
-    "a fixed host": (extension("uri", "^8(.*)$", "bridge", "sofia/external/$1@198.51.100.9"), "critical", "a SIP address"),
+    "a fixed host": (
+        extension("uri", "^8(.*)$", "bridge", "sofia/external/$1@198.51.100.9"),
+        "critical",
+        "a SIP address",
+    ),
     "a telephone line": (extension("line", "^8(.*)$", "bridge", "freetdm/1/a/$1"), "critical", "telephone line"),
-    "attended transfer": (extension("att", r"^\*4$", "att_xfer", "sofia/gateway/carrier-a/${digits}"), "critical", "att_xfer"),
-    "a feature code": (extension("code", "^1$", "bind_meta_app", "1 b s bridge::sofia/gateway/carrier-a/${digits}"), "critical", "bind_meta_app"),
-    "a digit action": (extension("code", "^1$", "bind_digit_action", "r,~^(.*)$,exec:bridge,sofia/gateway/carrier-a/$1"), "critical", "bind_digit_action"),
-    "a limited bridge": (extension("l", "^9(.*)$", "limit_execute", "hash a b 5 bridge sofia/gateway/carrier-a/$1"), "critical", "limit_execute"),
-    "on answer": (extension("l", "^1$", "set", "execute_on_answer=bridge sofia/gateway/carrier-a/${x}"), "critical", "execute_on_answer"),
-    "on a leg's answer": (extension("l", "^1$", "bridge", "{execute_on_answer='transfer x XML out'}user/1001@x"), "critical", "extension all"),
-    "after a bridge": (extension("l", "^1$", "export", "nolocal:transfer_after_bridge=x:XML:out"), "critical", "extension all"),
+    "attended transfer": (
+        extension("att", r"^\*4$", "att_xfer", "sofia/gateway/carrier-a/${digits}"),
+        "critical",
+        "att_xfer",
+    ),
+    "a feature code": (
+        extension("code", "^1$", "bind_meta_app", "1 b s bridge::sofia/gateway/carrier-a/${digits}"),
+        "critical",
+        "bind_meta_app",
+    ),
+    "a digit action": (
+        extension("code", "^1$", "bind_digit_action", "r,~^(.*)$,exec:bridge,sofia/gateway/carrier-a/$1"),
+        "critical",
+        "bind_digit_action",
+    ),
+    "a limited bridge": (
+        extension("l", "^9(.*)$", "limit_execute", "hash a b 5 bridge sofia/gateway/carrier-a/$1"),
+        "critical",
+        "limit_execute",
+    ),
+    "on answer": (
+        extension("l", "^1$", "set", "execute_on_answer=bridge sofia/gateway/carrier-a/${x}"),
+        "critical",
+        "execute_on_answer",
+    ),
+    "on a leg's answer": (
+        extension("l", "^1$", "bridge", "{execute_on_answer='transfer x XML out'}user/1001@x"),
+        "critical",
+        "extension all",
+    ),
+    "after a bridge": (
+        extension("l", "^1$", "export", "nolocal:transfer_after_bridge=x:XML:out"),
+        "critical",
+        "extension all",
+    ),
     "a forced context": (extension("l", "^1$", "set", "force_transfer_context=out"), "critical", "extension all"),
-    "many variables": (extension("l", "^1$", "multiset", "^^;a=b;execute_on_media=bridge sofia/gateway/carrier-a/${x}"), "critical", "execute_on_media"),
+    "many variables": (
+        extension("l", "^1$", "multiset", "^^;a=b;execute_on_media=bridge sofia/gateway/carrier-a/${x}"),
+        "critical",
+        "execute_on_media",
+    ),
     "a transfer": (extension("t", "^7(.*)$", "transfer", "$1 XML out"), "critical", "context out -> extension all"),
     "execute_extension": (extension("t", "^7(.*)$", "execute_extension", "$1 XML out"), "critical", "context out"),
     "a later transfer": (extension("t", "^7(.*)$", "sched_transfer", "+5 $1 XML out"), "critical", "context out"),
     "loopback": (extension("t", "^7(.*)$", "bridge", "loopback/$1/out"), "critical", "context out"),
-    "loopback to an application": (extension("t", "^7(.*)$", "bridge", "loopback/app=bridge:sofia/gateway/carrier-a/$1"), "critical", "gateway carrier-a"),
-    "inline": (extension("t", "^7(.*)$", "transfer", "'answer,bridge:sofia/gateway/carrier-a/$1' inline"), "critical", "inline dialplan"),
-    "an outcall": (extension("c", "^1$", "conference_set_auto_outcall", "sofia/gateway/carrier-a/${x}"), "critical", "gateway carrier-a"),
-    "a conference's bridge": (extension("c", "^9(.*)$", "conference", "bridge:room@default:sofia/gateway/carrier-a/$1"), "critical", "gateway carrier-a"),
-    "originate": (extension("o", "^1$", "set", "x=${originate(sofia/gateway/carrier-a/1 park)}"), "critical", "command"),
-    "an API hook": (extension("o", "^1$", "set", "api_hangup_hook=originate sofia/gateway/carrier-a/1 park"), "critical", "command"),
+    "loopback to an application": (
+        extension("t", "^7(.*)$", "bridge", "loopback/app=bridge:sofia/gateway/carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "inline": (
+        extension("t", "^7(.*)$", "transfer", "'answer,bridge:sofia/gateway/carrier-a/$1' inline"),
+        "critical",
+        "inline dialplan",
+    ),
+    "an outcall": (
+        extension("c", "^1$", "conference_set_auto_outcall", "sofia/gateway/carrier-a/${x}"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "a conference's bridge": (
+        extension("c", "^9(.*)$", "conference", "bridge:room@default:sofia/gateway/carrier-a/$1"),
+        "critical",
+        "gateway carrier-a",
+    ),
+    "originate": (
+        extension("o", "^1$", "set", "x=${originate(sofia/gateway/carrier-a/1 park)}"),
+        "critical",
+        "command",
+    ),
+    "an API hook": (
+        extension("o", "^1$", "set", "api_hangup_hook=originate sofia/gateway/carrier-a/1 park"),
+        "critical",
+        "command",
+    ),
     "a script": (extension("s", "^1$", "lua", "dial.lua"), "warning", "program"),
     "a shell": (extension("s", "^1$", "system", "/bin/dial"), "warning", "program"),
     "another worker": (extension("s", "^1$", "socket", "192.0.2.77:8084 async full"), "warning", "192.0.2.77:8084"),
@@ -79,15 +197,31 @@ HOLES = {
     "another dialplan": (extension("v", "^(1)$", "transfer", "$1 enum"), "warning", "enum"),
     "an unknown application": (extension("v", "^1$", "dial_anything", "x"), "warning", "dial_anything"),
     "a redirected phone": (extension("d", "^1$", "deflect", "${destination_number}"), "warning", "phone"),
-    "a long path": (extension("p", "^1(.*)$", "transfer", "$1 XML way"), "critical", "context way -> extension on -> transfer $1 XML out -> context out"),
+    "a long path": (
+        extension("p", "^1(.*)$", "transfer", "$1 XML way"),
+        "critical",
+        "context way -> extension on -> transfer $1 XML out -> context out",
+    ),
     "emergency": (extension("e", "^(110|112)$", "bridge", "sofia/gateway/carrier-a/$1"), "info", "short numbers"),
     "one fixed number": (extension("f", "^1$", "bridge", "sofia/gateway/carrier-a/4001234567"), "info", "fixed number"),
-    "the edge without a permit": (extension("g", "^9(.*)$", "bridge", "sofia/gateway/edge/$1"), "info", "without a permit"),
-}  # fmt: skip
+    "the edge without a permit": (
+        extension("g", "^9(.*)$", "bridge", "sofia/gateway/edge/$1"),
+        "info",
+        "without a permit",
+    ),
+}
 OUT = f'<context name="out">{extension("all", "^(.*)$", "bridge", "sofia/gateway/carrier-a/$1")}</context>'
 WAY = f'<context name="way">{extension("on", "^(.*)$", "transfer", "$1 XML out")}</context>'
-OUT_REACHED = {"on a leg's answer", "after a bridge", "a forced context", "a transfer", "execute_extension", "a later transfer",
-               "loopback", "a long path"}  # fmt: skip
+OUT_REACHED = {
+    "on a leg's answer",
+    "after a bridge",
+    "a forced context",
+    "a transfer",
+    "execute_extension",
+    "a later transfer",
+    "loopback",
+    "a long path",
+}
 
 
 @pytest.mark.parametrize("name", CLEAN)
@@ -152,7 +286,11 @@ def test_users_contexts_and_carriers_context_are_walked():
     """A hole in the context of one user, or in that of calls from carriers, is as bad."""
     directory = '<domain name="x"><user id="7"><variables><variable name="user_context" value="out"/></variables></user></domain>'
     assert told(wrong(AREA, facts(dialplan=agents() + OUT, directory=directory)), "critical", "user 7 -> context out")
-    assert told(wrong(AREA, facts(dialplan=agents() + OUT, external={"context": "out"})), "critical", "profile external -> context out")
+    assert told(
+        wrong(AREA, facts(dialplan=agents() + OUT, external={"context": "out"})),
+        "critical",
+        "profile external -> context out",
+    )
 
 
 def test_menus_queues_and_keys_of_conferences_are_walked():
@@ -179,13 +317,22 @@ def test_a_dialplan_without_the_shield_is_critical():
 @pytest.mark.parametrize(
     ("directory", "words"),
     [
-        ('<domain name="x"><params><param name="dial-string" value="${sofia_contact(*/1)}"/></params>'
-         '<user id="1"><params><param name="password" value="p"/></params></user></domain>', "bypass.redirects: a phone of x"),
-        ('<domain name="x"><user id="1"><params><param name="password" value="p"/><param name="dial-string" '
-         'value="{outbound_redirect_fatal=true}sofia/gateway/carrier-a/13800138000"/></params></user></domain>',
-         "bypass.dial_strings: a call to 1@x goes to sofia/gateway/carrier-a/…"),
+        (
+            (
+                '<domain name="x"><params><param name="dial-string" value="${sofia_contact(*/1)}"/></params>'
+                '<user id="1"><params><param name="password" value="p"/></params></user></domain>'
+            ),
+            "bypass.redirects: a phone of x",
+        ),
+        (
+            (
+                '<domain name="x"><user id="1"><params><param name="password" value="p"/><param name="dial-string" '
+                'value="{outbound_redirect_fatal=true}sofia/gateway/carrier-a/13800138000"/></params></user></domain>'
+            ),
+            "bypass.dial_strings: a call to 1@x goes to sofia/gateway/carrier-a/…",
+        ),
     ],
-)  # fmt: skip
+)
 def test_users_that_lead_outside_are_found(directory, words):
     """A phone whose 302 is followed, and a user that is a carrier."""
     assert told(wrong(AREA, facts(directory=directory)), "critical", words)
@@ -201,11 +348,19 @@ def test_a_users_login_without_a_phone_is_no_redirecting_phone():
 @pytest.mark.parametrize(
     ("module", "more"),
     [
-        ("mod_xml_curl", '<configuration name="xml_curl.conf"><bindings><binding><param name="gateway-url" value="http://x" '
-         'bindings="dialplan"/></binding></bindings></configuration>'),
-        ("mod_lua", '<configuration name="lua.conf"><settings><param name="xml-handler-bindings" value="dialplan"/></settings></configuration>'),
+        (
+            "mod_xml_curl",
+            (
+                '<configuration name="xml_curl.conf"><bindings><binding><param name="gateway-url" value="http://x" '
+                'bindings="dialplan"/></binding></bindings></configuration>'
+            ),
+        ),
+        (
+            "mod_lua",
+            '<configuration name="lua.conf"><settings><param name="xml-handler-bindings" value="dialplan"/></settings></configuration>',
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_dialplan_made_for_each_call_cannot_be_read(module, more):
     """A web server or a script behind the dialplan is said."""
     gathered = facts(more=more)
