@@ -1,4 +1,4 @@
-"""`doctor` against a real FreeSWITCH: nothing to say of our dialplan but what the lab changes, and every planted hole."""
+"""`doctor` against a real FreeSWITCH: our dialplan is clean but for the lab's changes, planted holes are found."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def test_our_dialplan_is_clean(switch, tmp_path):
     assert wrong - {"freeswitch.files"} == OF_THE_LAB
     assert [f.sentence for f in findings if f.check == "bypass.carriers"] == [
         (
-            "profile internal -> context agents -> extension emergency -> bridge sofia/gateway/emergency/$1: dials short "
-            "numbers at emergency past the shield"
+            "profile internal -> context agents -> extension emergency -> bridge sofia/gateway/emergency/$1: "
+            "dials short numbers at emergency past the shield"
         )
     ]
 
@@ -150,7 +150,8 @@ def test_our_dialplan_is_clean(switch, tmp_path):
             "bypass.carriers",
             (
                 "bind_meta_app -> execute_extension out XML features -> context features -> extension out -> "
-                "transfer ${digits} XML outside -> context outside -> extension all -> bridge sofia/gateway/carrier-b/$1"
+                "transfer ${digits} XML outside -> context outside -> extension all -> "
+                "bridge sofia/gateway/carrier-b/$1"
             ),
         ),
         ("bypass.commands", "critical profile internal -> context agents -> extension shell"),

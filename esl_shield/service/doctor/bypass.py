@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from esl_shield.service.doctor.dialplan import AGAIN, UNBOUND, Action, legs, read_dialplan, shown
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
-from esl_shield.service.doctor.switch_checks import directory_users
+from esl_shield.service.doctor.switch_access import directory_users
 from esl_shield.service.doctor.walk import Exit, Walker
 
 if TYPE_CHECKING:
@@ -185,7 +185,8 @@ def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
         if (domain, text) not in told:
             told.add((domain, text))
             yield Problem(
-                f"a phone of {domain}, such as {user}'s, may answer a colleague's call with 302 and have FreeSWITCH call any SIP address",
+                f"a phone of {domain}, such as {user}'s, may answer a colleague's call with 302 and so have FreeSWITCH "
+                "call any SIP address",
                 f"Directory of {domain}: begin dial-string with {{outbound_redirect_fatal=true,presence_id=...",
             )
 

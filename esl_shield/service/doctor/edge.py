@@ -97,7 +97,8 @@ class _Call:
         return "\r\n".join((
             f"{method} sip:doctor@{self.target} SIP/2.0", f"Via: SIP/2.0/UDP {self.own};branch={self.branch};rport",
             "Max-Forwards: 2", f"From: <sip:doctor@{self.own}>;tag={self.tag}", to or f"To: <sip:doctor@{self.target}>",
-            f"Call-ID: {self.id}", f"CSeq: 1 {method}", f"Contact: <sip:doctor@{self.own}>", "Content-Length: 0", "", "",
+            f"Call-ID: {self.id}", f"CSeq: 1 {method}", f"Contact: <sip:doctor@{self.own}>", "Content-Length: 0",
+            "", "",
         )).encode()  # fmt: skip
 
 

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from esl_shield.service.doctor import switch_access
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
-from esl_shield.service.doctor.switch import SwitchFacts, is_true, needs, params
+from esl_shield.service.doctor.switch import SwitchFacts, is_true, needs
 
 if TYPE_CHECKING:
-    import xml.etree.ElementTree as ET
     from collections.abc import Iterator
 
 VERSIONS = ("1.10.", "1.11.")
 NEEDED = ("mod_sofia", "mod_event_socket", "mod_commands", "mod_dptools", "mod_dialplan_xml")
 NEEDED_FOR_DIRECT = ("mod_curl", "mod_lua")
-OTHER_DOORS = {
-    "mod_xml_rpc": "answers every command over HTTP",
-    "mod_erlang_event": "gives events and commands to Erlang nodes",
-    "mod_event_multicast": "sends events to a multicast group",
-    "mod_amqp": "sends events to a message broker",
-    "mod_kafka": "sends events to a message broker",
-    "mod_hep": "copies SIP messages to a capture server",
-    "mod_verto": "lets browsers log in and dial",
-}
 OTHER_CDRS = ("mod_cdr_pg_csv", "mod_cdr_mongodb", "mod_odbc_cdr", "mod_format_cdr", "mod_radius_cdr")
-STOCK_PASSWORDS = ("ClueCon", "")
 LEGS_PER_CALL = 2
 _OTHERS_READ = 0o004
 _WELL = ("NOREG", "REGED", "REGISTER", "TRYING", "")
 _QUIET_LEVELS = re.compile(r"(?i)(0|1|2|3|4|5|6|console|alert|crit|err|error|warning|notice|info)")
-
-
-def is_direct(facts: SwitchFacts) -> bool:
-    """Whether FreeSWITCH holds numbers in this delivery; without [[gateways]] we do not know, so it may."""
-    gateways = facts.config.gateways
-    return not gateways or any(gateway.delivery == "direct" for gateway in gateways)
-
-
-def carrier_profiles(facts: SwitchFacts) -> set[str]:
-    """Profiles that have a gateway: those that face carriers or the edge."""
-    return {profile for profile, _ in facts.gateways.values() if profile}
-
-
-def _worse_if_direct(facts: SwitchFacts, sentence: str, change: str = "") -> Problem:
-    return Problem(sentence, change, Severity.CRITICAL if is_direct(facts) else Severity.WARNING)
 
 
 def _version(facts: SwitchFacts) -> Iterator[str]:
@@ -54,16 +28,10 @@ def _version(facts: SwitchFacts) -> Iterator[str]:
 
 
 def _modules(facts: SwitchFacts) -> Iterator[str]:
-    wanted = (*NEEDED, *NEEDED_FOR_DIRECT) if is_direct(facts) else NEEDED
+    wanted = (*NEEDED, *NEEDED_FOR_DIRECT) if switch_access.is_direct(facts) else NEEDED
     for name in wanted:
         if name not in facts.modules:
             yield f"{name} is not loaded"
-
-
-def _doors(facts: SwitchFacts) -> Iterator[Problem | str]:
-    for name, what in OTHER_DOORS.items():
-        if name in facts.modules:
-            yield _worse_if_direct(facts, f"{name} is loaded and {what}", f"Unload {name}, or let nobody reach it.")
 
 
 def _rate(facts: SwitchFacts) -> Iterator[str]:
@@ -85,7 +53,7 @@ def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
         if f"mod_{module}" in facts.modules and is_true(
             (facts.settings(f"{module}.conf") or {}).get("log-b-leg", "true")
         ):
-            yield _worse_if_direct(
+            yield switch_access.worse_if_direct(
                 facts,
                 f"mod_{module} writes the customer's leg",
                 f'{module}.conf: <param name="log-b-leg" value="false"/>',
@@ -93,22 +61,22 @@ def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
     for module in ("cdr_csv", "cdr_sqlite"):
         legs = (facts.settings(f"{module}.conf") or {}).get("legs", "a").lower()
         if f"mod_{module}" in facts.modules and "b" in legs:
-            yield _worse_if_direct(
+            yield switch_access.worse_if_direct(
                 facts, f"mod_{module} writes the customer's leg", f'{module}.conf: <param name="legs" value="a"/>'
             )
     for module in OTHER_CDRS:
-        if module in facts.modules and is_direct(facts):
+        if module in facts.modules and switch_access.is_direct(facts):
             yield Problem(f"{module} is loaded; doctor does not know which legs it writes", severity=Severity.WARNING)
 
 
 def _log_level(facts: SwitchFacts) -> Iterator[Problem]:
     if facts.debug_level:
-        yield _worse_if_direct(
+        yield switch_access.worse_if_direct(
             facts, f"debug_level is {facts.debug_level}: dial strings are printed", "fsctl debug_level 0"
         )
     level = (facts.settings("switch.conf") or {}).get("loglevel", "debug")
     if re.fullmatch(r"(?i)debug([1-9]|10)", level):
-        yield _worse_if_direct(facts, f"loglevel is {level}, which prints dial strings")
+        yield switch_access.worse_if_direct(facts, f"loglevel is {level}, which prints dial strings")
     elif not _QUIET_LEVELS.fullmatch(level):
         yield Problem(f"loglevel is {level}, which prints what carriers write into their SDP")
 
@@ -117,7 +85,7 @@ def _traces(facts: SwitchFacts) -> Iterator[Problem]:
     for name, settings in facts.profiles.items():
         for key in ("sip-trace", "sip-capture", "debug"):
             if is_true(settings.get(key)):
-                yield _worse_if_direct(
+                yield switch_access.worse_if_direct(
                     facts, f"profile {name} has {key} on, which prints whole messages",
                     f'Profile {name}: <param name="{key}" value="0"/>; now: sofia profile {name} siptrace off',
                 )  # fmt: skip
@@ -142,132 +110,11 @@ def _displays(facts: SwitchFacts) -> Iterator[Problem]:
 
 
 def _transfers(facts: SwitchFacts) -> Iterator[Problem]:
-    for name in sorted(carrier_profiles(facts)):
+    for name in sorted(switch_access.carrier_profiles(facts)):
         if not is_true(facts.profiles.get(name, {}).get("disable-transfer")):
             yield Problem(
                 f"profile {name} faces carriers and takes their REFER",
                 f'Profile {name}: <param name="disable-transfer" value="true"/>',
-            )
-
-
-def _digest(facts: SwitchFacts) -> Iterator[Problem]:
-    carriers = carrier_profiles(facts)
-    for name, settings in facts.profiles.items():
-        if is_true(settings.get("accept-blind-auth")):
-            yield Problem(f"profile {name} takes any password (accept-blind-auth)")
-        if name in carriers:
-            if not is_true(settings.get("auth-calls")) and "apply-inbound-acl" not in settings:
-                yield Problem(
-                    f"profile {name} faces carriers and takes calls from everybody",
-                    f"Profile {name}: apply-inbound-acl with a list of the edge's and the carriers' addresses.",
-                    Severity.WARNING,
-                )
-            continue
-        if not is_true(settings.get("auth-calls")):
-            yield Problem(
-                f"profile {name} takes calls without a digest",
-                f'Profile {name}: <param name="auth-calls" value="true"/>',
-            )
-        for key in ("apply-inbound-acl", "apply-proxy-acl"):
-            if key in settings and is_true(settings.get("auth-calls")):
-                yield Problem(
-                    f"profile {name} has {key}: a listed address counts as authenticated without a digest",
-                    f"Profile {name}: remove {key}.",
-                )
-
-
-def _empty_passwords(facts: SwitchFacts) -> Iterator[Problem]:
-    for domain, user, settings in directory_users(facts.directory):
-        letting_in = is_true(settings.get("allow-empty-password"), default=True)
-        if not settings.get("password") and not settings.get("a1-hash") and letting_in:
-            yield Problem(
-                f"user {user}@{domain} has no password and is let in without a digest",
-                f'{user}@{domain}: give it a password, or <param name="allow-empty-password" value="false"/>',
-            )
-        if settings.get("password", "").startswith("CHANGE-ME"):
-            yield Problem(
-                f"user {user}@{domain} still has the example's password", f"{user}@{domain}: set a password of its own."
-            )
-
-
-def directory_users(directory: ET.Element) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Every user's domain, id and params, the domain's and the group's being its defaults."""
-    for domain in directory.iter("domain"):
-        of_domain = params(domain.find("params"))
-        grouped = [(group, user) for group in domain.iter("group") for user in group.iter("user")]
-        alone = [(None, user) for user in [*domain.findall("user"), *domain.findall("users/user")]]
-        for group, user in [*grouped, *alone]:
-            of_group = {} if group is None else params(group.find("params"))
-            settings = {**of_domain, **of_group, **params(user.find("params"))}
-            if user.get("type") != "pointer":
-                yield domain.get("name", ""), user.get("id", ""), settings
-
-
-def _event_socket(facts: SwitchFacts) -> Iterator[Problem]:
-    settings = facts.settings("event_socket.conf") or {}
-    password = settings.get("password", "ClueCon")
-    if password in STOCK_PASSWORDS or password.startswith("CHANGE-ME"):
-        yield Problem(
-            "the event socket has a password everybody knows",
-            "event_socket.conf: a password of your own, 32 random characters.",
-        )
-    lists = settings.get("apply-inbound-acl", "loopback.auto")  # mod_event_socket.c:2922 takes it when there is none
-    if not _loopback(settings.get("listen-ip", "127.0.0.1")) and _lets_everybody(facts, lists):
-        yield Problem(
-            f"the event socket listens beyond this machine and the list {lists} lets everybody connect",
-            'event_socket.conf: <param name="listen-ip" value="127.0.0.1"/>, or apply-inbound-acl with few addresses.',
-        )
-
-
-def _lets_everybody(facts: SwitchFacts, name: str) -> bool:
-    if name.startswith(("any", "wan")):
-        return True
-    acls = facts.file("acl.conf")
-    for acl in () if acls is None else acls.iter("list"):
-        if acl.get("name") == name:
-            wide = [n for n in acl.findall("node") if n.get("type") == "allow" and n.get("cidr", "").endswith("/0")]
-            return acl.get("default") == "allow" or bool(wide)
-    return False
-
-
-def _loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.strip("[]")).is_loopback
-    except ValueError:
-        return address == "localhost"
-
-
-def _listeners(facts: SwitchFacts) -> Iterator[Problem]:
-    for domain, user, settings in directory_users(facts.directory):
-        if not settings.get("esl-password"):
-            continue
-        who = f"the event socket's login {user}@{domain}"
-        if settings["esl-password"].startswith("CHANGE-ME"):
-            yield Problem(
-                f"{who} still has the example's password",
-                f"{user}@{domain}: an esl-password of its own.",
-                Severity.CRITICAL,
-            )
-        if "esl-allowed-api" not in settings:
-            yield _worse_if_direct(
-                facts, f"{who} may run every command", f"{user}@{domain}: list what it needs in esl-allowed-api."
-            )
-        events = settings.get("esl-allowed-events", "")
-        if events and not re.search(r"(?i)\b(all|channel_\w+|cdr|api|private_command|custom)\b", events):
-            continue
-        said = "may listen to every event" if re.search(r"(?i)\ball\b", events) else "may listen to events of calls"
-        if events and is_direct(facts):
-            yield Problem(
-                f"{who} {said}", f"{user}@{domain}: list events without calls in esl-allowed-events.", Severity.CRITICAL
-            )
-
-
-def _system(facts: SwitchFacts) -> Iterator[Problem]:
-    for name in ("disable_system_api_commands", "disable_system_app_commands"):
-        if not is_true(facts.variables.get(name)):
-            yield Problem(
-                f"{name} is not set: a shell can be had",
-                f'vars.xml: <X-PRE-PROCESS cmd="set" data="{name}=true"/>, then restart.',
             )
 
 
@@ -300,12 +147,12 @@ def _profiles(facts: SwitchFacts) -> Iterator[str]:
 
 
 def _core_dumps(facts: SwitchFacts) -> Iterator[str]:
-    if is_direct(facts) and is_true((facts.settings("switch.conf") or {}).get("dump-cores")):
+    if switch_access.is_direct(facts) and is_true((facts.settings("switch.conf") or {}).get("dump-cores")):
         yield "FreeSWITCH may dump its memory, which holds the numbers of calls in progress"
 
 
 def _certificates(facts: SwitchFacts) -> Iterator[str]:
-    if is_direct(facts) and not is_true((facts.settings("curl.conf") or {}).get("validate-certs")):
+    if switch_access.is_direct(facts) and not is_true((facts.settings("curl.conf") or {}).get("validate-certs")):
         yield "mod_curl does not check the resolver's certificate"
 
 
@@ -339,22 +186,22 @@ AREA = Area[SwitchFacts](
               "It counts legs too.", "switch.conf: raise max-sessions.", _sessions),
         Check("freeswitch.digest", _C, "Phones prove who they are with a digest, carriers by their address",
               "The worker believes the digest's user; a call let in another way may claim to be any agent.",
-              "Profile: accept-blind-auth=false.", _digest),
+              "Profile: accept-blind-auth=false.", switch_access.digest),
         Check("freeswitch.passwords", _C, "Every user of the directory has a password of its own",
               "FreeSWITCH lets a user without a password in without a digest.", "Give it a password.",
-              _empty_passwords),
+              switch_access.passwords),
         Check("freeswitch.event_socket", _C, "The event socket has its own password and listens on loopback",
               "Whoever is let in places calls past the shield and, with direct delivery, reads numbers.",
-              "Take dialplan/conf/autoload_configs/event_socket.conf.xml.", _event_socket),
+              "Take dialplan/conf/autoload_configs/event_socket.conf.xml.", switch_access.event_socket),
         Check("freeswitch.listeners",
               _W, "Other logins of the event socket see no calls and run no commands they need not",
               "With direct delivery a customer's leg has the number in its variables.",
-              "See the wallboard's login in dialplan/conf/directory/agents.xml.", _listeners),
+              "See the wallboard's login in dialplan/conf/directory/agents.xml.", switch_access.listeners),
         Check("freeswitch.doors", _W, "No module is loaded that gives events or commands to others",
-              "Each is an event socket of its own.", "Unload it.", _doors),
+              "Each is an event socket of its own.", "Unload it.", switch_access.doors),
         Check("freeswitch.system", _W, "Nobody gets a shell through FreeSWITCH",
               "From a shell a login of the event socket reads every file of FreeSWITCH's user.",
-              "Take dialplan/conf/esl_shield_vars.xml.", _system),
+              "Take dialplan/conf/esl_shield_vars.xml.", switch_access.system),
         Check("freeswitch.cdr_legs", _W, "CDR modules write the agent's leg only",
               "With direct delivery the customer's leg has the number.", "Write leg a only.", _cdr_legs),
         Check("freeswitch.log_level", _W, "The log is at info and debug_level at 0",
@@ -375,7 +222,7 @@ AREA = Area[SwitchFacts](
               "Else whoever is between the two reads numbers.",
               'curl.conf: <param name="validate-certs" value="true"/>', _certificates),
         Check("freeswitch.files", _W, "What FreeSWITCH writes is not for everybody on its machine",
-              "Logs, CDRs and its core database are as open as its umask; freeswitch.xml.fsxml in the log folder holds every password.",
+              "Logs, CDRs and databases are as open as its umask; the log's freeswitch.xml.fsxml holds all passwords.",
               "Run FreeSWITCH with UMask=0027 and chmod o-rx its log and database folders.", _files),
     ),
 )  # fmt: skip

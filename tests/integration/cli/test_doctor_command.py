@@ -1,4 +1,4 @@
-"""`esl-shield doctor` as a process: a real PostgreSQL, FreeSWITCH's recorded answers, what is printed and the exit code."""
+"""`esl-shield doctor` as a process: real PostgreSQL, FreeSWITCH's recorded answers, what is printed, the exit code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.service.doctor.examine import AREAS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from fix_postgres import ShieldDatabase
 
 GATEWAY = '[[gateways]]\nname = "edge"\ndelivery = "edge"\ncaller_id = ["+442079460999"]\n'
@@ -56,7 +55,7 @@ def _switch(site: Path, double: EventSocketDouble) -> str:
 def _doctor(config: Path, *arguments: str) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "esl_shield", "--config", str(config), "doctor", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": os.getcwd()},
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )  # fmt: skip
     return done.returncode, done.stdout, done.stderr
 

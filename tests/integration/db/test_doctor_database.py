@@ -30,8 +30,8 @@ def _name(config: DatabaseConfig) -> str:
 TAMPERING = {
     "a function's body": (
         (
-            "CREATE OR REPLACE FUNCTION shield_api.note_refusal(p_call uuid, p_reason text) RETURNS void LANGUAGE plpgsql"
-            " SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN END $$"
+            "CREATE OR REPLACE FUNCTION shield_api.note_refusal(p_call uuid, p_reason text) RETURNS void"
+            " LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$ BEGIN END $$"
         ),
         "critical database.functions",
         "body of shield_api.note_refusal",
@@ -76,7 +76,8 @@ TAMPERING = {
     ),
     "a view": (
         (
-            "CREATE OR REPLACE VIEW dba.keys AS SELECT t.name AS tenant, d.purpose, d.version, 'x'::text AS kek_id, d.created_at"
+            "CREATE OR REPLACE VIEW dba.keys AS SELECT t.name AS tenant, d.purpose, d.version, 'x'::text AS kek_id,"
+            " d.created_at"
             " FROM shield.data_keys d JOIN shield.tenants t ON t.id = d.tenant_id"
         ),
         "critical database.views",
@@ -137,7 +138,8 @@ TAMPERING = {
     ),
     "a trigger": (
         (
-            "CREATE FUNCTION public.t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER mole"
+            "CREATE FUNCTION public.t() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';"
+            " CREATE TRIGGER mole"
             " AFTER INSERT ON shield.calls FOR EACH ROW EXECUTE FUNCTION public.t()"
         ),
         "critical database.triggers",

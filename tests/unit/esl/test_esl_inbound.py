@@ -60,10 +60,12 @@ def test_what_is_no_event_socket_is_away(greeting):
 
 def test_a_command_that_is_never_answered_is_away():
     """Each answer has the time-out."""
-    with EventSocketDouble({}, mute=True) as double:
-        with InboundSocket(double.address, PASSWORD, timeout_s=TIMEOUT_S) as connection:
-            with pytest.raises(FreeSwitchAway, match="no answer within"):
-                connection.api("status")
+    with (
+        EventSocketDouble({}, mute=True) as double,
+        InboundSocket(double.address, PASSWORD, timeout_s=TIMEOUT_S) as connection,
+        pytest.raises(FreeSwitchAway, match="no answer within"),
+    ):
+        connection.api("status")
 
 
 def test_nobody_listening_is_away():
@@ -77,9 +79,12 @@ def test_nobody_listening_is_away():
 def test_an_answer_longer_than_allowed_is_away(monkeypatch):
     """The reader is bounded."""
     monkeypatch.setattr(inbound, "MAX_ANSWER_BYTES", 1000)
-    with EventSocketDouble({"status": "x" * 1001}) as double, InboundSocket(double.address, PASSWORD) as connection:
-        with pytest.raises(FreeSwitchAway, match="longer than allowed"):
-            connection.api("status")
+    with (
+        EventSocketDouble({"status": "x" * 1001}) as double,
+        InboundSocket(double.address, PASSWORD) as connection,
+        pytest.raises(FreeSwitchAway, match="longer than allowed"),
+    ):
+        connection.api("status")
 
 
 @pytest.mark.parametrize("command", ["status\n\napi originate x", "a\0b", "x" * 9000])

@@ -85,7 +85,8 @@ HOLES = {
     "an anti-action": (
         (
             '<extension name="out"><condition field="destination_number" expression="^(112)$">'
-            '<anti-action application="bridge" data="sofia/gateway/carrier-a/${destination_number}"/></condition></extension>'
+            '<anti-action application="bridge" data="sofia/gateway/carrier-a/${destination_number}"/></condition>'
+            "</extension>"
         ),
         "critical",
         "gateway carrier-a",
@@ -284,7 +285,8 @@ def test_an_unknown_context_falls_back_to_global():
 
 def test_users_contexts_and_carriers_context_are_walked():
     """A hole in the context of one user, or in that of calls from carriers, is as bad."""
-    directory = '<domain name="x"><user id="7"><variables><variable name="user_context" value="out"/></variables></user></domain>'
+    variables = '<variables><variable name="user_context" value="out"/></variables>'
+    directory = f'<domain name="x"><user id="7">{variables}</user></domain>'
     assert told(wrong(AREA, facts(dialplan=agents() + OUT, directory=directory)), "critical", "user 7 -> context out")
     assert told(
         wrong(AREA, facts(dialplan=agents() + OUT, external={"context": "out"})),
@@ -297,10 +299,12 @@ def test_menus_queues_and_keys_of_conferences_are_walked():
     """What stands in other configurations dials as well."""
     more = """<configuration name="ivr.conf"><menus><menu name="main">
       <entry action="menu-sub" digits="1" param="deep"/></menu><menu name="deep">
-      <entry action="menu-exec-app" digits="/^(.*)$/" param="bridge sofia/gateway/carrier-a/$1"/></menu></menus></configuration>
-      <configuration name="conference.conf"><control action="execute_application" data="bridge sofia/gateway/carrier-a/${x}"/>
-      </configuration><configuration name="callcenter.conf"><agent name="a" contact="[x=y]sofia/gateway/carrier-a/${x}"/>
-      </configuration><configuration name="fifo.conf"><member>sofia/gateway/carrier-a/${x}</member></configuration>"""
+      <entry action="menu-exec-app" digits="/^(.*)$/" param="bridge sofia/gateway/carrier-a/$1"/></menu></menus>
+      </configuration><configuration name="conference.conf">
+      <control action="execute_application" data="bridge sofia/gateway/carrier-a/${x}"/>
+      </configuration><configuration name="callcenter.conf">
+      <agent name="a" contact="[x=y]sofia/gateway/carrier-a/${x}"/></configuration>
+      <configuration name="fifo.conf"><member>sofia/gateway/carrier-a/${x}</member></configuration>"""
     found = wrong(AREA, facts(dialplan=agents(extension("i", "^1$", "ivr", "main")), more=more))
     for words in ("menu main -> menu deep", "a key in a conference", "callcenter agent a", "a member of a fifo"):
         assert told(found, "critical", words), words
@@ -357,7 +361,11 @@ def test_a_users_login_without_a_phone_is_no_redirecting_phone():
         ),
         (
             "mod_lua",
-            '<configuration name="lua.conf"><settings><param name="xml-handler-bindings" value="dialplan"/></settings></configuration>',
+            (
+                '<configuration name="lua.conf"><settings>'
+                '<param name="xml-handler-bindings" value="dialplan"/></settings>'
+                "</configuration>"
+            ),
         ),
     ],
 )

@@ -11,7 +11,8 @@ from esl_shield.service.doctor.switch_checks import AREA
 
 def _user(*params: str) -> str:
     inner = "".join(f'<param name="{name}" value="{value}"/>' for name, value in (p.split("=", 1) for p in params))
-    return f'<domain name="x"><groups><group name="g"><users><user id="7"><params>{inner}</params></user></users></group></groups></domain>'
+    user = f'<user id="7"><params>{inner}</params></user>'
+    return f'<domain name="x"><groups><group name="g"><users>{user}</users></group></groups></domain>'
 
 
 BAD = {
@@ -84,8 +85,9 @@ BAD = {
     ),
     "ESL for a wide list": (
         {
-            "files": {"event_socket.conf": {"listen-ip": "0.0.0.0", "apply-inbound-acl": "wide"}},
-            "more": '<configuration name="acl.conf"><list name="wide" default="deny"><node type="allow" cidr="0.0.0.0/0"/></list></configuration>',
+            "files": {"event_socket.conf": {"listen-ip": "198.51.100.1", "apply-inbound-acl": "wide"}},
+            "more": '<configuration name="acl.conf"><list name="wide" default="deny">'
+            '<node type="allow" cidr="0.0.0.0/0"/></list></configuration>',
         },
         "critical freeswitch.event_socket",
         "wide",
@@ -176,7 +178,7 @@ def test_carriers_profile_without_a_list_lets_strangers_in():
 
 
 def test_what_is_absent_has_freeswitchs_default():
-    """pass-callee-id and send-display-update are on, log-b-leg is true, ClueCon is the password, unless told otherwise."""
+    """pass-callee-id and send-display-update are on, log-b-leg is true, the password is ClueCon."""
     gathered = facts()
     for param in gathered.configuration.iter("param"):
         param.set(
