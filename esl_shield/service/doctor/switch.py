@@ -162,7 +162,10 @@ class _Questions:
         return self._parse(text, name)
 
     def _sofia(self) -> tuple[dict[str, str], frozenset[str]]:
-        root = self._parse(self._api("sofia xmlstatus"), "sofia's status")
+        text = self._api("sofia xmlstatus")
+        if not text.lstrip().startswith("<"):  # mod_sofia is not loaded; the check of modules says so
+            return {}, frozenset()
+        root = self._parse(text, "sofia's status")
         states = {g.findtext("name", ""): g.findtext("state", "") for g in root.iter("gateway")}
         running = {p.findtext("name", "") for p in root.iter("profile") if "RUNNING" in p.findtext("state", "")}
         return states, frozenset(running)
