@@ -56,6 +56,7 @@ CARRIERS = """<context name="carriers"><extension name="nobody"><condition>
 <action application="respond" data="404 Not Found"/></condition></extension></context>"""
 DIRECTORY = """<domain name="agents.example.com">
 <params><param name="dial-string" value="{outbound_redirect_fatal=true}${sofia_contact(*/${dialed_user})}"/></params>
+<variables><variable name="sip-force-contact" value="NDLB-connectile-dysfunction-2.0"/></variables>
 <user id="1001"><params><param name="password" value="5b8e0d2c7f"/></params>
 <variables><variable name="user_context" value="agents"/></variables></user></domain>"""
 MODULES = frozenset({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -61,6 +62,7 @@ class Holed(FreeSwitch):
         start = '<context name="agents">'
         self._change("dialplan/agents.xml", start, MORE_CONTEXTS + start + HOLES.replace("CANARY", CANARY))
         self._change("directory/agents.xml", "outbound_redirect_fatal=true,", "")
+        self._change("directory/agents.xml", "NDLB-connectile-dysfunction-2.0", "")
         self._change("directory/agents.xml", '<param name="password" value="CHANGE-ME-1002"/>', "")
         self._change(
             "autoload_configs/switch.conf.xml", '"sessions-per-second" value="200"', '"sessions-per-second" value="30"'
@@ -158,6 +160,7 @@ def test_our_dialplan_is_clean(switch, tmp_path):
         ("bypass.programs", "extension script -> lua other.lua"),
         ("bypass.sockets", "127.0.0.1:9999"),
         ("bypass.redirects", f"critical a phone of {DOMAIN}"),
+        ("bypass.contacts", f"critical a phone of {DOMAIN}"),
         ("freeswitch.passwords", f"critical user 1002@{DOMAIN} has no password"),
         ("freeswitch.rate", "warning sessions-per-second is 30"),
         ("freeswitch.certificates", "mod_curl does not check"),
@@ -235,6 +238,49 @@ def test_a_phones_302_is_followed_unless_told_otherwise(switch, followed):
             heard = False
     switch.esl.api("hupall NORMAL_CLEARING")
     assert heard is followed
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_a_foreign_contact_is_called_unless_told_otherwise(switch, holed, shipped):
+    """Why bypass.contacts asks: a phone registers any SIP address and is called there, but for our directory."""
+    freeswitch = switch if shipped else holed
+    phone, elsewhere = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+    with phone, elsewhere:
+        for sock in (phone, elsewhere):
+            sock.bind((HOST, 0))
+            sock.settimeout(5)
+        _register(phone, freeswitch.ports.agents, f"sip:{CANARY}@{HOST}:{elsewhere.getsockname()[1]}")
+        freeswitch.esl.api(f"bgapi originate user/1001@{DOMAIN} &park")
+        called = phone if shipped else elsewhere
+        assert called.recv(65535).startswith(b"INVITE")
+    freeswitch.esl.api("hupall NORMAL_CLEARING")
+
+
+def _register(phone: socket.socket, port: int, contact: str) -> None:
+    """Register 1001 with a digest and this Contact."""
+    own = phone.getsockname()[1]
+
+    def send(number: int, proof: str = "") -> str:
+        phone.sendto(
+            f"REGISTER sip:{DOMAIN} SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{own};branch=z9hG4bK{number}{own};rport\r\n"
+            f"From: <sip:1001@{DOMAIN}>;tag=1\r\nTo: <sip:1001@{DOMAIN}>\r\n"
+            f"Call-ID: {own}\r\nCSeq: {number} REGISTER\r\n"
+            f"Contact: <{contact}>\r\nExpires: 60\r\nMax-Forwards: 70\r\n{proof}Content-Length: 0\r\n\r\n".encode(),
+            (HOST, port),
+        )
+        return phone.recv(65535).decode()
+
+    challenge = send(1)
+    realm, nonce = (re.search(rf'{name}="([^"]*)"', challenge)[1] for name in ("realm", "nonce"))
+    user, what = _md5(f"1001:{realm}:CHANGE-ME-1001"), _md5(f"REGISTER:sip:{DOMAIN}")
+    response = _md5(f"{user}:{nonce}:00000001:1:auth:{what}")
+    proof = f'username="1001", realm="{realm}", nonce="{nonce}", uri="sip:{DOMAIN}", response="{response}"'
+    answer = send(2, f'Authorization: Digest {proof}, algorithm=MD5, cnonce="1", qop=auth, nc=00000001\r\n')
+    assert answer.startswith("SIP/2.0 200"), answer.split("\r\n")[0]
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _redirect(phone: socket.socket, port: int) -> None:

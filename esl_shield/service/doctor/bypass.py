@@ -166,7 +166,7 @@ def _shielded(facts: SwitchFacts) -> Iterator[Problem]:
 
 
 def _dial_strings(facts: SwitchFacts) -> Iterator[Problem]:
-    for domain, user, settings in directory_users(facts.directory):
+    for domain, user, settings, _ in directory_users(facts.directory):
         text = settings.get("dial-string", "")
         for leg in legs(text):
             if leg.kind in ("gateway", "uri", "line"):
@@ -178,7 +178,7 @@ def _dial_strings(facts: SwitchFacts) -> Iterator[Problem]:
 
 def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
     told = set()
-    for domain, user, settings in directory_users(facts.directory):
+    for domain, user, settings, _ in directory_users(facts.directory):
         text = settings.get("dial-string", "")
         if "outbound_redirect_fatal=true" in text or not _can_register(settings):
             continue
@@ -188,6 +188,18 @@ def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
                 f"a phone of {domain}, such as {user}'s, may answer a colleague's call with 302 and so have FreeSWITCH "
                 "call any SIP address",
                 f"Directory of {domain}: begin dial-string with {{outbound_redirect_fatal=true,presence_id=...",
+            )
+
+
+def _contacts(facts: SwitchFacts) -> Iterator[Problem]:
+    told = set()
+    for domain, user, settings, variables in directory_users(facts.directory):
+        forced = variables.get("sip-force-contact", "").startswith("NDLB-connectile-dysfunction")
+        if not forced and _can_register(settings) and domain not in told:
+            told.add(domain)
+            yield Problem(
+                f"a phone of {domain}, such as {user}'s, may register any SIP address as its Contact and so have "
+                "FreeSWITCH call it",
             )
 
 
@@ -226,6 +238,10 @@ AREA = Area[SwitchFacts](
         Check("bypass.redirects", _C, "No phone can have FreeSWITCH call elsewhere by a 302",
               "FreeSWITCH follows a redirection to any SIP address by itself, past the dialplan.",
               "dial-string: {outbound_redirect_fatal=true,...}", _redirects),
+        Check("bypass.contacts", _C, "No phone can register another's address",
+              "FreeSWITCH sends a call for a user to the Contact that user's phone registered, also one at a carrier.",
+              'Directory, <domain>: <variable name="sip-force-contact" value="NDLB-connectile-dysfunction-2.0"/>',
+              _contacts),
         Check("bypass.dial_strings", _C, "Users of the directory are phones, not carriers",
               "A dial-string to a gateway makes a colleague's number an outside line.",
               "A dial-string of sofia_contact.", _dial_strings),

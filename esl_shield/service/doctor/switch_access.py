@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.service.doctor.finding import Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
@@ -77,7 +77,7 @@ def digest(facts: SwitchFacts) -> Iterator[Problem]:
 
 def passwords(facts: SwitchFacts) -> Iterator[Problem]:
     """Judge users of the directory by their passwords."""
-    for domain, user, settings in directory_users(facts.directory):
+    for domain, user, settings, _ in directory_users(facts.directory):
         letting_in = is_true(settings.get("allow-empty-password"), default=True)
         if not settings.get("password") and not settings.get("a1-hash") and letting_in:
             yield Problem(
@@ -90,17 +90,31 @@ def passwords(facts: SwitchFacts) -> Iterator[Problem]:
             )
 
 
-def directory_users(directory: ET.Element) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Yield every user's domain, id and params, the domain's and the group's being its defaults."""
+class User(NamedTuple):
+    """A user of the directory; its domain's and group's params and variables are its defaults."""
+
+    domain: str
+    id: str
+    params: dict[str, str]
+    variables: dict[str, str]
+
+
+def directory_users(directory: ET.Element) -> Iterator[User]:
+    """Yield every user but pointers to one."""
     for domain in directory.iter("domain"):
-        of_domain = params(domain.find("params"))
         grouped = [(group, user) for group in domain.iter("group") for user in group.iter("user")]
         alone = [(None, user) for user in [*domain.findall("user"), *domain.findall("users/user")]]
         for group, user in [*grouped, *alone]:
-            of_group = {} if group is None else params(group.find("params"))
-            settings = {**of_domain, **of_group, **params(user.find("params"))}
-            if user.get("type") != "pointer":
-                yield domain.get("name", ""), user.get("id", ""), settings
+            if user.get("type") == "pointer":
+                continue
+            owners = [owner for owner in (domain, group, user) if owner is not None]
+            settings: dict[str, str] = {}
+            variables: dict[str, str] = {}
+            for owner in owners:
+                settings |= params(owner.find("params"))
+                found = owner.findall("variables/variable")
+                variables |= {variable.get("name", ""): variable.get("value", "") for variable in found}
+            yield User(domain.get("name", ""), user.get("id", ""), settings, variables)
 
 
 def event_socket(facts: SwitchFacts) -> Iterator[Problem]:
@@ -140,7 +154,7 @@ def _loopback(address: str) -> bool:
 
 def listeners(facts: SwitchFacts) -> Iterator[Problem]:
     """Judge the event socket's further logins."""
-    for domain, user, settings in directory_users(facts.directory):
+    for domain, user, settings, _ in directory_users(facts.directory):
         if not settings.get("esl-password"):
             continue
         who = f"the event socket's login {user}@{domain}"

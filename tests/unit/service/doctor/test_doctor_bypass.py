@@ -342,11 +342,22 @@ def test_users_that_lead_outside_are_found(directory, words):
     assert told(wrong(AREA, facts(directory=directory)), "critical", words)
 
 
+def test_phones_that_register_any_address_are_found():
+    """Unless calls go where a phone registered from; that is said at the domain, the group or the user."""
+    user = '<user id="1"><params><param name="password" value="p"/></params>{}</user>'
+    forced = '<variables><variable name="sip-force-contact" value="NDLB-connectile-dysfunction"/></variables>'
+    for inside, wanted in (("", True), (forced, False), (forced.replace("NDLB-", "x-"), True)):
+        found = wrong(AREA, facts(directory=f'<domain name="x">{user.format(inside)}</domain>'))
+        assert told(found, "critical bypass.contacts: a phone of x") is wanted
+
+
 def test_a_users_login_without_a_phone_is_no_redirecting_phone():
     """A login of the event socket cannot register."""
     directory = """<domain name="x"><user id="w"><params><param name="esl-password" value="p"/>
       <param name="allow-empty-password" value="false"/></params></user></domain>"""
-    assert not told(wrong(AREA, facts(directory=directory)), "bypass.redirects")
+    found = wrong(AREA, facts(directory=directory))
+    assert not told(found, "bypass.redirects")
+    assert not told(found, "bypass.contacts")
 
 
 @pytest.mark.parametrize(
