@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
 
 SETTINGS = (
-    "server_version_num", "fsync", "full_page_writes", "synchronous_commit", "ssl", "password_encryption",
-    "shared_preload_libraries", "session_preload_libraries", "data_checksums", "max_prepared_transactions",
-    "event_triggers", "log_parameter_max_length_on_error",
+    "server_version_num", "fsync", "full_page_writes", "synchronous_commit", "shared_preload_libraries",
+    "session_preload_libraries",
 )  # fmt: skip
 NOT_OWNER = f"this takes the administrator's configuration, whose login is a member of {OWNER}"
 _WHICH = {"schemas": list(SCHEMAS)}

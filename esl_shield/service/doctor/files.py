@@ -17,7 +17,6 @@ class FileFacts:
     path: str
     mode: int | None
     owner: int = 0
-    group: int = 0
     regular: bool = True
     open_folder: str = ""
 
@@ -50,7 +49,7 @@ def look(path: str) -> FileFacts:
         status = os.stat(path)  # noqa: PTH116 - of what a link points to, as opening it would be
     except OSError:
         return FileFacts(path, None, open_folder=folder)
-    return FileFacts(path, status.st_mode, status.st_uid, status.st_gid, stat.S_ISREG(status.st_mode), folder)
+    return FileFacts(path, status.st_mode, status.st_uid, stat.S_ISREG(status.st_mode), folder)
 
 
 def _open_folder(path: Path) -> str:
