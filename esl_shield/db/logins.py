@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver")
-QUIET_ROLES = ("worker", "resolver", "seeder")
+_QUIET = ("worker", "resolver", "seeder")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
 QUIET_SETTINGS = {
     "log_min_error_statement": "panic",
@@ -87,7 +87,12 @@ def make_login(
             cursor.execute(
                 "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
             )
-            return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in QUIET_ROLES else {}))
+            return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
+
+
+def quiet_settings(role: str) -> Mapping[str, str]:
+    """Return what stands on a login of this role so that the server's log holds none of its statements."""
+    return QUIET_SETTINGS if role in _QUIET else {}
 
 
 def _make_role(cursor: Any, name: str) -> bool:

@@ -6,7 +6,7 @@ import datetime as dt
 from typing import TYPE_CHECKING
 
 from esl_shield.db import shipped_sql
-from esl_shield.db.logins import QUIET_ROLES, QUIET_SETTINGS
+from esl_shield.db.logins import quiet_settings
 from esl_shield.db.schema import GROUP_ROLES, OWNER
 from esl_shield.service.doctor.catalog import DatabaseFacts
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
@@ -159,16 +159,15 @@ def _login(facts: DatabaseFacts) -> Iterator[str]:
 
 def _log(facts: DatabaseFacts) -> Iterator[Problem | str]:
     for role in facts.roles.values():
-        if (
-            not role.login
-            or not role.member_of & {f"shield_{quiet}" for quiet in QUIET_ROLES}
-            or OWNER in role.member_of
-        ):
+        if not role.login or OWNER in role.member_of:
             continue
+        wanted: dict[str, str] = {}
+        for group in role.member_of & {*GROUP_ROLES}:
+            wanted |= quiet_settings(group.removeprefix("shield_"))
         stand = facts.login_settings.get(role.name, {})
-        missing = sorted(name for name, value in QUIET_SETTINGS.items() if stand.get(name) != value)
+        missing = sorted(name for name, value in wanted.items() if stand.get(name) != value)
         if missing:
-            lines = " ".join(f"ALTER ROLE \"{role.name}\" SET {name} = '{QUIET_SETTINGS[name]}';" for name in missing)
+            lines = " ".join(f"ALTER ROLE \"{role.name}\" SET {name} = '{wanted[name]}';" for name in missing)
             yield Problem(
                 f"statements of {role.name}, which carry tokens, may get into the server's log",
                 f"As a superuser: {lines}",

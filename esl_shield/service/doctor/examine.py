@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.errors import ShieldError
 from esl_shield.service.doctor import (
     bypass,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-ROLES = ("worker", "resolver", "seeder", "auditor", "admin")
+ROLES = (*LOGIN_ROLES, "admin")
 AREAS: dict[str, Area[Any]] = {
     area.name: area
     for area in (

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
     from esl_shield.config import Config
 
-HOLDERS = ("resolver", "seeder", "admin")
+NEED_ONE = ("resolver", "seeder", "admin")
+WORKER = "worker"
 _NO_RIGHT = "42501"
 
 
@@ -51,7 +52,7 @@ class KeyFacts:
 def look_at_keys(config: Config, role: str) -> KeyFacts:
     """Look at the KEK; raises NotApplicableError for a role that neither has one nor must be kept from one."""
     source = config.keys.kek if config.keys else ""
-    if not source and role not in (*HOLDERS, "worker"):
+    if not source and role not in (*NEED_ONE, WORKER):
         message = f"the {role}'s configuration has no [keys], and needs none"
         raise NotApplicableError(message)
     path = source.removeprefix("file:") if source.startswith("file:") else ""
@@ -60,7 +61,7 @@ def look_at_keys(config: Config, role: str) -> KeyFacts:
         look(str(found)) for found in sorted(Path(config.source).absolute().parent.glob("*.kek")) if str(found) != path
     )
     file = look(path) if path else None
-    if role not in HOLDERS or not source:
+    if role == WORKER or not source:
         return KeyFacts(role, user, source, file, strays)
     harden()
     return KeyFacts(role, user, source, file, strays, _opened(source), _wrapping(config, role))
@@ -95,7 +96,7 @@ def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
 
 
 def _readers(facts: KeyFacts) -> Iterator[Problem]:
-    if facts.role == "worker":
+    if facts.role == WORKER:
         yield from _reach(facts)
         return
     if facts.source.startswith("env:"):
@@ -138,7 +139,7 @@ def _strays(facts: KeyFacts) -> Iterator[Problem]:
 
 
 def _opens(facts: KeyFacts) -> Iterator[str]:
-    if facts.role not in HOLDERS:
+    if facts.role == WORKER:
         raise NotAskedError("a worker has no KEK", Severity.INFO)
     if not facts.source:
         yield "the configuration names no KEK"
@@ -147,7 +148,7 @@ def _opens(facts: KeyFacts) -> Iterator[str]:
 
 
 def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
-    if facts.role not in HOLDERS:
+    if facts.role == WORKER:
         raise NotAskedError("a worker has no KEK", Severity.INFO)
     if not isinstance(facts.opened, str):
         raise NotAskedError("the KEK could not be opened")
