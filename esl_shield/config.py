@@ -205,6 +205,27 @@ class RevealsConfig:
 
 
 @dataclass(frozen=True)
+class FreeSwitchConfig:
+    """FreeSWITCH's own event socket, asked by ``doctor``, and what it must be able to carry.
+
+    ``workers`` are the workers its dialplan may park calls into; none means [esl] listen alone.
+    """
+
+    address: Address
+    password: str
+    workers: tuple[Address, ...] = ()
+    calls_per_s: float = 28.0
+    calls: int = 1000
+    timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.password.startswith("file:"):
+            message = "[freeswitch] password must be file:PATH"
+            raise ValueError(message)
+        _positive(self, "freeswitch", "calls_per_s", "calls", "timeout_s")
+
+
+@dataclass(frozen=True)
 class MetricsConfig:
     """Where the worker answers ``GET /metrics`` and ``/healthz``; nowhere unless ``listen`` is given."""
 
@@ -289,6 +310,7 @@ class Config:
     handoff: HandoffConfig = field(default_factory=HandoffConfig)
     calls: CallsConfig = field(default_factory=CallsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    freeswitch: FreeSwitchConfig | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
