@@ -29,7 +29,7 @@ LUA_SECRET = "0123456789abcdef0123456789abcdef"
 
 _MODULES = (
     "mod_logfile", "mod_event_socket", "mod_sofia", "mod_dptools", "mod_commands", "mod_dialplan_xml", "mod_curl",
-    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite",
+    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite", "mod_conference", "mod_tone_stream",
 )  # fmt: skip
 
 _MASTER = """<?xml version="1.0"?>
@@ -100,6 +100,9 @@ class EventSocket:
 
     def __init__(self, port: int, *, login: str = f"auth {ESL_PASSWORD}") -> None:
         self._socket = socket.create_connection((HOST, port), timeout=10)
+        if self._socket.getsockname() == self._socket.getpeername():  # nobody listens: the kernel drew that very port
+            self._socket.close()
+            raise ConnectionRefusedError
         self._buffer = b""
         self._frame()
         self.command(login)
