@@ -29,7 +29,8 @@ LUA_SECRET = "0123456789abcdef0123456789abcdef"
 
 _MODULES = (
     "mod_logfile", "mod_event_socket", "mod_sofia", "mod_dptools", "mod_commands", "mod_dialplan_xml", "mod_curl",
-    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite", "mod_conference", "mod_tone_stream",
+    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite", "mod_conference",
+    "mod_tone_stream", "mod_hash",
 )  # fmt: skip
 
 _MASTER = """<?xml version="1.0"?>

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 from uuid import UUID, uuid4
 
-from lab import LUA_SECRET
+from lab import DOMAIN, LUA_SECRET
 from sipp import HOST
 
 from esl_shield.calls import dialstring
@@ -96,7 +96,7 @@ class Attempt:
         if self.delivery == "plain":
             return dialstring.Execution("bridge", f"sofia/gateway/{self.gateway}/{self.number}")
         return dialstring.execution(
-            self.route(), token=token, permit=Permit(), sip_call_id=uuid4(), answer_timeout_s=timeout_s
+            self.route(), token=token, domain=DOMAIN, permit=Permit(), sip_call_id=uuid4(), answer_timeout_s=timeout_s
         )
 
 
@@ -198,7 +198,7 @@ class RecordingWorker:
         channel = self._read()
         uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
         attempts = list(self._attempts)
-        variables = dialstring.agent_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
+        variables = dialstring.parked_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
         dressing = f"api uuid_setvar_multi {uuid_} {variables}"
         execute, waiting = attempts.pop(0).command(token, self._timeout_s)
         self._say(

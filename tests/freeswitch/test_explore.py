@@ -53,7 +53,7 @@ def show(tap, start, path):
                 v = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", lambda m: "<"+nick(m[0])+">", v)
                 line += f" {k.replace('variable_','v_')}={v[:110]}"
         out.append(line)
-    open(path,"w").write("\n".join(out))
+    __import__("pathlib").Path(path).write_text("\n".join(out))
 
 @pytest.fixture
 def cast(database, stage, switch, tap, edge, request):
@@ -66,8 +66,8 @@ def cast(database, stage, switch, tap, edge, request):
         time.sleep(.3)
         name = request.node.name.replace("test_","")
         show(tap, start, f"/tmp/ex-{name}.txt")
-        open(f"/tmp/ex-{name}.calls","w").write("\n".join(map(str,c.shield.calls())) + "\n" + "\n".join(map(str, database.query("SELECT kind, agent, token, detail FROM dba.audit_events ORDER BY id"))))
-        open(f"/tmp/ex-{name}.out","w").write("\n".join(p.read_text() for p in c.shield.folder.glob("*.out")))
+        __import__("pathlib").Path(f"/tmp/ex-{name}.calls").write_text("\n".join(map(str,c.shield.calls())) + "\n" + "\n".join(map(str, database.query("SELECT kind, agent, token, detail FROM dba.audit_events ORDER BY id"))))
+        __import__("pathlib").Path(f"/tmp/ex-{name}.out").write_text("\n".join(p.read_text() for p in c.shield.folder.glob("*.out")))
 
 def connect(cast, user="1001", n="+8613800138101"):
     a = cast.agent(user) if user not in cast.agents else cast.agents[user]
