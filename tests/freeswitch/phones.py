@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from polling import until
-from sip_peer import Message, render, uri_of
+from sip_peer import Message, render
 from sipp import HOST, free_port
 
 if TYPE_CHECKING:
@@ -97,6 +97,10 @@ class Line:
             target = f"<sip:{to}@{self.phone.domain}?Replaces={quoted}>"
         self.request("REFER", headers=[("Refer-To", target), ("Referred-By", f"<sip:{self.phone.user}@{self.phone.domain}>")])
         self.until(lambda: self.status_of("REFER") >= 200, "REFER is answered")
+        if replaces:
+            self.until(lambda: "SIP/2.0 200 OK" in self.notified(), "the transfer is confirmed")
+            if not self.ended:
+                self.hang_up()  # whoever connected two others is done with both
 
     def info(self, signal: str) -> None:
         """Send a digit in a SIP INFO."""
@@ -159,14 +163,15 @@ class Phone:
 
     def __init__(
         self, name: str, *, to: int, domain: str = HOST, user: str = "carrier", password: str = "", port: int = 0,
-        hostile: bool = False, answers: bool = True, session_expires: str = "",
+        hostile: bool = False, answers: bool = True, events: bool = True, session_expires: str = "",
     ) -> None:  # fmt: skip
         self.name, self.to, self.domain, self.user, self.password = name, (HOST, to), domain, user, password
-        self.hostile, self.answers, self.session_expires = hostile, answers, session_expires
+        self.hostile, self.answers, self.events, self.session_expires = hostile, answers, events, session_expires
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((HOST, port))
         self.port = self._socket.getsockname()[1]
         self.media = Media()
+        self.answer_with: tuple[tuple[str, str], ...] = ()  # headers for the calls to come
         self.lines: list[Line] = []
         self.heard: list[Message] = []
         self.sent: list[bytes] = []
@@ -214,14 +219,9 @@ class Phone:
         return [line for line in self.lines if line.invite]
 
     @property
-    def text(self) -> str:
-        """All that was heard."""
-        return "\n".join(message.raw.decode("latin-1") for message in self.heard)
-
-    @property
     def messages(self) -> list[HeardMessage]:
         """The same in the form the census counts."""
-        return [HeardMessage(message.raw.decode("latin-1")) for message in self.heard]
+        return [HeardMessage(message.raw.decode("latin-1")) for message in list(self.heard)]
 
     @property
     def invites(self) -> list[HeardMessage]:
@@ -241,10 +241,12 @@ class Phone:
     def sdp(self, line: Line, direction: str) -> str:
         """Our description; the session's name is the hostile phone's to choose."""
         name = line_user(line) if self.hostile else "-"
+        kinds = f"8 {_TELEPHONE_EVENT}" if self.events else "8"
+        events = f"a=rtpmap:{_TELEPHONE_EVENT} telephone-event/8000\r\na=fmtp:{_TELEPHONE_EVENT} 0-16\r\n"
         return (
             f"v=0\r\no=phone 1 {next(_serial)} IN IP4 {HOST}\r\ns={name}\r\nc=IN IP4 {HOST}\r\nt=0 0\r\n"
-            f"m=audio {self.media.port} RTP/AVP 8 {_TELEPHONE_EVENT}\r\na=rtpmap:8 PCMA/8000\r\n"
-            f"a=rtpmap:{_TELEPHONE_EVENT} telephone-event/8000\r\na=fmtp:{_TELEPHONE_EVENT} 0-16\r\na={direction}\r\n"
+            f"m=audio {self.media.port} RTP/AVP {kinds}\r\na=rtpmap:8 PCMA/8000\r\n"
+            f"{events if self.events else ''}a={direction}\r\n"
         )
 
     def spread(self, line: Line) -> list[tuple[str, str]]:
@@ -309,7 +311,7 @@ class Phone:
         self.media.towards(message.body)
         line.ring()
         if self.answers:
-            line.answer()
+            line.answer(*self.answer_with)
 
     def _take_request(self, line: Line, message: Message) -> None:
         if message.method == "ACK":
@@ -418,6 +420,7 @@ class Media:
         self.digits: list[str] = []
         self.packets = 0
         self.loud = 0  # packets of audio that are not silence
+        self.speaks = False
         self._last_event = -1
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -457,7 +460,7 @@ class Media:
                 self._send(_TELEPHONE_EVENT, pressed_at, self._pending.pop(0))
                 pressed_at = pressed_at if len(self._pending) % 8 else 0
             else:
-                self._send(8, self._stamp, b"\xd5" * 160)
+                self._send(8, self._stamp, (b"\x24\xa4" if self.speaks else b"\xd5\xd5") * 80)
             self._stamp += 160
 
     def _send(self, kind: int, stamp: int, payload: bytes) -> None:
