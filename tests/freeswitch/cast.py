@@ -16,6 +16,7 @@ from polling import until
 from shield import Shield
 from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
+from tape import Tape
 
 from esl_shield.audit import leakscan
 
@@ -39,7 +40,7 @@ class Everybody:
 class Cast:
     """A site with its real worker, resolver and edge; ``agent`` adds telephones."""
 
-    def __init__(self, database: ShieldDatabase, stage: Stage, tap: Tap, folder: Path) -> None:
+    def __init__(self, database: ShieldDatabase, stage: Stage, tap: Tap, folder: Path, tape: Path | None = None) -> None:
         self.stage, self.switch, self.tap = stage, stage.switch, tap
         resolver = f"http://{HOST}:{stage.ports.resolver}/redeem"
         carriers = [f"1 sip:{HOST}:{stage.port_of(CARRIER_A)} 0 9 name={CARRIER_A}"]
@@ -47,7 +48,9 @@ class Cast:
         stage.callback(self.edge.stop)
         self.shield = Shield(database, stage, edge=SECRET)
         self.shield.resolver()
-        self.worker = self.shield.worker()
+        self.worker = self.shield.worker(stand_by=tape is not None)
+        if tape is not None:
+            stage.callback(Tape(stage.ports.worker_a, stage.ports.worker_b, tape).stop)
         self.customers = self._phone(
             Phone("customers", to=self.edge.outside[1], port=stage.port_of(CARRIER_A), hostile=True)
         )

@@ -111,6 +111,15 @@ class Recording:
         """Note what one side said."""
         self.lines += [f"{mark} {line}" for line in text.split("\n")]
 
+    def add_frame(self, head: bytes, body: bytes) -> tuple[str, str]:
+        """Note a frame of FreeSWITCH's, with fixed names of the machine; returns its two parts as noted."""
+        head_text, body_text = _anonymous(head.decode()), _anonymous(body.decode())
+        head_text = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body_text.encode())}", head_text)
+        self.add("<", head_text + "\n")
+        if body_text:
+            self.add("<", body_text.removesuffix("\n"))
+        return head_text, body_text
+
     def render(self) -> str:
         """The whole file."""
         return "\n".join([f"# {self.title}", *self.lines, ""])
@@ -177,11 +186,7 @@ class RecordingWorker:
             while len(self._buffer) < int(length[1]):
                 self._fill()
             body, self._buffer = self._buffer[: int(length[1])], self._buffer[int(length[1]) :]
-        head_text, body_text = _anonymous(head.decode()), _anonymous(body.decode())
-        head_text = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body_text.encode())}", head_text)
-        self.recording.add("<", head_text + "\n")
-        if body_text:
-            self.recording.add("<", body_text.removesuffix("\n"))
+        head_text, body_text = self.recording.add_frame(head, body)
         pairs = [line.partition(": ") for line in (head_text + "\n" + body_text).split("\n")]
         return {name: unquote(value) for name, _, value in reversed(pairs) if name}
 

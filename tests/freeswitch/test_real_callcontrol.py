@@ -6,7 +6,9 @@ Every test ends with the census of all places inside, which must be nought; the 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+from pathlib import Path
 
 import pytest
 from cast import Cast, inside
@@ -33,7 +35,10 @@ def printed_table(measured):
 @pytest.fixture
 def cast(database, stage, tap, tmp_path, request):
     """A site; at the end of each test nothing inside holds a number."""
-    cast = Cast(database, stage, tap, tmp_path)
+    name = request.node.name.removeprefix("test_").replace("_", "-")
+    # CONTROL_TAPES=FOLDER records what FreeSWITCH and the worker say: the files of data/control.
+    tapes = os.environ.get("CONTROL_TAPES")
+    cast = Cast(database, stage, tap, tmp_path, tape=Path(tapes) / name if tapes else None)
     yield cast
     cast.switch.esl.api("hupall NORMAL_CLEARING")  # what a failed test left
     row = cast.leaves()

@@ -17,7 +17,7 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "calls", "audit_events", "keys")
+VIEWS = ("tenants", "tokens", "calls", "call_agents", "audit_events", "keys")
 READS = {"auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "worker": set(), "resolver": set()}
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),

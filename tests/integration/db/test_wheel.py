@@ -102,8 +102,8 @@ def test_the_installed_wheel_upgrades_a_database_from_an_empty_folder(wheel, tmp
         assert run("roles").returncode == 0
         first, second = run("upgrade"), run("upgrade")
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-        assert first.stdout.startswith("at revision 0002 (was none)")
-        assert second.stdout == "up to date at revision 0002\n"
+        assert first.stdout.startswith("at revision 0005 (was none)")
+        assert second.stdout == "up to date at revision 0005\n"
         where = subprocess.run(
             [sys.executable, "-P", "-c", "import esl_shield; print(esl_shield.__file__)"],
             cwd=empty, env={"PYTHONPATH": dependencies}, capture_output=True, text=True, check=True,
