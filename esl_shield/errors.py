@@ -274,6 +274,13 @@ class TokenUnknown(NegativeAnswer):
     sentence = "Tenant {tenant} has no such token or alias."
 
 
+class CallUnknown(NegativeAnswer):
+    """The tenant has no call of that id, or the login does not see it."""
+
+    error_id = "call.unknown"
+    sentence = "The tenant has no call {call}; `call list` shows the ids."
+
+
 # --- something we need is away (exit 3) ---------------------------------------------------------------------------
 
 

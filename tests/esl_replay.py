@@ -2,7 +2,7 @@
 
 Recorded UUIDs become the ones the worker draws now, found by comparing its commands with the recorded ones; the dialled
 token and the domain are the test's. A recording goes on when the worker has said what it said then, but for questions
-whose answer was the same as before: there are as many of these as people took time. They are answered as they were last.
+whose answer was the same as before: of these there are as many as people took time. They are answered as before.
 """
 
 from __future__ import annotations

@@ -81,8 +81,8 @@ def execution(
 ) -> Execution:  # fmt: skip
     """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
 
-    Behind the edge ``sip_call_id`` is also the UUID of the customer's leg, which a transfer is recognised by. Its answer
-    disarms the alarm of the leg ``disarms``: one that was answered before is not answered again.
+    Behind the edge ``sip_call_id`` is also the UUID of the customer's leg, by which a transfer is recognised. Its
+    answer disarms the alarm of the leg ``disarms``: one that was answered before is not answered again.
     """
     name = _safe("gateway", route.gateway.name)
     if route.gateway.delivery == "direct":

@@ -1,7 +1,7 @@
 """An authorised call, from the first attempt to its CDR.
 
-Invariants: whatever ends this object's work, exactly one CDR is written; the call ends with its customer's leg, not with
-the leg that called: until then its slot, its permits and its agents' times stay open.
+Invariants: whatever ends this object's work, exactly one CDR is written; the call ends with its customer's leg, not
+with the leg that called: until then its slot, its permits and its agents' times stay open.
 """
 
 from __future__ import annotations

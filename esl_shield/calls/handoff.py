@@ -66,8 +66,8 @@ class Handoff:
 def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
     """Read the channel data of ``connect``; raises HandoffRejected when it names no channel we can follow."""
     if _is_customers(channel_data):
-        domain = channel_data.get("variable_shield_domain", "")
-        known = domain.lower() if _DOMAIN.fullmatch(domain) else None
+        own = channel_data.get("variable_shield_domain", "")
+        known = own.lower() if _DOMAIN.fullmatch(own) else None
         return Handoff(_channel(channel_data), None, known, _dialled(channel_data, config), transferred=True)
     if channel_data.get("Answer-State") == "answered":
         # Such a leg tells nothing of the customer's answer, and the alarm of an unanswered call would cut it off.

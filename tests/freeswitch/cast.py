@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fix_postgres import ShieldDatabase
-    from lab import FreeSwitch, Tap
+    from lab import Tap
     from stage import Stage
-
-OUTSIDE = ("carrier: INVITEs", "other carriers")
 
 
 class Everybody:
@@ -40,7 +38,9 @@ class Everybody:
 class Cast:
     """A site with its real worker, resolver and edge; ``agent`` adds telephones."""
 
-    def __init__(self, database: ShieldDatabase, stage: Stage, tap: Tap, folder: Path, tape: Path | None = None) -> None:
+    def __init__(
+        self, database: ShieldDatabase, stage: Stage, tap: Tap, folder: Path, tape: Path | None = None
+    ) -> None:
         self.stage, self.switch, self.tap = stage, stage.switch, tap
         resolver = f"http://{HOST}:{stage.ports.resolver}/redeem"
         carriers = [f"1 sip:{HOST}:{stage.port_of(CARRIER_A)} 0 9 name={CARRIER_A}"]
@@ -115,12 +115,14 @@ class Cast:
         )
 
     def leaves(self) -> dict[str, int]:
-        """Wait for the end of all calls; returns places inside that hold any number, in any form, which must be none."""
+        """Wait for the end of all calls; returns how often any number stands in each place, in any form."""
         self.switch.quiet()
         census = Census(self.switch, self.tap)
         census.settle()
         total: dict[str, int] = {}
-        shown = {place: b"".join(seen[place] for seen in self._while_up) for place in ("show channels", "core database")}
+        shown = {
+            place: b"".join(seen[place] for seen in self._while_up) for place in ("show channels", "core database")
+        }
         for number, token in self.called.items():
             assert any(number in message.text for message in self.customers.invites), "the number must be on the wire"
             row = census.count(
@@ -140,12 +142,10 @@ class Cast:
 
     def _at_others(self, number: str) -> int:
         """How often a number stands in what other customers' lines heard."""
-        others = [
-            line for line in self.customers.called() if line.invite and f"sip:{number}@" not in line.invite.first
-        ]
+        others = [line for line in self.customers.called() if line.invite and f"sip:{number}@" not in line.invite.first]
         return sum(message.raw.count(number[1:].encode()) for line in others for message in line.heard)
 
 
 def inside(row: dict[str, int]) -> dict[str, int]:
     """The places that hold something and must not."""
-    return {place: count for place, count in row.items() if count and place not in ("carrier: INVITEs",)}
+    return {place: count for place, count in row.items() if count and place != "carrier: INVITEs"}

@@ -1,8 +1,8 @@
 """Telephones that keep several calls at once: agents' desks, which register, and the carrier's side of customers.
 
 A phone answers what comes within a call by itself (re-INVITE, UPDATE, INFO, NOTIFY, BYE) from a thread of its own; a
-test tells it what to start. Everything it heard is kept. ``hostile`` phones repeat the user they were called at wherever
-a message of theirs has room.
+test tells it what to start. Everything it heard is kept. ``hostile`` phones repeat the user they were called at
+wherever a message of theirs has room.
 """
 
 from __future__ import annotations
@@ -95,7 +95,9 @@ class Line:
             remote, local = _tag(replaces.remote), _tag(replaces.local)
             quoted = f"{replaces.call_id}%3Bto-tag%3D{remote}%3Bfrom-tag%3D{local}".replace("@", "%40")
             target = f"<sip:{to}@{self.phone.domain}?Replaces={quoted}>"
-        self.request("REFER", headers=[("Refer-To", target), ("Referred-By", f"<sip:{self.phone.user}@{self.phone.domain}>")])
+        self.request(
+            "REFER", headers=[("Refer-To", target), ("Referred-By", f"<sip:{self.phone.user}@{self.phone.domain}>")]
+        )
         self.until(lambda: self.status_of("REFER") >= 200, "REFER is answered")
         if replaces:
             self.until(lambda: "SIP/2.0 200 OK" in self.notified(), "the transfer is confirmed")
@@ -104,9 +106,7 @@ class Line:
 
     def info(self, signal: str) -> None:
         """Send a digit in a SIP INFO."""
-        cseq = self.request(
-            "INFO", body=f"Signal={signal}\r\nDuration=160\r\n", content_type="application/dtmf-relay"
-        )
+        cseq = self.request("INFO", body=f"Signal={signal}\r\nDuration=160\r\n", content_type="application/dtmf-relay")
         self.until(lambda: self.status_of("INFO", cseq) >= 200, "INFO is answered")
 
     def notified(self) -> list[str]:
@@ -163,9 +163,11 @@ class Phone:
 
     def __init__(
         self, name: str, *, to: int, domain: str = HOST, user: str = "carrier", password: str = "", port: int = 0,
-        hostile: bool = False, answers: bool = True, events: bool = True, session_expires: str = "",
+        hostile: bool = False, answers: bool = True, events: bool = True, forwards_to: str = "",
+        session_expires: str = "",
     ) -> None:  # fmt: skip
         self.name, self.to, self.domain, self.user, self.password = name, (HOST, to), domain, user, password
+        self.forwards_to = forwards_to  # answers calls with 302
         self.hostile, self.answers, self.events, self.session_expires = hostile, answers, events, session_expires
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((HOST, port))
@@ -308,6 +310,9 @@ class Phone:
         )  # fmt: skip
         line.heard.append(message)
         self.lines.append(line)
+        if self.forwards_to:
+            self._respond(message, 302, line, contact=f"<sip:{self.forwards_to}>")
+            return
         self.media.towards(message.body)
         line.ring()
         if self.answers:
@@ -356,7 +361,7 @@ class Phone:
 
     def _respond(
         self, request: Message, code: int, line: Line | None, *, headers: Iterable[tuple[str, str]] = (),
-        sdp: bool = False,
+        sdp: bool = False, contact: str = "",
     ) -> None:  # fmt: skip
         lines = [
             *((name.title(), value) for name in ("via",) for value in request.all(name)),
@@ -364,7 +369,8 @@ class Phone:
             ("From", request["from"]),
             ("To", line.local if line and line.invite is request else request["to"]),
             ("Call-ID", request["call-id"]), ("CSeq", request["cseq"]),
-            *([("Contact", self.contact(line))] if line else []), ("Allow", ALLOW), ("Supported", "timer"), *headers,
+            *([("Contact", contact or self.contact(line))] if line else []),
+            ("Allow", ALLOW), ("Supported", "timer"), *headers,
         ]  # fmt: skip
         held = "sendonly" in request.body
         body = self.sdp(line, "recvonly" if held else "sendrecv") if sdp and line else ""
@@ -485,7 +491,7 @@ class Media:
         self.loud += len(set(data[12:]) - {0xD5, 0x55}) > 1
 
 
-_PHRASES = {180: "Ringing", 200: "OK", 481: "No Such Call", 487: "Request Terminated"}
+_PHRASES = {180: "Ringing", 200: "OK", 302: "Moved Temporarily", 481: "No Such Call", 487: "Request Terminated"}
 
 
 def line_user(line: Line) -> str:

@@ -1,6 +1,7 @@
 """Call control on a real FreeSWITCH with the edge: what agents do in a call, who is recorded, and that nothing leaks.
 
-Every test ends with the census of all places inside, which must be nought; the customers' carrier is hostile throughout.
+Every test ends with the census of all places inside, which must be nought; the customers' carrier is hostile
+throughout.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import itertools
 import os
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cast import Cast, inside
 from census import table
-from phones import Line
 from polling import until
 from shield import TENANT
+
+if TYPE_CHECKING:
+    from phones import Line
 
 ROWS: dict[str, dict[str, int]] = {}
 PLACES = ("other customers", *(f"any form: {place}" for place in ("files", "events", "phones", "ours", "edge")))
@@ -50,9 +54,6 @@ def cast(database, stage, tap, tmp_path, request):
 def number():
     """A number of the test's own."""
     return next(_numbers)
-
-
-
 
 
 def hears(listener, line=None):
@@ -162,6 +163,16 @@ def test_a_colleague_who_is_busy_ends_the_call(cast, number):
     assert cast.talkers(number) == [("1001", True)]
 
 
+def test_a_colleague_who_forwards_reaches_nobody(cast, number):
+    """A 302 of a colleague's phone is not followed, wherever it points."""
+    cast.agent("1002", forwards_to=f"13800138000@127.0.0.1:{cast.nobody.port}")
+    line, customer = cast.connect(cast.agent("1001"), number)
+    line.refer("1002")
+    customer.until_ended()
+    assert not cast.nobody.heard
+    assert cast.talkers(number) == [("1001", True)]
+
+
 def test_attended_transfer(cast, number):
     """The agent asks a colleague, then connects them: the colleague's phone gets no number on Replaces or NOTIFY."""
     agent, colleague = cast.agent("1001"), cast.agent("1002")
@@ -193,7 +204,8 @@ def test_attended_transfer_to_a_token(cast, number):
     cast.until_talks(number)
     cast.until_talks(number_2)
     cast.look()
-    assert not (customer.ended or other.ended)
+    assert not customer.ended
+    assert not other.ended
     customer.hang_up()
     other.until_ended()
     assert cast.talkers(number) == cast.talkers(number_2) == [("1001", True)]
@@ -223,7 +235,7 @@ def test_blind_transfer_to_a_token(cast, number):
 
 @pytest.mark.parametrize("target", ["70001234567894", "9613800138000", "86", "*91002"])
 def test_a_transfer_to_nothing_ends_the_customers_call(cast, number, target):
-    """An unknown token, a number, a feature code that is not for transfers: the customer is released, nobody is called."""
+    """An unknown token, a number, a feature code not for transfers: the customer is released, nobody is called."""
     line, customer = cast.connect(cast.agent("1001"), number)
     line.refer(target)
     customer.until_ended()
@@ -280,7 +292,7 @@ def test_three_way_conference(cast, number):
 def test_a_supervisor_listens(cast, number):
     """*9 lets a supervisor hear both sides and be heard by nobody; nobody else may, and the record does not change."""
     agent, supervisor, colleague = cast.agent("1001"), cast.agent("1009"), cast.agent("1002")
-    line, customer = cast.connect(agent, number)
+    line, _ = cast.connect(agent, number)
     listening = supervisor.dial("*91001").until_answered()
     cast.customers.media.speaks = True
     hears(supervisor)

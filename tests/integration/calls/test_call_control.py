@@ -49,7 +49,7 @@ def test_the_record_ends_with_the_customer_and_names_every_agent(call_centre, na
 
 
 def test_a_transferred_customer_reaches_a_token_while_the_call_lives(call_centre):
-    """The second call is authorised by the first, names it, and lists nobody; the first goes on to its customer's end."""
+    """The second call is authorised by the first, names it, and lists nobody; the first ends with its own customer."""
     first = Replay("transfer-to-token-first", token=call_centre.token(SHOP, 41), domain=SHOP.domain)
     first.goes_on.clear()
     thread = threading.Thread(target=first.play, args=(call_centre.worker,), daemon=True)

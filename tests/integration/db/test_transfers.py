@@ -88,9 +88,7 @@ def test_a_transfer_has_the_right_of_the_agent_who_talked_last(database, worker)
     second, verdict = transfer(worker, first.sip_call_id)
     assert verdict == "ALLOWED"
     row = "SELECT agent, referred_by, channel, customer_channel FROM shield.calls WHERE id = %s"
-    assert database.query(row, str(second.call)) == [
-        ("1002", str(first.call), first.sip_call_id, second.sip_call_id)
-    ]
+    assert database.query(row, str(second.call)) == [("1002", str(first.call), first.sip_call_id, second.sip_call_id)]
     event = "SELECT call, agent, token, detail FROM shield.audit_events WHERE kind = 'call.transferred'"
     detail = {"to_call": str(second.call), "verdict": "allowed"}
     assert database.query(event) == [(str(first.call), "1002", TOKEN, detail)]
@@ -127,7 +125,7 @@ def of_direct_delivery(database, worker, first):
     attempt = Attempt(delivery="direct")
     attempt.authorize(worker)
     worker.call("call_answered", attempt.call, "carrier")
-    return None
+    return database.query("SELECT customer_channel FROM shield.calls WHERE id = %s", str(attempt.call))[0][0]
 
 
 @pytest.mark.parametrize("leg", [forged, not_answered, ended, agents_leg, of_direct_delivery])
