@@ -104,7 +104,19 @@ class Following:
         except EslError:  # the parked leg is known to have ended; only a transfer stays unseen
             return None
         self._observe.count("transferred", "talks_on")
+        self._release_parked_leg()
         return customer.follow(self._calls.max_call_s)
+
+    def _release_parked_leg(self) -> None:
+        """Hang the parked leg up if it waits for us without its customer, as it does when the script bridged it.
+
+        One that was transferred itself, to a conference say, has left us and is not ours to end.
+        """
+        if self._attempts.ending or self._session.lingering:
+            return
+        (moved,) = self._session.request(f"api uuid_getvar {self._parked.channel} transfer_source")
+        if moved.body.strip() == "_undef_":
+            self._session.request(Hangup("NORMAL_CLEARING"))
 
     def _wait_for_hangup(self) -> None:
         deadline = monotonic() + GOODBYE_S

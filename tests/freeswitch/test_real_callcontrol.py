@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING
 import pytest
 from cast import Cast, inside
 from census import table
+from lab import AGENT_PASSWORD, DOMAIN
+from phones import Phone
 from polling import until
-from shield import TENANT
+from shield import TENANT, Shield
+from stage import CARRIER_A
+from tape import Tape
+
+from esl_shield.audit import leakscan
 
 if TYPE_CHECKING:
     from phones import Line
@@ -341,3 +347,39 @@ def test_a_worker_that_dies_leaves_a_transferred_call_alone(cast, number):
     hears(colleague)
     customer.hang_up()
     colleague.ringing().until_ended()
+
+
+def test_the_worker_of_a_direct_delivery_hears_no_number(database, stage, tmp_path, number):
+    """Nothing on the worker's socket holds it, though a transferred customer's leg is followed to its end."""
+    shield = Shield(database, stage)
+    shield.resolver()
+    shield.worker(stand_by=True)
+    tape = Tape(stage.ports.worker_a, stage.ports.worker_b, tmp_path / "tape")
+    stage.callback(tape.stop)
+    customers = Phone("customers", to=stage.ports.carriers, port=stage.port_of(CARRIER_A), hostile=True)
+    agent, colleague = (
+        Phone(user, to=stage.ports.agents, domain=DOMAIN, user=user, password=AGENT_PASSWORD.format(user=user))
+        for user in ("1001", "1002")
+    )
+    for phone in (customers, agent, colleague):
+        stage.callback(phone.stop)
+    token = shield.token(number)
+    line = agent.dial(token).until_answered()
+    customer = customers.ringing()
+    line.refer("1002")
+    line.until_ended()
+    talks = "SELECT 1 FROM dba.call_agents WHERE agent = '1002' AND until_at IS NULL"
+    until(lambda: database.query(talks), "the colleague talks to the customer")
+    colleague.ringing().hang_up()
+    customer.until_ended()
+    assert shield.call("COMPLETED")["agents"] == ["1001", "1002"]
+    stage.switch.quiet()
+    tape.stop()
+    said = (tmp_path / "tape-1.txt").read_bytes()
+    heard_of = said.count(b"Event-Name: CHANNEL_STATE")
+    assert heard_of
+    assert said.count(b"variable_shield_side") == said.count(b"filter variable_shield_side") + said.count(
+        b"[variable_shield_side]"
+    )
+    assert not leakscan.scan_bytes(said, leakscan.encodings(number, token))
+    assert any(number in message.text for message in customers.invites)
