@@ -17,7 +17,7 @@ from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
 from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
 
-HEAD = "0002"
+HEAD = "0005"
 _numbers = itertools.count(1)
 
 
@@ -68,7 +68,7 @@ def test_the_second_upgrade_does_nothing(empty):
     """An upgrade reports what it did, the next one that nothing was to do, and nothing was."""
     engine = _engine(empty)
     first = schema.upgrade(engine)
-    assert (first.revision_before, first.revision_after, first.sql_applied, first.months_made) == (None, HEAD, True, 26)
+    assert (first.revision_before, first.revision_after, first.sql_applied, first.months_made) == (None, HEAD, True, 39)
     before = _run(empty, "SELECT oid, xmin::text FROM pg_class UNION ALL SELECT oid, xmin::text FROM pg_proc")
     second = schema.upgrade(engine)
     assert not second.changed
@@ -83,8 +83,8 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty):
     schema.upgrade(engine)
     _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")
     report = schema.downgrade(engine)
-    assert (report.revision_before, report.revision_after) == (HEAD, "0001")
-    assert _run(empty, "SELECT to_regclass('shield.calls'), to_regclass('dba.tenants')") == [(None, None)]
+    assert (report.revision_before, report.revision_after) == (HEAD, "0002")
+    assert _run(empty, "SELECT to_regclass('shield.call_agents'), to_regclass('dba.tenants')") == [(None, None)]
     assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
     assert not schema.is_current(engine)
     assert schema.upgrade(engine).changed
@@ -166,7 +166,7 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     assert _run(url, "SELECT login, state FROM dba.calls") == [("site_worker", "REFUSED")]
     owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'shield'::regnamespace"
     assert _run(url, owners) == [("shield_owner",)]
-    assert schema.downgrade(engine).revision_after == "0001"
+    assert schema.downgrade(engine).revision_after == "0002"
     assert schema.upgrade(engine).revision_after == HEAD
 
 
