@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from census import Census
 from edge_lab import SECRET, Edge
 from lab import AGENT_PASSWORD, DOMAIN
-from phones import Line, Phone
+from phones import Phone
 from polling import until
 from shield import Shield
 from sipp import HOST
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from fix_postgres import ShieldDatabase
     from lab import Tap
+    from lines import Line
     from stage import Stage
 
 

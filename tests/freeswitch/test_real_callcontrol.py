@@ -25,7 +25,7 @@ from tape import Tape
 from esl_shield.audit import leakscan
 
 if TYPE_CHECKING:
-    from phones import Line
+    from lines import Line
 
 ROWS: dict[str, dict[str, int]] = {}
 PLACES = ("other customers", *(f"any form: {place}" for place in ("files", "events", "phones", "ours", "edge")))
