@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from fix_postgres import ShieldDatabase
-    from lab import Tap
+    from lab import FreeSwitch, Tap
     from lines import Line
     from stage import Stage
 
@@ -80,6 +80,7 @@ class Cast:
         """Have an agent call a customer; returns both lines once they talk."""
         before = len(self.customers.called())
         line = agent.dial(self.token(number)).until_answered()
+        until_bridged(self.switch, self.token(number))
         return line, self.customers.ringing(before + 1)
 
     def look(self) -> None:
@@ -145,6 +146,16 @@ class Cast:
         """How often a number stands in what other customers' lines heard."""
         others = [line for line in self.customers.called() if line.invite and f"sip:{number}@" not in line.invite.first]
         return sum(message.raw.count(number[1:].encode()) for line in others for message in line.heard)
+
+
+def until_bridged(switch: FreeSwitch, token: str) -> None:
+    """Wait until a customer's leg is bridged: FreeSWITCH loses a REFER that comes between the answer and that."""
+
+    def bridged() -> bool:
+        rows = switch.esl.api("show channels").splitlines()
+        return any(f"sofia/external/{token}" in row and "CS_EXCHANGE_MEDIA" in row for row in rows)
+
+    until(bridged, "the customer is bridged")
 
 
 def inside(row: dict[str, int]) -> dict[str, int]:

@@ -100,10 +100,9 @@ class EventSocket:
     """FreeSWITCH's own event socket: one connection for ``api`` calls or for listening."""
 
     def __init__(self, port: int, *, login: str = f"auth {ESL_PASSWORD}") -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=10)
-        if self._socket.getsockname() == self._socket.getpeername():  # nobody listens: the kernel drew that very port
-            self._socket.close()
-            raise ConnectionRefusedError
+        # From another address of loopback: while nobody listens the kernel may draw that very port for our end, and the
+        # connection to itself would keep FreeSWITCH from listening.
+        self._socket = socket.create_connection((HOST, port), timeout=10, source_address=("127.0.0.2", 0))
         self._buffer = b""
         self._frame()
         self.command(login)

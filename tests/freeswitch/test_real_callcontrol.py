@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cast import Cast, inside
+from cast import Cast, inside, until_bridged
 from census import table
 from lab import AGENT_PASSWORD, DOMAIN
 from phones import Phone
@@ -320,7 +320,7 @@ def test_a_supervisor_listens(cast, number):
 
 
 def test_pickup_of_a_transferred_call(cast, number):
-    """*8 takes a transferred customer who rings at a colleague's phone; who picked up is recorded."""
+    """*8 takes a transferred customer who rings at a colleague's phone, once; who picked up is recorded."""
     agent, away, third = cast.agent("1001"), cast.agent("1002", answers=False), cast.agent("1003")
     line, customer = cast.connect(agent, number)
     line.refer("1002")
@@ -330,6 +330,10 @@ def test_pickup_of_a_transferred_call(cast, number):
     cast.until_talks(number, "1003")
     cast.look()
     cast.customers.media.speaks = True
+    hears(third)
+    late = cast.agent("1009").dial("*81002")
+    late.until_ended()
+    assert late.statuses[-1] == 404
     hears(third)
     picked.hang_up()
     customer.until_ended()
@@ -366,6 +370,7 @@ def test_the_worker_of_a_direct_delivery_hears_no_number(database, stage, tmp_pa
     token = shield.token(number)
     line = agent.dial(token).until_answered()
     customer = customers.ringing()
+    until_bridged(stage.switch, token)
     line.refer("1002")
     line.until_ended()
     talks = "SELECT 1 FROM dba.call_agents WHERE agent = '1002' AND until_at IS NULL"
