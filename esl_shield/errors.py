@@ -315,6 +315,13 @@ class RevealLost(NegativeAnswer):
     sentence = "The reveal {id} is used up and its answer was not printed ({problem}); request it anew."
 
 
+class CallUnknown(NegativeAnswer):
+    """The tenant has no call of that id, or the login does not see it."""
+
+    error_id = "call.unknown"
+    sentence = "The tenant has no call {call}; `call list` shows the ids."
+
+
 # --- something we need is away (exit 3) ---------------------------------------------------------------------------
 
 

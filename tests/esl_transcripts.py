@@ -24,9 +24,9 @@ class Message:
     data: bytes
 
 
-def load(name: str) -> list[Message]:
+def load(name: str, folder: Path = FOLDER) -> list[Message]:
     """Return a recording's messages in order."""
-    lines = [line for line in (FOLDER / f"{name}.txt").read_bytes().split(b"\n") if not line.startswith(b"#")]
+    lines = [line for line in (folder / f"{name}.txt").read_bytes().split(b"\n") if not line.startswith(b"#")]
     messages: list[Message] = []
     while lines:
         if lines[0].startswith(b">"):

@@ -55,6 +55,7 @@ end
 local function call(uri, token, gateway)
   local customer = freeswitch.Session("[sip_invite_req_uri=" .. uri
     .. ",origination_callee_id_number=" .. token .. ",origination_callee_id_name=" .. token
+    .. ",shield_side=customer,force_transfer_context=shield_transfers"
     .. ",ignore_display_updates=true,sip_copy_custom_headers=false,process_cdr=false,outbound_redirect_fatal=true]"
     .. "sofia/gateway/" .. gateway .. "/" .. token, session)
   if not customer:ready() then

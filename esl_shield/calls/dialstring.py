@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from esl_shield.calls.routing import Route
 
 SCRIPT = "esl_shield.lua"
+TRANSFERS = "shield_transfers"  # the dialplan's context for transferred customers
 _SAFE = re.compile(r"[A-Za-z0-9+._\-]+")
 
-# On the agent's leg: nothing of the customer's side may come back to the phone, and a failed attempt leaves the leg
+# On the leg that calls: nothing of the customer's side may come back to the phone, and a failed attempt leaves the leg
 # to us. ``disable_q850_reason`` keeps a carrier's Reason text, which may quote the number, from the phone.
-_AGENT_LEG = {
+_PARKED_LEG = {
     "ignore_display_updates": "true",
     "disable_q850_reason": "true",
     "sip_copy_custom_headers": "false",
@@ -34,7 +35,7 @@ _AGENT_LEG = {
     "sip_ignore_remote_cause": "true",
 }
 
-# What an earlier attempt leaves on the agent's leg and a later one may not overwrite; an empty value deletes.
+# What an earlier attempt leaves on that leg and a later one may not overwrite; an empty value deletes.
 _LEFT_BEHIND = (
     "last_bridge_proto_specific_hangup_cause",
     "last_bridge_hangup_cause",
@@ -43,8 +44,11 @@ _LEFT_BEHIND = (
     "shield_cause",
 )
 
-# On the customer's leg of an edge delivery.
+# On the customer's leg of an edge delivery; the script has its own. ``shield_side`` is what event filters, the dialplan
+# and a hand-off after a transfer know the leg by.
 _CUSTOMER_LEG = {
+    "shield_side": "customer",
+    "force_transfer_context": TRANSFERS,
     "ignore_display_updates": "true",
     "sip_copy_custom_headers": "false",
     "outbound_redirect_fatal": "true",
@@ -58,19 +62,28 @@ class Execution(NamedTuple):
     argument: str
 
 
-def agent_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int) -> str:
-    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID."""
+def parked_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int, transferred: bool = False) -> str:
+    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID; ``transferred``: it is a customer's leg."""
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
-    variables = dict(_AGENT_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
-    if route.caller_id:
-        variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = route.caller_id
+    variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
+    # A transferred leg would call as the token of its own customer.
+    caller_id = route.caller_id or ("anonymous" if transferred else "")
+    if caller_id:
+        variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = caller_id
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     # An answered call is disarmed by FreeSWITCH itself: a worker that froze while it rang must not end it.
     return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
 
 
-def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int) -> Execution:
-    """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument."""
+def execution(
+    route: Route, *, token: str, domain: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int,
+    disarms: UUID | None = None,
+) -> Execution:  # fmt: skip
+    """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
+
+    Behind the edge ``sip_call_id`` is also the UUID of the customer's leg, by which a transfer is recognised. Its
+    answer disarms the alarm of the leg ``disarms``: one that was answered before is not answered again.
+    """
     name = _safe("gateway", route.gateway.name)
     if route.gateway.delivery == "direct":
         return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}")
@@ -78,11 +91,15 @@ def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, an
         _CUSTOMER_LEG,
         **{"sip_h_X-Shield-Permit": permit.text, "sip_h_X-Shield-Gateway": name},
         sip_invite_call_id=str(sip_call_id),
+        origination_uuid=str(sip_call_id),
         leg_timeout=str(answer_timeout_s),
         origination_callee_id_number=token,
         origination_callee_id_name=token,
     )
-    return Execution("bridge", f"[{_join(variables, ',')}]sofia/gateway/{name}/{_safe('token', token)}")
+    if _SAFE.fullmatch(domain):  # another one can be called from, not transferred within
+        variables["shield_domain"] = domain
+    disarming = f",api_on_answer='sched_del {disarms}'" if disarms else ""
+    return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
 
 
 def _join(variables: dict[str, str], separator: str) -> str:

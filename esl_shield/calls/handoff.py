@@ -2,7 +2,8 @@
 
 Invariants: the agent is ``sip_auth_username`` at ``domain_name`` and only when ``sip_authorized`` is true: FreeSWITCH
 sets these after a digest, everything else in the channel data can be forged by a phone. Dialled digits that are not a
-token are kept nowhere, only their class and length, because they may be a customer's number dialled by mistake.
+token are kept nowhere, only their class and length, because they may be a customer's number dialled by mistake. A
+customer's leg that an agent transferred here has no agent: whose call it is, the database says by the leg's UUID.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ HEADERS = frozenset(
         "variable_sip_authorized",
         "variable_sip_auth_username",
         "variable_domain_name",
+        "Call-Direction",
+        "variable_shield_side",
+        "variable_shield_domain",
         TOKEN_HEADER,
     }
 )
@@ -47,21 +51,38 @@ class Dialled:
 
 @dataclass(frozen=True)
 class Handoff:
-    """A parked call: its channel, its agent (None unless authenticated), the agent's SIP domain, what was dialled."""
+    """A parked call: its channel, its agent (None unless authenticated), the agent's SIP domain, what was dialled.
+
+    ``transferred`` is the leg of a customer who is being connected to another; it has a domain and no agent.
+    """
 
     channel: UUID
     agent: str | None
     domain: str | None
     dialled: Dialled
+    transferred: bool = False
 
 
 def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
     """Read the channel data of ``connect``; raises HandoffRejected when it names no channel we can follow."""
+    if _is_customers(channel_data):
+        own = channel_data.get("variable_shield_domain", "")
+        known = own.lower() if _DOMAIN.fullmatch(own) else None
+        return Handoff(_channel(channel_data), None, known, _dialled(channel_data, config), transferred=True)
     if channel_data.get("Answer-State") == "answered":
         # Such a leg tells nothing of the customer's answer, and the alarm of an unanswered call would cut it off.
         raise HandoffRejected(what="it was answered before `socket`")
     agent, domain = _principal(channel_data)
     return Handoff(_channel(channel_data), agent, domain, _dialled(channel_data, config))
+
+
+def _is_customers(channel_data: Mapping[str, str]) -> bool:
+    """Whether it is a leg we made to a customer and wrote these variables on; no phone sets them or the direction."""
+    return (
+        channel_data.get("Call-Direction") == "outbound"
+        and channel_data.get("Answer-State") == "answered"
+        and channel_data.get("variable_shield_side") == "customer"
+    )
 
 
 def _channel(channel_data: Mapping[str, str]) -> UUID:

@@ -78,10 +78,13 @@ class Ledger:
 
     def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> str:
         """One round trip: the verdict ALLOWED, NOT_FOUND or FORBIDDEN; raises DatabaseAway, DatabaseRefused."""
+        # A transferred customer's leg has no agent: the database finds the one who talked to it last.
+        function = "authorize_transfer" if handoff.transferred else "authorize_call"
+        agent = () if handoff.transferred else (handoff.agent,)
         dialled = handoff.dialled
         row = self._database.call(
-            "authorize_call",
-            str(call), handoff.domain, handoff.agent, dialled.token, dialled.kind, dialled.length,
+            function,
+            str(call), handoff.domain, *agent, dialled.token, dialled.kind, dialled.length,
             permit.digest, gateway.name, gateway.delivery, _bound_call_id(gateway, sip_call_id), str(handoff.channel),
         )  # fmt: skip
         return str(row[0][0])
@@ -97,6 +100,14 @@ class Ledger:
     def answered(self, record: CallRecord) -> None:
         """Tell that the call was answered; returns at once."""
         self._tell("call_answered", str(record.id), record.gateway)
+
+    def joined(self, record: CallRecord, agent: str, leg: str, at: datetime) -> None:
+        """Tell that an agent talks to the customer from now on; returns at once."""
+        self._tell("call_joined", str(record.id), agent, leg, at)
+
+    def left(self, record: CallRecord, leg: str, at: datetime) -> None:
+        """Tell that whoever is on this leg talks to the customer no longer; returns at once."""
+        self._tell("call_left", str(record.id), leg, at)
 
     def finish(self, record: CallRecord) -> None:
         """Tell how the call ended; returns at once."""

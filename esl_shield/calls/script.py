@@ -87,9 +87,10 @@ class Script:
             self._ledger,
             self._observe,
             record=self._record,
+            parked=parked,
             began=self._began,
         )
-        following.run(parked.channel, parked.dialled.token or "", ways, permit, sip_call_id)
+        following.run(ways, permit, sip_call_id)
 
     def _ways(self, parked: Handoff) -> list[Route]:
         domain, token = parked.domain or "", parked.dialled.token or ""

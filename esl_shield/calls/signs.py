@@ -1,8 +1,9 @@
 """What FreeSWITCH's events say of a call: which we ask for, which headers we keep, how an attempt ended.
 
-Invariants: only events of the agent's leg are asked for, and of its progress only CHANNEL_CALLSTATE, which carries no
-channel variables (``switch_channel_event_set_extended_data``): a carrier's SDP, which may quote the number, stands in
-the agent's leg's variables while it talks. Only the headers named here are kept; what an event does not say is never
+Invariants: of the agent's leg's progress only CHANNEL_CALLSTATE is asked for, which carries no channel variables
+(``switch_channel_event_set_extended_data``): a carrier's SDP, which may quote the number, stands in the agent's leg's
+variables while it talks. Of a transferred customer's leg only CHANNEL_STATE and CHANNEL_CALLSTATE pass: a filter keeps
+away whatever carries its variables. Only the headers named here are kept; what an event does not say is never
 guessed as success.
 """
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from esl_shield.esl.session import Event
 
 EVENTS = ("CHANNEL_CALLSTATE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP_COMPLETE")
+CUSTOMERS_EVENTS = ("CHANNEL_STATE",)  # in addition, once the customer talks on without the leg we hold
+NO_CUSTOMERS_VARIABLES = "filter variable_shield_side -customer"
 HEADERS = handoff.HEADERS | {
     "Event-Name",
     "Event-Date-Timestamp",

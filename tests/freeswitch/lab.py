@@ -29,7 +29,8 @@ LUA_SECRET = "0123456789abcdef0123456789abcdef"
 
 _MODULES = (
     "mod_logfile", "mod_event_socket", "mod_sofia", "mod_dptools", "mod_commands", "mod_dialplan_xml", "mod_curl",
-    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite",
+    "mod_lua", "mod_xml_cdr", "mod_json_cdr", "mod_cdr_csv", "mod_cdr_sqlite", "mod_conference",
+    "mod_tone_stream", "mod_hash",
 )  # fmt: skip
 
 _MASTER = """<?xml version="1.0"?>
@@ -99,7 +100,9 @@ class EventSocket:
     """FreeSWITCH's own event socket: one connection for ``api`` calls or for listening."""
 
     def __init__(self, port: int, *, login: str = f"auth {ESL_PASSWORD}") -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=10)
+        # From another address of loopback: while nobody listens the kernel may draw that very port for our end, and the
+        # connection to itself would keep FreeSWITCH from listening.
+        self._socket = socket.create_connection((HOST, port), timeout=10, source_address=("127.0.0.2", 0))
         self._buffer = b""
         self._frame()
         self.command(login)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 from uuid import UUID, uuid4
 
-from lab import LUA_SECRET
+from lab import DOMAIN, LUA_SECRET
 from sipp import HOST
 
 from esl_shield.calls import dialstring
@@ -96,7 +96,7 @@ class Attempt:
         if self.delivery == "plain":
             return dialstring.Execution("bridge", f"sofia/gateway/{self.gateway}/{self.number}")
         return dialstring.execution(
-            self.route(), token=token, permit=Permit(), sip_call_id=uuid4(), answer_timeout_s=timeout_s
+            self.route(), token=token, domain=DOMAIN, permit=Permit(), sip_call_id=uuid4(), answer_timeout_s=timeout_s
         )
 
 
@@ -110,6 +110,15 @@ class Recording:
     def add(self, mark: str, text: str) -> None:
         """Note what one side said."""
         self.lines += [f"{mark} {line}" for line in text.split("\n")]
+
+    def add_frame(self, head: bytes, body: bytes) -> tuple[str, str]:
+        """Note a frame of FreeSWITCH's, with fixed names of the machine; returns its two parts as noted."""
+        head_text, body_text = _anonymous(head.decode()), _anonymous(body.decode())
+        head_text = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body_text.encode())}", head_text)
+        self.add("<", head_text + "\n")
+        if body_text:
+            self.add("<", body_text.removesuffix("\n"))
+        return head_text, body_text
 
     def render(self) -> str:
         """The whole file."""
@@ -177,11 +186,7 @@ class RecordingWorker:
             while len(self._buffer) < int(length[1]):
                 self._fill()
             body, self._buffer = self._buffer[: int(length[1])], self._buffer[int(length[1]) :]
-        head_text, body_text = _anonymous(head.decode()), _anonymous(body.decode())
-        head_text = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body_text.encode())}", head_text)
-        self.recording.add("<", head_text + "\n")
-        if body_text:
-            self.recording.add("<", body_text.removesuffix("\n"))
+        head_text, body_text = self.recording.add_frame(head, body)
         pairs = [line.partition(": ") for line in (head_text + "\n" + body_text).split("\n")]
         return {name: unquote(value) for name, _, value in reversed(pairs) if name}
 
@@ -198,7 +203,7 @@ class RecordingWorker:
         channel = self._read()
         uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
         attempts = list(self._attempts)
-        variables = dialstring.agent_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
+        variables = dialstring.parked_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
         dressing = f"api uuid_setvar_multi {uuid_} {variables}"
         execute, waiting = attempts.pop(0).command(token, self._timeout_s)
         self._say(

@@ -13,7 +13,8 @@ GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_seede
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
-    shield_api.authorize_call, shield_api.next_permit, shield_api.call_answered, shield_api.finish_call TO shield_worker;
+    shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
+    shield_api.call_joined, shield_api.call_left, shield_api.finish_call TO shield_worker;
 GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
 GRANT EXECUTE ON FUNCTION
@@ -27,4 +28,4 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens TO shield_auditor, shield_seeder;
-GRANT SELECT ON dba.calls, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;

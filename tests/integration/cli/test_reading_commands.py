@@ -58,6 +58,46 @@ def test_call_list(vault, auditor, calls):
     assert "USER_BUSY" in table[2]
 
 
+def test_call_show(vault, auditor, calls):
+    """One call with each agent who talked in it; JSON is one object."""
+    token, (call, other, _) = calls
+    for position, (agent, start, end) in enumerate(
+        [("1001", "2030-01-01T00:00:10Z", "2030-01-01T00:00:20Z"), ("1002", "2030-01-01T00:00:20Z", None)], 1
+    ):
+        vault.database.query(
+            "INSERT INTO shield.call_agents (call, call_started_at, tenant_id, position, agent, from_at, until_at)"
+            " VALUES (%s, '2030-01-01T00:00:00Z', 1, %s, %s, %s, %s)",
+            *(call, position, agent, start, end),
+        )
+    arguments = ("call", "show", call, "--tenant", "acme")
+    shown = json.loads(vault.run(*arguments, "--format", "json", config=auditor).stdout)
+    assert (shown["token"], shown["state"], shown["referred_by"]) == (token, "COMPLETED", None)
+    assert shown["agents"] == [
+        {"agent": "1001", "from_at": "2030-01-01T00:00:10Z", "until_at": "2030-01-01T00:00:20Z", "talk_s": 10.0},
+        {"agent": "1002", "from_at": "2030-01-01T00:00:20Z", "until_at": None, "talk_s": None},
+    ]
+    table = vault.run(*arguments, config=auditor).stdout
+    assert ["1002", "2030-01-01T00:00:20Z", "-", "-"] in [line.split() for line in table.splitlines()]
+    assert _list(vault, auditor, "--agent", "1001")[0]["agents"] == ["1001", "1002"]
+    assert (
+        json.loads(vault.run("call", "show", other, *arguments[3:], "--format", "json", config=auditor).stdout)[
+            "agents"
+        ]
+        == []
+    )
+
+
+@pytest.mark.parametrize("call", ["theirs", "nobody's", "7"])
+def test_call_show_refuses(vault, auditor, calls, call):
+    """Another tenant's call and one that is not there are the same; what is no id is a usage error."""
+    ((theirs,),) = vault.database.query("SELECT id FROM shield.calls WHERE tenant_id = 2")
+    asked = {"theirs": str(theirs), "nobody's": str(uuid.uuid4())}.get(call, call)
+    done = vault.run("call", "show", asked, "--tenant", "acme", config=auditor)
+    assert done.returncode == (2 if call == "7" else 1)
+    assert not done.stdout
+    assert call == "7" or "call.unknown" in done.stderr
+
+
 def test_call_list_filters(vault, auditor, calls):
     """Calls can be asked for by agent, token, alias, state and time, and limited to the latest."""
     token, ids = calls

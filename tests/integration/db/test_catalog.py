@@ -4,7 +4,10 @@ from __future__ import annotations
 
 ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_revealer")
 EXECUTE = {
-    "shield_worker": {"authorize_call", "call_answered", "finish_call", "next_permit"},
+    "shield_worker": {
+        *("authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
+        *("finish_call", "next_permit"),
+    },
     "shield_resolver": {
         "kek_ids",
         "note_refusal",
@@ -23,7 +26,7 @@ SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_seeder": {"tenants", "tokens"},
-    "shield_auditor": {"audit_events", "calls", "keys", "reveals", "tenants", "tokens"},
+    "shield_auditor": {"audit_events", "call_agents", "calls", "keys", "reveals", "tenants", "tokens"},
     "shield_revealer": {"reveals", "tenants"},
 }
 USAGE = {

@@ -17,7 +17,7 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "reveals", "reveal_tickets", "reveal_usage",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "calls", "audit_events", "keys", "reveals")
+VIEWS = ("tenants", "tokens", "calls", "call_agents", "audit_events", "keys", "reveals")
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(),

@@ -17,9 +17,11 @@ CALL_ID = UUID("7b0a1c1e-0000-4000-8000-00000000abcd")
 TOKEN = "70001234567893"
 
 
-def execution(gateway, token=TOKEN, permit=None):
-    route = routing.Route(gateway, "")
-    return dialstring.execution(route, token=token, permit=permit or Permit(), sip_call_id=CALL_ID, answer_timeout_s=45)
+def execution(gateway, token=TOKEN, permit=None, domain="bank.example", disarms=None):
+    return dialstring.execution(
+        routing.Route(gateway, ""), token=token, domain=domain, permit=permit or Permit(), sip_call_id=CALL_ID,
+        answer_timeout_s=45, disarms=disarms,
+    )  # fmt: skip
 
 
 def test_edge_delivery_bridges_the_token_with_the_permit_in_a_header():
@@ -37,6 +39,35 @@ def test_edge_delivery_bridges_the_token_with_the_permit_in_a_header():
     assert leg["origination_callee_id_number"] == TOKEN
 
 
+def test_behind_the_edge_a_customers_leg_can_be_recognised_when_it_is_transferred():
+    """Its UUID, its side, its tenant's domain and the only context it may be transferred to."""
+    argument = execution(EDGE).argument
+    leg = dict(pair.split("=", 1) for pair in argument[1 : argument.index("]")].split(","))
+    assert leg["origination_uuid"] == str(CALL_ID)
+    assert leg["shield_side"] == "customer"
+    assert leg["shield_domain"] == "bank.example"
+    assert leg["force_transfer_context"] == "shield_transfers"
+
+
+def test_a_domain_that_cannot_be_written_stays_out_of_the_dial_string():
+    """An address in brackets can be called from; its transfers reach no token."""
+    argument = execution(EDGE, domain="[2001:db8::1]").argument
+    assert "shield_domain" not in argument
+    assert argument.count("[") == 1
+
+
+def test_the_second_customers_answer_disarms_the_alarm_of_a_transferred_leg():
+    """A leg that was answered before is not answered again, so the leg it calls disarms it."""
+    argument = execution(EDGE, disarms=CALL_ID).argument
+    assert f",api_on_answer='sched_del {CALL_ID}']" in argument
+
+
+def test_a_transferred_leg_never_calls_as_its_own_token():
+    """Without a caller ID of the gateway's the second customer sees none."""
+    text = dialstring.parked_leg_variables(routing.Route(EDGE, ""), CALL_ID, answer_timeout_s=45, transferred=True)
+    assert "effective_caller_id_number=anonymous;effective_caller_id_name=anonymous" in text
+
+
 def test_direct_delivery_runs_the_script_with_permit_token_and_gateway():
     """The script is given three words and nothing else."""
     permit = Permit()
@@ -45,7 +76,7 @@ def test_direct_delivery_runs_the_script_with_permit_token_and_gateway():
 
 def test_the_agents_leg_is_dressed_before_any_attempt():
     """Display updates, copied headers and Reason texts are off; a failed attempt leaves the leg to us."""
-    text = dialstring.agent_leg_variables(routing.Route(EDGE, "+862100000000"), CALL_ID, answer_timeout_s=45)
+    text = dialstring.parked_leg_variables(routing.Route(EDGE, "+862100000000"), CALL_ID, answer_timeout_s=45)
     variables = dict(pair.split("=", 1) for pair in text.split(";"))
     left_behind = {name for name, value in variables.items() if not value}
     assert left_behind == {

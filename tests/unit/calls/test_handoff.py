@@ -126,3 +126,50 @@ def test_any_channel_data_is_read_or_rejected(data):
         return
     assert parked.dialled.token is None or tokens.is_valid(parked.dialled.token)
     assert (parked.agent is None) == (parked.domain is None)
+
+
+CUSTOMERS = {
+    "Call-Direction": "outbound",
+    "Answer-State": "answered",
+    "variable_shield_side": "customer",
+    "variable_shield_domain": "Bank.Example",
+    "variable_sip_authorized": None,
+    "variable_sip_auth_username": None,
+    "variable_domain_name": None,
+}
+
+
+def test_a_transferred_customers_leg_has_a_domain_and_no_agent():
+    """It is told by what we wrote on it and by having been called, not by anything a phone may say."""
+    parked = read(**CUSTOMERS)
+    assert (parked.agent, parked.domain, parked.transferred) == (None, "bank.example", True)
+    assert parked.dialled.token == TOKEN
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"Call-Direction": "inbound"},
+        {"Call-Direction": None},
+        {"variable_shield_side": None},
+        {"variable_shield_side": "agent"},
+    ],
+)
+def test_what_is_not_a_customers_leg_is_refused_when_it_was_answered(changes):
+    """Every other leg that was answered before is no hand-off."""
+    with pytest.raises(HandoffRejected):
+        read(**CUSTOMERS | changes)
+
+
+@pytest.mark.parametrize("domain", [None, "", "bank example", "a" * 254])
+def test_a_transferred_leg_without_a_domain_has_none(domain):
+    """The database answers 404 to it."""
+    parked = read(**CUSTOMERS | {"variable_shield_domain": domain})
+    assert parked.transferred
+    assert parked.domain is None
+
+
+def test_a_transferred_leg_is_never_an_agents():
+    """Whatever else its channel data claims."""
+    claims = {"variable_sip_authorized": "true", "variable_sip_auth_username": "1001"}
+    assert read(**CUSTOMERS | claims).agent is None

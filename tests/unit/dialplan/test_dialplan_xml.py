@@ -28,9 +28,13 @@ def _variables():
     return dict(data.split("=", 1) for data in sets)
 
 
+def _context(name):
+    (context,) = [c for c in _parse("dialplan/agents.xml").iter("context") if c.get("name") == name]
+    return {extension.get("name"): extension for extension in context}
+
+
 def _agents():
-    (context,) = [c for c in _parse("dialplan/agents.xml").iter("context") if c.get("name") == "agents"]
-    return list(context)
+    return _context("agents")
 
 
 def _matches(extension, dialled):
@@ -51,40 +55,84 @@ def test_files_are_well_formed_and_use_defined_variables(path):
 
 
 def test_extensions_stand_in_the_order_that_keeps_emergencies_free():
-    """Emergency numbers first, colleagues next, then the shield, and strangers refused last."""
-    assert [extension.get("name") for extension in _agents()] == ["emergency", "internal", "shield", "strangers"]
+    """Emergency numbers first, colleagues next, feature codes, then the shield, and strangers refused last."""
+    features = ["conference", "pickup", "eavesdrop"]
+    assert list(_agents()) == ["emergency", "internal", *features, "shield", "strangers"]
 
 
 @pytest.mark.parametrize("number", ["110", "112", "119", "120", "122", "911", "999", "000"])
 def test_emergency_numbers_never_reach_the_shield(number):
     """They match the first extension, whole, and it bridges them itself."""
-    emergency = _agents()[0]
+    emergency = _agents()["emergency"]
     assert _matches(emergency, number)
     assert not _matches(emergency, number + "0")
     assert [a.get("application") for a in emergency.iter("action")] == ["set", "bridge"]
 
 
 def test_tokens_reach_the_shield_only():
-    """Neither the emergency nor the internal extension matches a token or a long number."""
-    emergency, internal, shield, _ = _agents()
-    for dialled in (TOKEN, "13800138042", "", "abc", "1" * 8):
-        assert not _matches(emergency, dialled)
-        assert not _matches(internal, dialled)
-        assert _matches(shield, dialled)
+    """No extension before the shield matches a token or a long number."""
+    extensions = _agents()
+    for dialled in (TOKEN, "13800138042", "", "abc", "1" * 8, "*3" + TOKEN, "*8", "*99"):
+        matching = [name for name, extension in extensions.items() if _matches(extension, dialled)]
+        assert matching == ["shield", "strangers"]
+
+
+TRANSFERS = {"110": "emergency", "1002": "internal", "*31002": "conference", TOKEN: "shield", "13800138042": "shield"}
+
+
+@pytest.mark.parametrize(
+    ("dialled", "name"), [*TRANSFERS.items(), *dict.fromkeys(["abc", "*81002", "*91002", ""], "nowhere").items()]
+)
+def test_a_transferred_customer_reaches_colleagues_conferences_and_the_shield(dialled, name):
+    """The first extension that matches; feature codes of agents are not for customers."""
+    matching = [found for found, extension in _context("shield_transfers").items() if _matches(extension, dialled)]
+    assert matching[0] == name
+
+
+def test_no_way_leads_from_a_transfer_to_a_carrier_but_the_worker_and_emergencies():
+    """Bridges go to colleagues' phones and the emergency gateway; nothing follows a phone that forwards."""
+    for context in ("agents", "shield_transfers"):
+        bridges = {
+            name: action.get("data")
+            for name, extension in _context(context).items()
+            for action in extension.iter("action")
+            if action.get("application") in ("bridge", "transfer", "deflect", "redirect", "execute_extension", "lua")
+        }
+        colleague = "[outbound_redirect_fatal=true]user/$1@$${domain}"
+        assert bridges == {"emergency": "sofia/gateway/emergency/$1", "internal": colleague}
+
+
+def test_only_a_leg_of_edge_delivery_is_handed_over_after_a_transfer():
+    """shield_domain stands on these alone: a leg of direct delivery would show the worker its number."""
+    first = _context("shield_transfers")["shield"].find("condition")
+    assert (first.get("field"), first.get("expression")) == ("${shield_domain}", "^.+$")
+    script = (CONF.parent / "scripts" / "esl_shield.lua").read_text(encoding="utf-8")
+    assert "shield_domain" not in script
+    assert "shield_side=customer,force_transfer_context=shield_transfers" in script
+
+
+def test_listening_is_for_supervisors_of_the_domain():
+    """The directory says who is one, both conditions and eavesdrop itself compare the domain, no digit lets it talk."""
+    eavesdrop = _agents()["eavesdrop"]
+    first, second, _ = eavesdrop.findall("condition")
+    assert (first.get("field"), first.get("expression")) == ("${shield_supervisor}", "^true$")
+    assert (second.get("field"), second.get("expression")) == ("${domain_name}", "^$${domain}$")
+    data = [action.get("data") for action in eavesdrop.iter("action")]
+    assert data[1:3] == ["eavesdrop_require_group=${domain_name}", "eavesdrop_enable_dtmf=false"]
 
 
 def test_a_leg_without_a_digest_never_reaches_a_worker():
     """The shield's first condition asks for the digest; who has none is refused in the dialplan."""
-    shield, strangers = _agents()[2:]
+    shield, strangers = _agents()["shield"], _agents()["strangers"]
     first = shield.find("condition")
     assert (first.get("field"), first.get("expression"), len(first)) == ("${sip_authorized}", "^true$", 0)
     assert [a.get("data") for a in strangers.iter("action")] == ["403 Forbidden"]
 
 
 def test_the_shield_is_armed_before_the_call_is_handed_over():
-    """The three actions, in this order: the time limit, the hand-off, the refusal."""
-    shield = _agents()[2]
-    assert [(a.get("application"), a.get("data")) for a in shield.iter("action")] == [
+    """The last three actions, in this order: the time limit, the hand-off, the refusal."""
+    shield = _agents()["shield"]
+    assert [(a.get("application"), a.get("data")) for a in shield.iter("action")][-3:] == [
         ("sched_hangup", "+2 NORMAL_TEMPORARY_FAILURE"),
         ("socket", "$${shield_workers} async full"),
         ("respond", "503 Service Unavailable"),

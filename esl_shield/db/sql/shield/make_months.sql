@@ -1,4 +1,4 @@
--- Makes the partitions of calls and audit events for this month and p_ahead more, and answers how many it made. Rows that
+-- Makes the partitions of calls, their agents and audit events for this month and p_ahead more, and answers how many it made. Rows that
 -- meanwhile went to the default partition are moved into their month.
 CREATE OR REPLACE FUNCTION shield.make_months(p_ahead int) RETURNS int
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET timezone = 'UTC'
@@ -9,7 +9,7 @@ DECLARE
     v_month timestamptz;
     v_first timestamptz;
 BEGIN
-    FOREACH v_table IN ARRAY ARRAY['calls', 'audit_events'] LOOP
+    FOREACH v_table IN ARRAY ARRAY['calls', 'call_agents', 'audit_events'] LOOP
         v_first := least(date_trunc('month', now()), shield.oldest_stray(v_table));
         FOR v_month IN SELECT generate_series(v_first, date_trunc('month', now()) + make_interval(months => p_ahead),
                 interval '1 month') LOOP

@@ -58,14 +58,15 @@ BEGIN
             ELSE jsonb_build_object('reason', v_reason) END);
     IF v_tenant.id IS NOT NULL THEN
         INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
-                gateway, delivery, state, permits, ended_at)
+                gateway, delivery, state, permits, ended_at, customer_channel)
             VALUES (p_call, v_tenant.id, v_agent, v_token.token, v_token.alias,
                 CASE WHEN p_dialled_class IS NULL OR p_dialled_class ~ '^[a-z_]{1,32}$' THEN p_dialled_class ELSE 'other' END,
                 CASE WHEN p_dialled_length IS NOT NULL THEN least(greatest(p_dialled_length, 0), 10000) END, p_channel,
                 CASE WHEN v_reason IS NULL THEN p_gateway END, CASE WHEN v_reason IS NULL THEN p_delivery END,
                 CASE WHEN v_reason IS NULL THEN 'AUTHORIZED' ELSE 'REFUSED' END,
                 CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,
-                CASE WHEN v_reason IS NOT NULL THEN now() END);
+                CASE WHEN v_reason IS NOT NULL THEN now() END,
+                CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END);
     END IF;
     IF v_reason IS NULL THEN
         INSERT INTO shield.permits (permit_hash, call, tenant_id, agent, token, gateway, delivery, sip_call_id, expires_at)

@@ -26,6 +26,12 @@ BEGIN
         AND c.state IN ('AUTHORIZED', 'ANSWERED');
     v_done := FOUND;
     IF v_done THEN
+        -- The first agent's time is the answer's own, not that of its statement; whoever still talks stops now.
+        UPDATE shield.call_agents g SET from_at = CASE g.position WHEN 1 THEN coalesce(p_answered_at, g.from_at)
+                    ELSE g.from_at END,
+                until_at = coalesce(g.until_at, greatest(coalesce(p_ended_at, now()),
+                    CASE g.position WHEN 1 THEN coalesce(p_answered_at, g.from_at) ELSE g.from_at END))
+            WHERE g.call = p_call AND g.call_started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour';
         DELETE FROM shield.permits m WHERE m.call = p_call;
         DELETE FROM shield.permits m WHERE m.permit_hash IN (
             SELECT s.permit_hash FROM shield.permits s WHERE s.expires_at < now() - interval '1 minute'

@@ -35,7 +35,8 @@ BEGIN
         RETURN QUERY SELECT 'FORBIDDEN';
         RETURN;
     END IF;
-    UPDATE shield.calls c SET permits = c.permits + 1, gateway = p_gateway, delivery = p_delivery
+    UPDATE shield.calls c SET permits = c.permits + 1, gateway = p_gateway, delivery = p_delivery,
+            customer_channel = shield.leg_of(p_sip_call_id)
         WHERE c.id = p_call AND c.started_at = v_call.started_at;
     DELETE FROM shield.permits m WHERE m.call = p_call;
     INSERT INTO shield.permits (permit_hash, call, tenant_id, agent, token, gateway, delivery, sip_call_id, expires_at)

@@ -1,0 +1,79 @@
+"""Transferred calls through a real worker and PostgreSQL: what a real FreeSWITCH said is played to it again."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from esl_replay import Replay
+from fix_site import SHOP, eventually
+
+TALKERS = "SELECT agent, until_at >= from_at AS ended FROM dba.call_agents WHERE call = %s ORDER BY position"
+
+
+def record(call_centre, replay):
+    """The CDR of a played conversation."""
+
+    def final():
+        rows = call_centre.query("SELECT * FROM dba.calls WHERE channel = %s", replay.channel)
+        return rows[0] if rows and rows[0]["state"] not in ("AUTHORIZED", "ANSWERED") else None
+
+    return eventually(final)
+
+
+def talkers(call_centre, call):
+    """Agents in order; each must have an end."""
+    rows = call_centre.query(TALKERS, call["id"])
+    assert all(row["ended"] for row in rows)
+    return [row["agent"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("name", "agents"),
+    [
+        ("blind-transfer", ["1001", "1002"]),
+        ("attended-transfer", ["1001", "1002"]),
+        ("attended-transfer-to-token", ["1001"]),
+        ("conference", ["1001", "1001", "1002"]),
+        ("pickup", ["1001", "1003"]),
+    ],
+)
+def test_the_record_ends_with_the_customer_and_names_every_agent(call_centre, name, agents):
+    """The agent's leg ends long before the customer's; the CDR says COMPLETED and who talked."""
+    replay = Replay(name, token=call_centre.token(SHOP, 40), domain=SHOP.domain)
+    replay.play(call_centre.worker)
+    call = record(call_centre, replay)
+    assert (call["state"], call["hangup_cause"]) == ("COMPLETED", "NORMAL_CLEARING")
+    assert sorted(talkers(call_centre, call)) == agents
+    assert str(call["customer_channel"]) == replay.customer
+
+
+def test_a_transferred_customer_reaches_a_token_while_the_call_lives(call_centre):
+    """The second call is authorised by the first, names it, and lists nobody; the first ends with its own customer."""
+    first = Replay("transfer-to-token-first", token=call_centre.token(SHOP, 41), domain=SHOP.domain)
+    first.goes_on.clear()
+    thread = threading.Thread(target=first.play, args=(call_centre.worker,), daemon=True)
+    thread.start()
+    live = "SELECT 1 FROM dba.calls WHERE channel = %s AND state = 'ANSWERED'"
+    eventually(lambda: call_centre.query(live, first.channel))
+    token = call_centre.token(SHOP, 42)
+    second = Replay("transfer-to-token-second", token=token, domain=SHOP.domain, channel=first.customer)
+    second.play(call_centre.worker)
+    to = record(call_centre, second)
+    first.goes_on.set()
+    thread.join(10)
+    call = record(call_centre, first)
+    assert (to["state"], to["agent"], to["token"], to["referred_by"]) == ("COMPLETED", "1001", token, call["id"])
+    assert talkers(call_centre, to) == []
+    assert call["state"] == "COMPLETED"
+    assert talkers(call_centre, call) == ["1001"]
+    kinds = [row["kind"] for row in call_centre.query("SELECT kind FROM dba.audit_events WHERE call = %s", call["id"])]
+    assert "call.transferred" in kinds
+
+
+def test_a_transferred_leg_of_no_live_call_gets_404(call_centre):
+    """A leg the database knows nothing of is answered like an unknown token, and no call is recorded."""
+    forged = Replay("transfer-to-token-second", token=call_centre.token(SHOP, 43), domain=SHOP.domain)
+    with pytest.raises(AssertionError, match="respond"):
+        forged.play(call_centre.worker)
+    assert call_centre.query("SELECT 1 FROM dba.calls WHERE channel = %s", forged.channel) == []
