@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
-_TIMED = ("worker", "resolver")
-_QUIET = ("worker", "resolver", "seeder")
+_TIMED = ("worker", "resolver", "masker")
+_QUIET = ("worker", "resolver", "masker", "seeder")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
 QUIET_SETTINGS = {
     "log_min_error_statement": "panic",
@@ -66,8 +66,8 @@ def make_login(
 ) -> MadeLogin:
     """Create or bring up to date a login.
 
-    ``role`` is worker, resolver, seeder or auditor. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits a
-    second) limit it; None does not. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits, or callers masked,
+    a second) limit it; None does not. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")

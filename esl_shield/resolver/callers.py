@@ -37,11 +37,13 @@ class Callers:
         *,
         edge: bytes | None = None,
         lua: bytes | None = None,
+        mask: bytes | None = None,
         clock_skew_s: int = 30,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._edge = edge
         self._lua = lua
+        self._mask = mask
         self._clock_skew_s = clock_skew_s
         self._clock = clock
 
@@ -50,8 +52,8 @@ class Callers:
         """Read the secrets' files; raises ConfigError."""
         secrets = {caller: read_secret(caller, source) for caller, source in config.secrets.items()}
         if len(set(secrets.values())) != len(secrets):
-            raise ConfigError(source="[resolver] secrets", problem="edge and lua have the same secret; make two")
-        return cls(edge=secrets.get("edge"), lua=secrets.get("lua"), clock_skew_s=config.clock_skew_s)
+            raise ConfigError(source="[resolver] secrets", problem="two callers have the same secret; make each its own")
+        return cls(**secrets, clock_skew_s=config.clock_skew_s)
 
     @property
     def deliveries(self) -> frozenset[Delivery]:
@@ -65,17 +67,19 @@ class Callers:
         if bearer is not None and signature is not None:
             raise CallerRejected(reason="ambiguous")
         if bearer is not None:
-            self._check_bearer(bearer)
+            _check_bearer(bearer, self._edge)
             return "edge"
         if signature is not None:
             self._check_signature(signature, form)
             return "direct"
         raise CallerRejected(reason="unauthenticated")
 
-    def _check_bearer(self, header: str) -> None:
-        match = _BEARER.fullmatch(header)
-        if not match or not self._edge or not hmac.compare_digest(match[1].encode("ascii"), self._edge):
-            raise CallerRejected(reason="bad_secret")
+    def require_masker(self, headers: Mapping[str, str]) -> None:
+        """Raise CallerRejected unless the caller may have numbers masked; the secret of no delivery lets it."""
+        bearer = headers.get("authorization")
+        if bearer is None or "x-shield-signature" in headers:
+            raise CallerRejected(reason="unauthenticated")
+        _check_bearer(bearer, self._mask)
 
     def _check_signature(self, header: str, form: RedeemForm) -> None:
         match = _SIGNATURE.fullmatch(header)
@@ -86,6 +90,12 @@ class Callers:
             raise CallerRejected(reason="bad_signature")
         if abs(self._clock() - int(match[1])) > self._clock_skew_s:
             raise CallerRejected(reason="stale_signature")
+
+
+def _check_bearer(header: str, secret: bytes | None) -> None:
+    match = _BEARER.fullmatch(header)
+    if not match or not secret or not hmac.compare_digest(match[1].encode("ascii"), secret):
+        raise CallerRejected(reason="bad_secret")
 
 
 def sign(secret: bytes, seconds: str, form: RedeemForm) -> str:

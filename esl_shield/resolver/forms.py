@@ -1,4 +1,4 @@
-"""What a caller asks: the form of ``POST /redeem``.
+"""What a caller asks: the forms of ``POST /redeem`` and ``POST /mask``.
 
 Invariants: each field occurs once and in one spelling; an unknown field is refused; nothing here says what was wrong
 with a value, because the value may be anything.
@@ -10,14 +10,24 @@ import hashlib
 import re
 import urllib.parse
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from esl_shield.errors import RequestRejected
 
-_PATTERNS = {
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+_REDEEM = {
     "permit": re.compile(r"[0-9a-f]{32}"),
     "token": re.compile(r"[0-9]{8,20}"),
     "gateway": re.compile(r"[A-Za-z0-9._-]{1,64}"),
     "call": re.compile(r"[\x21-\x7e]{0,128}"),
+}
+_MASK = {
+    "number": re.compile(r"[+]?[0-9]{3,20}"),
+    "did": re.compile(r"[+][0-9]{5,15}"),
+    "call": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
 }
 
 
@@ -38,16 +48,34 @@ class RedeemForm:
     @classmethod
     def parse(cls, body: bytes) -> RedeemForm:
         """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
-        try:
-            pairs = urllib.parse.parse_qsl(
-                body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
-            )
-        except ValueError:
-            raise RequestRejected(reason="form") from None
-        fields = dict(pairs)
-        right = len(fields) == len(pairs) and all(
-            name in _PATTERNS and _PATTERNS[name].fullmatch(value) for name, value in pairs
+        return cls(**_fields(body, _REDEEM, {"permit", "token", "gateway"}))
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class MaskForm:
+    """A caller's number as the carrier spelled it, the DID it called (E.164), the call as the edge names it (a UUID)."""
+
+    number: str
+    did: str
+    call: str
+
+    @classmethod
+    def parse(cls, body: bytes) -> MaskForm:
+        """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
+        return cls(**_fields(body, _MASK, _MASK.keys()))
+
+
+def _fields(body: bytes, patterns: Mapping[str, re.Pattern[str]], required: AbstractSet[str]) -> dict[str, str]:
+    try:
+        pairs = urllib.parse.parse_qsl(
+            body.decode("ascii"), keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=4
         )
-        if not right or not {"permit", "token", "gateway"} <= fields.keys():
-            raise RequestRejected(reason="form")
-        return cls(**fields)
+    except ValueError:
+        raise RequestRejected(reason="form") from None
+    fields = dict(pairs)
+    right = len(fields) == len(pairs) and all(
+        name in patterns and patterns[name].fullmatch(value) for name, value in pairs
+    )
+    if not right or not required <= fields.keys():
+        raise RequestRejected(reason="form")
+    return fields

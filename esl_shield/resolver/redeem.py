@@ -55,7 +55,7 @@ class _Redeemed(NamedTuple):
     key_version: int
 
 
-NUMBER, REFUSED, DESTINATION, AWAY = "number", "refused", "destination", "away"
+NUMBER, TOKEN, REFUSED, DESTINATION, AWAY = "number", "token", "refused", "destination", "away"
 
 
 class Redeemer:

@@ -1,6 +1,6 @@
 CREATE OR REPLACE VIEW dba.calls AS
 SELECT c.id, t.name AS tenant, c.agent, c.token, c.alias, c.dialled_class, c.dialled_length, c.channel, c.gateway,
     c.delivery, c.state, c.hangup_cause, c.sip_code, c.attempts, c.permits, c.started_at, c.ringing_at, c.answered_at,
-    c.ended_at, c.talk_s, c.login, c.tenant_id
+    c.ended_at, c.talk_s, c.login, c.tenant_id, c.direction, c.did
 FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id;
 COMMENT ON VIEW dba.calls IS 'call detail records';
