@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.routing import Route
 
 SCRIPT = "esl_shield.lua"
+ANONYMOUS = "anonymous"
 _SAFE = re.compile(r"[A-Za-z0-9+._\-]+")
 
 # On the agent's leg: nothing of the customer's side may come back to the phone, and a failed attempt leaves the leg
@@ -43,8 +44,8 @@ _LEFT_BEHIND = (
     "shield_cause",
 )
 
-# On the customer's leg of an edge delivery.
-_CUSTOMER_LEG = {
+# On the leg we make: the customer's of an edge delivery, the agent's of a call that comes in.
+_FAR_LEG = {
     "ignore_display_updates": "true",
     "sip_copy_custom_headers": "false",
     "outbound_redirect_fatal": "true",
@@ -75,7 +76,7 @@ def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, an
     if route.gateway.delivery == "direct":
         return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}")
     variables = dict(
-        _CUSTOMER_LEG,
+        _FAR_LEG,
         **{"sip_h_X-Shield-Permit": permit.text, "sip_h_X-Shield-Gateway": name},
         sip_invite_call_id=str(sip_call_id),
         leg_timeout=str(answer_timeout_s),
@@ -83,6 +84,26 @@ def execution(route: Route, *, token: str, permit: Permit, sip_call_id: UUID, an
         origination_callee_id_name=token,
     )
     return Execution("bridge", f"[{_join(variables, ',')}]sofia/gateway/{name}/{_safe('token', token)}")
+
+
+def customer_leg_variables(token: str | None, channel: UUID, *, ring_s: int) -> str:
+    """Write the argument of ``uuid_setvar_multi`` for a customer who calls in; ``token`` None is anonymous."""
+    shown = token or ANONYMOUS
+    variables = dict(_AGENT_LEG, call_timeout=str(ring_s), effective_caller_id_number=shown)
+    variables["effective_caller_id_name"] = shown
+    left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
+    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+
+
+def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
+    """Write the application that rings an agent's phones for a customer; raises UnsafeArgument."""
+    variables = dict(_FAR_LEG, leg_timeout=str(ring_s))
+    return Execution("bridge", f"[{_join(variables, ',')}]user/{_safe('agent', agent)}@{_safe('domain', domain)}")
+
+
+def wait_in_queue(queue: str) -> Execution:
+    """Write the application in which a customer waits for an agent of mod_callcenter; raises UnsafeArgument."""
+    return Execution("callcenter", _safe("queue", queue))
 
 
 def _join(variables: dict[str, str], separator: str) -> str:
