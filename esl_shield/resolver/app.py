@@ -21,7 +21,7 @@ from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm
-from esl_shield.resolver.health import MaskerReadiness, Readiness
+from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
@@ -106,7 +106,7 @@ class Resolver:
             callers=callers,
             redeemer=redeemer,
             masker=masker,
-            health=Health(lambda: [ask() for ask in questions]),
+            health=Health(AllReady(questions)),
             databases=databases,
             observe=observe,
             metrics_page=metrics_page,

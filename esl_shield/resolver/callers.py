@@ -53,7 +53,9 @@ class Callers:
         secrets = {caller: read_secret(caller, source) for caller, source in config.secrets.items()}
         if len(set(secrets.values())) != len(secrets):
             raise ConfigError(source="[resolver] secrets", problem="two callers have the same secret; make each its own")
-        return cls(**secrets, clock_skew_s=config.clock_skew_s)
+        return cls(
+            edge=secrets.get("edge"), lua=secrets.get("lua"), mask=secrets.get("mask"), clock_skew_s=config.clock_skew_s
+        )
 
     @property
     def deliveries(self) -> frozenset[Delivery]:

@@ -13,6 +13,8 @@ from esl_shield.db.health import refuse_foreign_right
 from esl_shield.errors import OtherKek
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esl_shield.db.engine import Database
 
 _NO_TENANT = -1
@@ -45,3 +47,15 @@ class MaskerReadiness(Readiness):
 
     process = "resolver, for masking,"
     foreign = ("tenant_data_key", _NO_TENANT, 0)
+
+
+class AllReady:
+    """Asks each login in turn."""
+
+    def __init__(self, questions: Sequence[Readiness]) -> None:
+        self._questions = questions
+
+    def __call__(self) -> None:
+        """Return if all could do their work now; raises what the first that could not raises."""
+        for ask in self._questions:
+            ask()

@@ -63,7 +63,7 @@ _UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
 _RTP_START = 16384 + os.getpid() % 16 * 1000  # two runs at once must not share media ports
 _LAB_ONLY = {
-    "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8")],
+    "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8"), ("192.0.2.5/32", "127.0.0.1/32")],
     "autoload_configs/event_socket.conf.xml": [("CHANGE-ME-EVENT-SOCKET", ESL_PASSWORD)],
     "autoload_configs/switch.conf.xml": [
         ('name="loglevel" value="info"', 'name="loglevel" value="debug"'),
@@ -85,6 +85,7 @@ class Ports:
 
     agents: int = field(default_factory=free_port)
     carriers: int = field(default_factory=free_port)
+    inbound: int = field(default_factory=free_port)
     esl: int = field(default_factory=free_port)
     worker_a: int = field(default_factory=free_port)
     worker_b: int = field(default_factory=free_port)
@@ -238,6 +239,7 @@ class FreeSwitch:
             "shield_agents_port": p.agents,
             "shield_carriers_ip": HOST,
             "shield_carriers_port": p.carriers,
+            "shield_inbound_port": p.inbound,
             "shield_edge": f"{HOST}:{p.edge}",
             "shield_carrier_a": f"{HOST}:{p.carrier_a}",
             "shield_carrier_b": f"{HOST}:{p.carrier_b}",
@@ -255,7 +257,7 @@ class FreeSwitch:
             return False
         status = connection.api("sofia status")
         connection.close()
-        return status.count("RUNNING") == 2
+        return status.count("RUNNING") == 3
 
     def channels(self) -> int:
         """How many channels there are now."""

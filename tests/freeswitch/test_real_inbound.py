@@ -1,0 +1,102 @@
+"""Customers' calls through a real Kamailio and a real FreeSWITCH to a real phone: masked, ringing, recorded.
+
+The table is that of ``test_real_leaks``, a column for each temper of the caller; every row on our side is nought.
+"""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import scenarios as sip
+from census import Census, table
+from edge_lab import SECRET, Edge
+from lab import DOMAIN
+from polling import until
+from shield import Shield
+from sipp import HOST
+from stage import CARRIER_A
+
+from esl_shield.audit import leakscan
+
+DID = "+862160001111"
+ROWS: dict[str, dict[str, int]] = {}
+OUTSIDE = ("carrier: INVITEs", "other carriers")
+
+pytestmark = pytest.mark.skipif(not shutil.which("kamailio"), reason="kamailio is not there")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def printed_table(measured):
+    """Add the table when all columns are known."""
+    yield
+    measured.append("\ncalls that come in\n" + table(ROWS))
+
+
+@pytest.fixture
+def edge(stage, tmp_path):
+    """The edge between FreeSWITCH and the customers' carrier, for both directions."""
+    lines = [
+        f"1 sip:{HOST}:{stage.port_of(CARRIER_A)} 0 9 name=alpha",
+        f"90 sip:{HOST}:5060 0 0 name=alpha;caller_prefix=+",
+        f"91 sip:{HOST}:{stage.ports.inbound} 8 0 name=switch;sockname=inside",
+    ]
+    resolver = f"http://{HOST}:{stage.ports.resolver}/redeem"
+    edge = Edge(tmp_path / "edge", resolver, lines, inside=stage.ports.edge, inbound=True)
+    yield edge
+    edge.stop()
+
+
+@pytest.fixture
+def shield(database, stage):
+    """The tenant with one DID, its resolver and its worker."""
+    shield = Shield(database, stage, edge=SECRET)
+    shield.did(DID, "1001")
+    shield.resolver()
+    shield.worker()
+    return shield
+
+
+def _nothing_left(switch, tap, shield, edge, desk, number, token):
+    forms = leakscan.encodings(number, token)
+    assert not leakscan.scan_tree(switch.folder, forms)
+    assert not leakscan.scan_bytes(b"\n".join(tap.events), forms)
+    assert not leakscan.scan_bytes("\n".join(m.text for m in desk.messages).encode(), forms)
+    assert not leakscan.scan_bytes(shield.dump(), forms)
+    assert not leakscan.scan_bytes(edge.log.read_bytes(), forms)
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "hostile", "desk_hangs_up"),
+    [
+        ("polite", "+8613800138090", False, True),
+        ("hostile", "+8613800138091", True, True),
+        ("hostile, hangs up", "+8613800138092", True, False),
+    ],
+)
+def test_the_agent_sees_a_token_and_can_call_it_back(  # noqa: PLR0917 - pytest passes by name
+    stage, switch, tap, edge, shield, name, number, hostile, desk_hangs_up
+):
+    """The phone shows the caller's token, nothing on our side holds the number, and the token dialled reaches it."""
+    census = Census(switch, tap)
+    desk = stage.desk(sip.carrier_hangs_up(hostile=hostile) if desk_hangs_up else sip.carrier_answers(hostile=hostile))
+    caller = sip.customer_calls(number, hostile=hostile, hangs_up_after_ms=-1 if desk_hangs_up else 800)
+    customer = stage.customer(caller, did=DID, to=edge.outside[1])
+    until(lambda: switch.channels() == 2 or customer.process.poll() is not None, "both legs are listed")
+    while_up = census.look()
+    assert customer.wait() == 0, customer.statuses
+    census.settle()
+    row = ROWS[f"in, {name}"] = census.count(number, agent=desk, carrier=desk, others=[], while_up=while_up)
+    assert {place: count for place, count in row.items() if count} == {}
+    (record,) = shield.calls()
+    call = shield.call("COMPLETED")
+    assert (call["direction"], call["did"], call["agent"]) == ("inbound", DID, "1001"), record
+    token = call["token"]
+    (invite,) = {m.text for m in desk.invites}
+    assert f'"{token}" <sip:{token}@' in invite
+    _nothing_left(switch, tap, shield, edge, desk, number, token)
+    back = stage.carrier(CARRIER_A, sip.carrier_answers())
+    phone = stage.agent(sip.agent_talks("1001", DOMAIN), dialled=token)
+    assert phone.wait() == 0, phone.statuses
+    assert all(m.first_line.startswith(f"INVITE sip:{number}@") for m in back.invites)
+    assert back.invites
