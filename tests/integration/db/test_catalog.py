@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor")
+ROLES = ("shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor")
 EXECUTE = {
-    "shield_worker": {"authorize_call", "call_answered", "finish_call", "next_permit"},
+    "shield_worker": {
+        "accept_inbound_call", "authorize_call", "call_answered", "finish_call", "inbound_answered", "next_permit",
+    },
     "shield_resolver": {"kek_ids", "note_refusal", "redeem_permit", "tenant_data_key"},
+    "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
-}
+}  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
-    "shield_seeder": {"tenants", "tokens"},
-    "shield_auditor": {"audit_events", "calls", "keys", "tenants", "tokens"},
+    "shield_masker": set(),
+    "shield_seeder": {"dids", "tenants", "tokens"},
+    "shield_auditor": {"audit_events", "calls", "dids", "keys", "tenants", "tokens"},
 }
 USAGE = {
     "shield_worker": {"shield_api"},
     "shield_resolver": {"shield_api"},
+    "shield_masker": {"shield_api"},
     "shield_seeder": {"shield_api", "dba"},
     "shield_auditor": {"dba"},
 }

@@ -15,19 +15,25 @@ INSUFFICIENT_PRIVILEGE = "42501"
 TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
-    "token_usage", "agent_usage", "tenant_usage", "mint_buckets",
+    "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "calls", "audit_events", "keys")
-READS = {"auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "worker": set(), "resolver": set()}
+VIEWS = ("tenants", "tokens", "dids", "calls", "audit_events", "keys")
+READS = {
+    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "worker": set(), "resolver": set(), "masker": set(),
+}  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
     "next_permit": (("worker",), 5),
     "call_answered": (("worker",), 2),
     "finish_call": (("worker",), 9),
+    "accept_inbound_call": (("worker",), 6),
+    "inbound_answered": (("worker",), 2),
+    "masking_tenant": (("masker",), 1),
+    "mask_number": (("masker",), 6),
     "redeem_permit": (("resolver",), 5),
     "tenant_data_key": (("resolver",), 2),
     "note_refusal": (("resolver",), 2),
-    "kek_ids": (("resolver",), 0),
+    "kek_ids": (("resolver", "masker"), 0),
     "seeding_tenant": (("seeder",), 1),
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
@@ -35,6 +41,8 @@ FUNCTIONS = {
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
+    "set_did": ((), 5),
+    "remove_did": ((), 2),
     "add_key": ((), 5),
     "add_login": ((), 5),
 }

@@ -29,6 +29,7 @@ from esl_shield.vault.numbers import SubscriberNumber
 
 EDGE_SECRET = "edge-secret-0123456789abcdef"
 LUA_SECRET = "lua-secret-0123456789abcdef"
+MASK_SECRET = "mask-secret-0123456789abcdef"
 READY_S = 30.0
 ANSWER_S = 5.0
 
@@ -224,6 +225,11 @@ class ResolverProcess:
         signature = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
         return self.send(post(fields, {"X-Shield-Signature": f"{at}.{signature}"}))
 
+    def mask(self, number: str, did: str, *, headers: dict[str, str] | None = None, **form: str) -> Answer:
+        """Ask for a caller's token as the edge."""
+        fields = {"number": number, "did": did, "call": str(uuid.uuid4())} | form
+        return self.send(post(fields, headers or {"Authorization": f"Bearer {MASK_SECRET}"}, path="/mask"))
+
     def get(self, path: str) -> Answer:
         """Ask for a page."""
         return self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -268,11 +274,13 @@ def read_answer(connection: socket.socket) -> Answer:
     return Answer(raw, int(head.split(b" ")[1]), body.decode())
 
 
-def write_config(folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS) -> Path:
+def write_config(
+    folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS, masking_url: str = ""
+) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
     home.mkdir()
-    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET)):
+    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET), ("mask", MASK_SECRET)):
         (home / name).write_text(secret + "\n")
         (home / name).chmod(0o400)
     path = home / "resolver.toml"
@@ -283,9 +291,10 @@ url = "{database_url}"
 kek = "file:{kek}"
 [resolver]
 listen = "127.0.0.1:0"
-secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua" }}
+secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua"{f', mask = "file:{home}/mask"' if masking_url else ""} }}
 {resolver}
 {gateways}
+{f'[masking.database]{chr(10)}url = "{masking_url}"' if masking_url else ""}
 """)
     path.chmod(0o600)
     return path
@@ -340,7 +349,7 @@ def search(process: ResolverProcess, vault: Vault) -> None:
             for spelling in (digits, b64encode(number.encode()).decode(), b64encode(digits.encode()).decode()):
                 assert spelling not in written
                 assert spelling not in audit
-    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, vault.kek.raw.hex()):
+    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, vault.kek.raw.hex()):
         assert secret not in written
     assert "Traceback" not in written
 
