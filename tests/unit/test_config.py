@@ -115,7 +115,7 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[esl]\nallow = "127.0.0.1"\n', "must be a list"),
         (DATABASE + '[resolver]\nlisten = "0.0.0.0:8090"\n', "name its callers in allow"),
         (DATABASE + '[resolver]\nsecrets = { lua = "hunter2" }\n', "file:PATH"),
-        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge and lua"),
+        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua and mask"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),

@@ -60,7 +60,7 @@ def _refused(connection, statement):
 
 @pytest.fixture(params=LOGIN_ROLES)
 def role(request):
-    """Each of the four roles."""
+    """Each of the roles."""
     return request.param
 
 
@@ -187,6 +187,8 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
             assert Attempt().authorize(opened) == ("FORBIDDEN",)
         elif role == "resolver":
             assert opened.call("tenant_data_key", tenants["acme"], 1) == []
+        elif role == "masker":
+            assert opened.call("masking_tenant", "+862160001111") == []
         elif role == "seeder":
             assert opened.call("seeding_tenant", "acme") == []
             assert opened.call("token_info", "acme", TOKEN, None) == []
