@@ -103,7 +103,8 @@ def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
 
 def wait_in_queue(queue: str) -> Execution:
     """Write the application in which a customer waits for an agent of mod_callcenter; raises UnsafeArgument."""
-    return Execution("callcenter", _safe("queue", queue))
+    name, _, domain = queue.partition("@")
+    return Execution("callcenter", _safe("queue", name) + (f"@{_safe('queue', domain)}" if domain else ""))
 
 
 def _join(variables: dict[str, str], separator: str) -> str:

@@ -29,7 +29,7 @@ MAX_DESTINATIONS = 3
 DEFAULT_MASKS_PER_MINUTE = 600
 MAX_DIDS = 100_000
 COLUMNS = ("did", "destinations", "enabled", "masks_per_minute")
-_DESTINATION = re.compile(r"(?:queue:)?[A-Za-z0-9._-]{1,64}")
+_DESTINATION = re.compile(r"queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64}")
 _TAKEN = "ES007"
 _YES, _NO = ("", "true", "yes", "1"), ("false", "no", "0")
 

@@ -15,7 +15,7 @@ DOMAIN_NAMES = ("did", "destinations", "direction")
 DOMAINS = """
 CREATE DOMAIN shield.did AS text CHECK (VALUE ~ '^[+][1-9][0-9]{4,14}$');
 CREATE DOMAIN shield.destinations AS text[] CHECK (cardinality(VALUE) BETWEEN 1 AND 3
-    AND array_to_string(VALUE, ',', '') ~ '^(queue:)?[A-Za-z0-9._-]{1,64}(,(queue:)?[A-Za-z0-9._-]{1,64})*$');
+    AND array_to_string(VALUE, ',', '') ~ '^(queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64})(,(queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64}))*$');
 CREATE DOMAIN shield.direction AS text CHECK (VALUE IN ('inbound', 'outbound'));
 COMMENT ON DOMAIN shield.did IS 'a number of the call centre itself, E.164; not secret';
 """

@@ -59,6 +59,16 @@ _LOG = """<profile name="{name}"><settings><param name="logfile" value="{path}"/
 <param name="rollover" value="0"/></settings>
 <mappings><map name="all" value="{levels}"/></mappings></profile>
 """
+_QUEUE = """<configuration name="callcenter.conf"><settings/>
+<queues><queue name="sales@{domain}">
+<param name="strategy" value="longest-idle-agent"/><param name="moh-sound" value="silence"/>
+<param name="time-base-score" value="queue"/><param name="max-wait-time" value="30"/>
+<param name="tier-rules-apply" value="false"/></queue></queues>
+<agents><agent name="1002" type="callback" contact="[leg_timeout=10]user/1002@{domain}" status="Available"
+ max-no-answer="3" wrap-up-time="0" reject-delay-time="1" busy-delay-time="1"/></agents>
+<tiers><tier agent="1002" queue="sales@{domain}" level="1" position="1"/></tiers>
+</configuration>
+"""
 _UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
 _RTP_START = 16384 + os.getpid() % 16 * 1000  # two runs at once must not share media ports
@@ -179,6 +189,7 @@ class FreeSwitch:
         self.folder, self.ports = folder, ports
         self.conf, self.log, self.db = folder / "conf", folder / "log", folder / "db"
         self.debug_log, self.info_log = self.log / "debug.log", self.log / "info.log"
+        self._binary = binary
         self._configure(b_leg_cdrs=b_leg_cdrs)
         options = {"conf": self.conf, "log": self.log, "db": self.db, "scripts": DIALPLAN / "scripts"}
         for name in ("run", "temp", "cache", "storage", "recordings", "certs"):
@@ -216,17 +227,25 @@ class FreeSwitch:
                 assert old in text, f"{name} no longer has {old}"
                 text = text.replace(old, new)
             (self.conf / name).write_text(text)
+        modules = list(_MODULES)
+        if self._has("mod_callcenter"):
+            modules.append("mod_callcenter")
+            (self.conf / "autoload_configs" / "callcenter.conf.xml").write_text(_QUEUE.format(domain=DOMAIN))
         (self.conf / "freeswitch.xml").write_text(
             _MASTER.format(
                 logs=_LOG.format(name="debug", path=self.debug_log, levels=_UP_TO_INFO + ",debug")
                 + _LOG.format(name="info", path=self.info_log, levels=_UP_TO_INFO),
-                modules="".join(f'<load module="{name}"/>' for name in _MODULES),
+                modules="".join(f'<load module="{name}"/>' for name in modules),
                 overrides="\n".join(
                     f'<X-PRE-PROCESS cmd="set" data="{name}={value}"/>'
                     for name, value in self._variables(secret).items()
                 ),
             )
         )
+
+    def _has(self, module: str) -> bool:
+        """Whether this FreeSWITCH was built with a module."""
+        return any(Path(self._binary).resolve().parents[1].glob(f"lib*/freeswitch/mod/{module}.so"))
 
     def _variables(self, secret: Path) -> dict[str, object]:
         p = self.ports

@@ -100,3 +100,21 @@ def test_the_agent_sees_a_token_and_can_call_it_back(  # noqa: PLR0917 - pytest 
     assert phone.wait() == 0, phone.statuses
     assert all(m.first_line.startswith(f"INVITE sip:{number}@") for m in back.invites)
     assert back.invites
+
+
+def test_a_queue_takes_the_call(stage, switch, tap, edge, shield):
+    """queue:NAME: mod_callcenter answers and finds an agent, whose name and whose answer the record has."""
+    if not switch.esl.api("module_exists mod_callcenter").startswith("true"):
+        pytest.skip("this FreeSWITCH has no mod_callcenter")
+    shield.did(DID, "1009", f"queue:sales@{DOMAIN}")
+    number = "+8613800138093"
+    desk = stage.desk(sip.carrier_answers(), user="1002")
+    customer = stage.customer(sip.customer_calls(number, hangs_up_after_ms=4000), did=DID, to=edge.outside[1])
+    until(lambda: [call["state"] for call in shield.calls()] == ["ANSWERED"], "an agent has answered", within_s=8)
+    assert customer.wait() == 0, customer.statuses
+    call = shield.call("COMPLETED")
+    assert (call["agent"], call["attempts"], call["answered_at"] > call["started_at"]) == ("1002", 2, True)
+    token = call["token"]
+    assert any(f'"{token}" <sip:{token}@' in m.text for m in desk.invites)
+    switch.quiet()
+    _nothing_left(switch, tap, shield, edge, desk, number, token)
