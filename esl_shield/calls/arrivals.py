@@ -25,8 +25,7 @@ HEADERS = frozenset(
         "Caller-Caller-ID-Number",
         "variable_esl_shield_inbound",
         "variable_sip_call_id",
-        "variable_cc_agent",
-        "variable_cc_agent_bridged",
+        "variable_cc_cause",
     }
 )
 _DID = re.compile(r"\+[0-9]{5,15}")

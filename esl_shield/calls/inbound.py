@@ -8,9 +8,12 @@ accepted gets exactly one CDR, with the agent who answered it.
 from __future__ import annotations
 
 import logging
+import re
 from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
+
+import gevent
 
 from esl_shield.calls import arrivals, dialstring, signs, states
 from esl_shield.calls.records import CallRecord
@@ -31,8 +34,10 @@ log = logging.getLogger(__name__)
 ACCEPTED = "ACCEPTED"
 GOODBYE_S = 5.0  # from our hang-up to FreeSWITCH's last event
 MARGIN_S = 5.0  # FreeSWITCH's own ringing time-out comes first
-EVENTS = (*signs.EVENTS, "CHANNEL_BRIDGE")
+AGENT_LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
+UNSET = "_undef_"
 _QUEUE = "queue:"
+_NAME = re.compile(r"[A-Za-z0-9._+@\-]{1,128}")
 _REFUSALS = {"NOT_FOUND": "404 Not Found", "FORBIDDEN": "403 Forbidden"}
 _UNAVAILABLE = "503 Service Unavailable"
 
@@ -116,7 +121,7 @@ class Inbound:
         variables = dialstring.customer_leg_variables(accepted.token, channel, ring_s=self._config.ring_s)
         filtered, subscribed, dressed, _disarmed, armed, _lingering = self._session.request(
             f"filter Unique-ID {channel}",
-            f"event plain {' '.join(EVENTS)}",
+            f"event plain {' '.join(signs.EVENTS)}",
             f"api uuid_setvar_multi {channel} {variables}",
             f"api sched_del {channel}",
             f"api sched_hangup +{alarm_s} {channel} NORMAL_TEMPORARY_FAILURE",
@@ -166,8 +171,11 @@ class Inbound:
                 return cause_of(event.get("Hangup-Cause", ""))
             if event.name == "CHANNEL_EXECUTE_COMPLETE" and event.get("Application-UUID") == execution:
                 self._ending = self._ending or signs.is_ending(event)
-                if in_queue and record.answered_at and not self._ending:
-                    continue  # mod_callcenter is done once it has an agent: they talk now
+                if in_queue and event.get("variable_cc_cause") == "answered":
+                    # mod_callcenter is done once it has an agent: they talk now, or did
+                    self._answered(signs.stamp(event), self._agent_of_queue())
+                    if not self._ending:
+                        continue
                 if in_queue:
                     return cause_of("NO_ANSWER")
                 return signs.cause(event, "edge", answered=record.answered_at is not None)
@@ -183,15 +191,21 @@ class Inbound:
         record.ringing_at = record.ringing_at or signs.ringing_at(event)
         if record.ringing_at and record.state is State.BRIDGING:
             record.state = states.advance(record.state, State.RINGING)
-        if record.answered_at is not None:
-            return
         if rung and (signs.is_answer(event) or signs.was_bridged(event, "edge")):
             self._answered(signs.answered_at(event), rung)
-        elif not rung and event.get("variable_cc_agent_bridged") == "true" and "variable_cc_agent" in event:
-            self._answered(signs.stamp(event), event["variable_cc_agent"].partition("@")[0])
+
+    def _agent_of_queue(self) -> str:
+        """Ask which agent mod_callcenter found: it says so a moment after it is done; empty if it does not."""
+        for pause_s in AGENT_LOOKS_S:
+            gevent.sleep(pause_s)
+            (reply,) = self._session.request(f"api uuid_getvar {self._session.uuid} cc_agent")
+            name = reply.body.strip()
+            if _NAME.fullmatch(name) and name != UNSET:
+                return name.partition("@")[0]
+        return ""
 
     def _answered(self, at: datetime | None, agent: str) -> None:
-        if at is not None:
+        if at is not None and self._record.answered_at is None:
             self._record.state = states.advance(self._record.state, State.ANSWERED)
             self._record.answered_at = at
             self._ledger.inbound_answered(self._record, agent)
