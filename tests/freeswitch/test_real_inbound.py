@@ -118,3 +118,57 @@ def test_a_queue_takes_the_call(stage, switch, tap, edge, shield):
     assert any(f'"{token}" <sip:{token}@' in m.text for m in desk.invites)
     switch.quiet()
     _nothing_left(switch, tap, shield, edge, desk, number, token)
+
+
+def test_a_caller_who_withholds_the_number_is_anonymous(stage, switch, tap, edge, shield):
+    """The phone rings showing anonymous, the call is recorded without a token, and the number is nowhere."""
+    number = "+8613800138094"
+    desk = stage.desk(sip.carrier_hangs_up())
+    customer = stage.customer(sip.customer_calls(number, withheld=True), did=DID, to=edge.outside[1])
+    assert customer.wait() == 0, customer.statuses
+    call = shield.call("COMPLETED")
+    assert (call["token"], call["agent"], call["direction"]) == (None, "1001", "inbound")
+    assert any('"anonymous" <sip:anonymous@' in m.text for m in desk.invites)
+    switch.quiet()
+    _nothing_left(switch, tap, shield, edge, desk, number, "70000000000000")
+
+
+def test_the_agent_who_called_last_is_rung_first(stage, switch, edge, shield):
+    """A customer who was called by 1002 reaches 1002, whatever the DID says; after that the DID's own agent."""
+    number = "+8613800138095"
+    token = shield.token(number)
+    stage.carrier(CARRIER_A, sip.carrier_answers())
+    phone = stage.agent(sip.agent_talks("1002", DOMAIN), dialled=token, user="1002")
+    assert phone.wait() == 0, phone.statuses
+    switch.quiet()
+    desk = stage.desk(sip.carrier_hangs_up(), user="1002")
+    customer = stage.customer(sip.customer_calls(number), did=DID, to=edge.outside[1])
+    assert customer.wait() == 0, customer.statuses
+    assert desk.invites
+    until(lambda: [call["state"] for call in shield.calls()] == ["COMPLETED"] * 2, "both calls are recorded")
+    assert [(call["direction"], call["agent"], call["token"]) for call in shield.calls()] == [
+        ("outbound", "1002", token), ("inbound", "1002", token),
+    ]  # fmt: skip
+    desk.stop()
+    other = stage.desk(sip.carrier_hangs_up())
+    customer = stage.customer(sip.customer_calls(number), did=DID, to=edge.outside[1])
+    assert customer.wait(30) == 0, customer.statuses
+    assert other.invites
+    until(lambda: shield.calls()[-1]["state"] == "COMPLETED", "the third call is recorded")
+    assert (shield.calls()[-1]["agent"], shield.calls()[-1]["attempts"]) == ("1001", 2)
+
+
+def test_without_a_worker_a_customer_hears_503(database, stage, edge):
+    """Nobody takes the call over: FreeSWITCH refuses at once, and so does the edge."""
+    shield = Shield(database, stage, edge=SECRET)
+    shield.did(DID, "1001")
+    shield.resolver()
+    customer = stage.customer(sip.customer_calls("+8613800138096"), did=DID, to=edge.outside[1])
+    until(lambda: 503 in customer.statuses, "the customer hears 503", within_s=8)
+
+
+def test_an_agent_who_dials_a_did_is_no_customer(stage, switch, shield):
+    """A DID dialled on an agent's phone is refused as any digits that are no token."""
+    phone = stage.agent(sip.agent_is_refused("1001", DOMAIN, 404), dialled=DID)
+    assert phone.wait() == 0, phone.statuses
+    assert [call["direction"] for call in shield.calls()] == ["outbound"]
