@@ -269,7 +269,9 @@ class DidTaken(InputRejected):
     """A DID belongs to another tenant; nothing was changed."""
 
     error_id = "did.taken"
-    sentence = "The DID {did} is another tenant's; remove it there with esl-shield did remove first. Nothing was changed."
+    sentence = (
+        "The DID {did} is another tenant's; remove it there with esl-shield did remove first. Nothing was changed."
+    )
 
 
 # --- a negative answer (exit 1) -----------------------------------------------------------------------------------

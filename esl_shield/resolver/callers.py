@@ -52,7 +52,9 @@ class Callers:
         """Read the secrets' files; raises ConfigError."""
         secrets = {caller: read_secret(caller, source) for caller, source in config.secrets.items()}
         if len(set(secrets.values())) != len(secrets):
-            raise ConfigError(source="[resolver] secrets", problem="two callers have the same secret; make each its own")
+            raise ConfigError(
+                source="[resolver] secrets", problem="two callers have the same secret; make each its own"
+            )
         return cls(
             edge=secrets.get("edge"), lua=secrets.get("lua"), mask=secrets.get("mask"), clock_skew_s=config.clock_skew_s
         )

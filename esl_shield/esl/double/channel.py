@@ -243,7 +243,12 @@ class Channel:
             ("Destination-Number", self.dialled),
             ("Unique-ID", self.uuid),
         ]
-        headers += [("Source", "mod_sofia"), ("Context", self._context), ("Channel-Name", self.name), ("Profile-Index", "1")]
+        headers += [
+            ("Source", "mod_sofia"),
+            ("Context", self._context),
+            ("Channel-Name", self.name),
+            ("Profile-Index", "1"),
+        ]
         return [(f"{prefix}-{name}", value) for name, value in [*headers, *_times(self.times)]]
 
     @property
