@@ -1,8 +1,9 @@
 """A customer's call that came in through the edge, read from the data of the channel FreeSWITCH parked.
 
-Invariants: nobody authenticates a customer, so such a call is known by what FreeSWITCH alone says: the dialplan context,
-which a Sofia profile fixes and no SIP message chooses, and a variable that this context sets. Caller and called number
-are believed because that context takes calls from the edge only, which composes both; what is no token is anonymous.
+Invariants: nobody authenticates a customer, so such a call is known by what FreeSWITCH alone says: the dialplan's
+context, which a Sofia profile fixes and no SIP message chooses, and a variable that this context sets. Caller and
+called number are believed because that context takes calls from the edge only, which composes both; what is no token is
+anonymous.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ _DID = re.compile(r"\+[0-9]{5,15}")
 
 @dataclass(frozen=True)
 class Arrival:
-    """A parked customer: the channel, the DID called, the customer's token (None: anonymous), the edge's name of the call.
+    """A parked customer: the channel, the DID called, the customer's token, the edge's name of the call.
 
-    ``did`` is None when it is no E.164 number.
+    ``did`` is None when it is no E.164 number, ``token`` when the caller is anonymous.
     """
 
     channel: UUID

@@ -1,8 +1,8 @@
 """A customer's call, from the edge to the agent who takes it, to its CDR.
 
-Invariants: agents are shown the customer's token or ``anonymous``, whoever is rung; the customer's leg always has an end:
-by us, by either side, or, should this process freeze, by an alarm in FreeSWITCH that an answer disarms; a call that was
-accepted gets exactly one CDR, with the agent who answered it.
+Invariants: agents are shown the customer's token or ``anonymous``, whoever is rung; the customer's leg always has an
+end: by us, by either side, or, should this process freeze, by an alarm in FreeSWITCH that an answer disarms; a call
+that was accepted gets exactly one CDR, with the agent who answered it.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class Inbound:
         return max(started + limit_s - monotonic(), 0.001)
 
     def _note(self, event: Event, rung: str) -> None:
-        """Keep what an event says of the call's progress; ``rung`` is empty in a queue, which answers before an agent."""
+        """Keep what an event says of the call's progress; ``rung`` is empty in a queue, which answers first."""
         record = self._record
         record.ringing_at = record.ringing_at or signs.ringing_at(event)
         if record.ringing_at and record.state is State.BRIDGING:

@@ -53,7 +53,7 @@ class RedeemForm:
 
 @dataclass(frozen=True, repr=False, slots=True)
 class MaskForm:
-    """A caller's number as the carrier spelled it, the DID it called (E.164), the call as the edge names it (a UUID)."""
+    """A caller's number as the carrier spelled it, the DID it called (E.164), the edge's name of the call (a UUID)."""
 
     number: str
     did: str

@@ -1,9 +1,9 @@
 """One caller masked: the number a customer calls from goes in, the token that stands for it comes out.
 
-Invariants: a number has one token in a tenant, made by the functions imports use, so that concurrent first sights meet in
-the database; every token that is told was audited in the same statement; every refusal is the same answer; the number
-lives in the local variables of one call and is in no exception. This is the one place besides imports where a number
-finds its token, so it has a caller's secret, a login and a rate of its own.
+Invariants: a number has one token in a tenant, made by the functions imports use, so that concurrent first sights meet
+in the database; every token that is told was audited in the same statement; every refusal is the same answer; the
+number lives in the local variables of one call and is in no exception. This is the one place besides imports where a
+number finds its token, so it has a caller's secret, a login and a rate of its own.
 """
 
 from __future__ import annotations

@@ -161,7 +161,7 @@ def administering(database: DatabaseConfig, tenant: str) -> Iterator[Connection]
         raise failure
 
 
-def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:
+def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:  # noqa: PLR0911 - one line per SQLSTATE
     if error.pgcode == _TAKEN:
         return TenantTaken(tenant=tenant, clash=_CLASHES[str(error.diag.column_name)])
     if error.pgcode == _SHORTER:

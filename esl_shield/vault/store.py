@@ -146,7 +146,7 @@ class Store:
         raise RightMissing(function=f"shield_api.{function}", needs="a seeder")
 
 
-def seeding_tenant(
+def seeding_tenant(  # noqa: PLR0917 - a row's columns, in its order
     name: str, id_: int, region: str, prefix: str, length: int, data_version: int | None, data: Any,
     index_version: int | None, index: Any, kek_id: str | None,
 ) -> SeedingTenant:  # fmt: skip

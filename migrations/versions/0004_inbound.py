@@ -15,7 +15,7 @@ DOMAIN_NAMES = ("did", "destinations", "direction")
 DOMAINS = """
 CREATE DOMAIN shield.did AS text CHECK (VALUE ~ '^[+][1-9][0-9]{4,14}$');
 CREATE DOMAIN shield.destinations AS text[] CHECK (cardinality(VALUE) BETWEEN 1 AND 3
-    AND array_to_string(VALUE, ',', '') ~ '^(queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64})(,(queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64}))*$');
+    AND array_to_string(VALUE, ',', '') || ',' ~ '^((queue:[A-Za-z0-9._@-]{1,64}|[A-Za-z0-9._+-]{1,64}),){1,3}$');
 CREATE DOMAIN shield.direction AS text CHECK (VALUE IN ('inbound', 'outbound'));
 COMMENT ON DOMAIN shield.did IS 'a number of the call centre itself, E.164; not secret';
 """
@@ -31,7 +31,7 @@ CREATE TABLE shield.dids (
 );
 CREATE INDEX dids_of_tenant ON shield.dids (tenant_id);
 COMMENT ON COLUMN shield.dids.destinations IS 'who is rung, in order: an agent, or queue:NAME of mod_callcenter';
-COMMENT ON COLUMN shield.dids.masks_per_minute IS 'callers masked in one minute, the others are anonymous; NULL: no limit';
+COMMENT ON COLUMN shield.dids.masks_per_minute IS 'callers masked in a minute, others are anonymous; NULL: no limit';
 CREATE UNLOGGED TABLE shield.mask_buckets (
     tenant_id int NOT NULL,
     did shield.did PRIMARY KEY,

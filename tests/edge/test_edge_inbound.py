@@ -1,4 +1,4 @@
-"""Calls from customers as calls: masked on the way in, every message of both sides on its way, under its right names."""
+"""Calls from customers as calls: masked on the way in, every message of both sides under its right names."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ def test_nobody_moves_the_call_elsewhere(stage, method):
 
 
 def test_the_routes_of_the_carriers_proxies_are_kept(stage):
-    """The customer's Record-Route comes back in the answer and routes FreeSWITCH's requests; FreeSWITCH sees none of it."""
+    """The customer's Record-Route comes back in the answer and routes FreeSWITCH's requests; FreeSWITCH sees none."""
     route = f"<sip:proxy@{stage.alpha.host}:{stage.alpha.port};lr>"
     calling = stage.ring(headers=[("Record-Route", f"{route}, <sip:far.example;lr>")])
     assert "proxy" not in calling.inner["record-route"]

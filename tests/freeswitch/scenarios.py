@@ -283,7 +283,7 @@ def agent_cancels(user: str, domain: str, *, ring_ms: int = 200, at: int = 180, 
     )
 
 
-# --- customers who call in, and desks that register ----------------------------------------------------------------------
+# --- customers who call in, and desks that register -----------------------------------------------------------------
 
 _CUSTOMER = """{method} {uri} SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]

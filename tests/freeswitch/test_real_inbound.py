@@ -74,7 +74,7 @@ def _nothing_left(switch, tap, shield, edge, desk, number, token):
         ("hostile, hangs up", "+8613800138092", True, False),
     ],
 )
-def test_the_agent_sees_a_token_and_can_call_it_back(  # noqa: PLR0917 - pytest passes by name
+def test_the_agent_sees_a_token_and_can_call_it_back(
     stage, switch, tap, edge, shield, name, number, hostile, desk_hangs_up
 ):
     """The phone shows the caller's token, nothing on our side holds the number, and the token dialled reaches it."""

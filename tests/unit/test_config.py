@@ -47,6 +47,7 @@ domains = ["bank.example"]
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 SECTIONS = {
+    "[inbound]": config.InboundConfig,
     "[database]": config.DatabaseConfig,
     "[keys]": config.KeysConfig,
     "[esl]": config.EslConfig,

@@ -93,11 +93,11 @@ class Call:
     the connection. ``timeout_scale`` shortens the linger time, the wait for an answer and a worker's ``sched_hangup``;
     ``max_s`` ends the play.
 
-    ``context`` is the dialplan's; a customer who calls in through the edge is an Agent without authorisation, in the
-    context ``shield-inbound`` with the variable ``esl_shield_inbound``, and agents' phones are gateways of the names
-    ``user/AGENT@DOMAIN``. ``late_negotiation`` is the Sofia profile's ``inbound-late-negotiation``. Two races of the real thing are choices
-    here: ``lagging`` lets events from before the subscription arrive after it, ``linger_notice`` is where the linger
-    notice falls.
+    ``context`` is the dialplan's; a customer who calls in through the edge is an Agent without authorisation, in
+    the context ``shield-inbound`` with the variable ``esl_shield_inbound``, and agents' phones are gateways of the
+    names ``user/AGENT@DOMAIN``. ``late_negotiation`` is the Sofia profile's ``inbound-late-negotiation``. Two races
+    of the real thing are choices here: ``lagging`` lets events from before the subscription arrive after it,
+    ``linger_notice`` is where the linger notice falls.
     """
 
     dialled: str

@@ -94,10 +94,9 @@ def test_import_is_all_or_nothing_and_idempotent(vault, admin):
     assert [(row["did"], row["enabled"], row["masks_per_minute"]) for row in _listed(vault, admin)] == [
         ("+862160001111", True, 600), ("+862160002222", False, 30), ("+862160003333", True, None),
     ]  # fmt: skip
-    for bad in ("0216000444,1001", "02160004444,a b", "02160001111", "02160001111,1001,maybe", "02160005555,1,,x"):
-        header = "did,destinations" + ",enabled,masks_per_minute"[: 8 * (bad.count(",") - 1)] * (bad.count(",") == 2)
-        header = "did,destinations,enabled,masks_per_minute" if bad.count(",") == 3 else header
-        file = vault.write("bad.csv", header, ["02160006666,1001" + "," * (header.count(",") - 1), bad])
+    for bad in ("0216000444,1001,,", "02160004444,a;b,,", "02160001111,1001", "02160004444,1001,maybe,", "+86,1,,x"):
+        header = "did,destinations,enabled,masks_per_minute"
+        file = vault.write("bad.csv", header, ["02160006666,1001,,", bad])
         done = _did(vault, admin, "import", str(file), "--tenant", "acme")
         assert done.returncode == 2, bad
         assert "line 3" in done.stderr, done.stderr

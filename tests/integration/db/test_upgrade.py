@@ -12,10 +12,10 @@ from sqlalchemy.engine import make_url
 
 from esl_shield.config import DatabaseConfig
 from esl_shield.db import upgrade as schema
-from esl_shield.db.schema import GROUP_ROLES
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
+from esl_shield.db.schema import GROUP_ROLES
 from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
 
 HEAD, BEFORE = "0004", "0002"

@@ -284,6 +284,7 @@ def write_config(
         (home / name).write_text(secret + "\n")
         (home / name).chmod(0o400)
     path = home / "resolver.toml"
+    mask = f', mask = "file:{home}/mask"' if masking_url else ""
     path.write_text(f"""
 [database]
 url = "{database_url}"
@@ -291,7 +292,7 @@ url = "{database_url}"
 kek = "file:{kek}"
 [resolver]
 listen = "127.0.0.1:0"
-secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua"{f', mask = "file:{home}/mask"' if masking_url else ""} }}
+secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua"{mask} }}
 {resolver}
 {gateways}
 {f'[masking.database]{chr(10)}url = "{masking_url}"' if masking_url else ""}
