@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from edge_lab import KAMAILIO
 from edge_stage import Stage
+from name_server import NameServer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip this folder's tests where there is no Kamailio, unless that would hide a hole in CI."""
-    if shutil.which("kamailio") or os.environ.get("CI") == "true":
+    if shutil.which(KAMAILIO) or os.environ.get("CI") == "true":
         return
     for item in items:
         if item.path.is_relative_to(__file__.rpartition("/")[0]):
-            item.add_marker(pytest.mark.skip(reason="kamailio is not there"))
+            item.add_marker(pytest.mark.skip(reason=f"{KAMAILIO} is not there"))
 
 
 @pytest.fixture(scope="session")
@@ -37,3 +41,33 @@ def stage(running: Stage) -> Iterator[Stage]:
     yield running
     assert running.findings() == []
     assert running.logged() == []
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Iterator[Callable[..., Stage]]:
+    """Make a stage with these lines of carriers.list; all are searched and ended afterwards."""
+    stages: list[Stage] = []
+
+    def make(*lines: str, tls: str = "", nameserver: str = "") -> Stage:
+        stages.append(Stage(tmp_path / "edge", lines, tls=tls, nameserver=nameserver))
+        return stages[-1]
+
+    yield make
+    for stage in stages:
+        found = stage.findings() + stage.logged()
+        stage.close()
+        assert found == []
+
+
+@pytest.fixture
+def names() -> Iterator[NameServer]:
+    """A name server, where this process may give an edge a resolv.conf of its own."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no right to a mount namespace, so no name server of our own")
+    try:
+        server = NameServer()
+    except OSError as error:
+        pytest.skip(f"no name server on port 53: {error}")
+    server.start()
+    yield server
+    server.stop()

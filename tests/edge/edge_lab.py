@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 EDGE = Path(__file__).resolve().parents[2] / "edge"
+# Another Kamailio than the one on PATH: its binary, and the folder of its modules.
+KAMAILIO = os.environ.get("KAMAILIO", "kamailio")
+MODULES = os.environ.get("KAMAILIO_MODULES", "")
+COMMAND = [KAMAILIO, *(["-L", MODULES] if MODULES else [])]
 SECRET = "5e0f7a1c9b3d4e6f8a2b1c0d9e8f7a6b"
 MASK_SECRET = "a7c1e5f9b3d7052846c8eaf0b2d4f618"
 SEAL_KEY = "k1-6b0d1f0a3c5e7f9b2d4f6a8c0e1b3d5f"
@@ -110,6 +114,27 @@ class Resolver:
         self._server.server_close()
 
 
+_UACREG = """id(int,auto) l_uuid(string) l_username(string) l_domain(string) r_username(string) r_domain(string) \
+realm(string) auth_username(string) auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) \
+flags(int) reg_delay(int) contact_addr(string) socket(string)
+1:alpha:acct:carrier.example:acct:carrier.example:carrier.example:acct:pw::{proxy}:300:16:0:{outside}:udp\\:{outside}
+"""
+
+
+def registration(folder: Path, proxy: str, outside: int) -> str:
+    """The part of site.cfg that makes an edge on this port register as ``acct`` by way of a proxy (its URI)."""
+    folder.mkdir()
+    (folder / "version").write_text("id(int,auto) table_name(string) table_version(int)\n0:uacreg:5\n")
+    here = f"{HOST}:{outside}"
+    proxy, escaped = (value.replace(":", "\\:") for value in (proxy, here))
+    (folder / "uacreg").write_text(_UACREG.format(proxy=proxy, outside=escaped))
+    return (
+        f'loadmodule "db_text.so"\nmodparam("uac", "reg_db_url", "text://{folder}")\n'
+        f'modparam("uac", "reg_contact_addr", "{here}")\nmodparam("uac", "reg_timer_interval", 1)\n'
+        f'modparam("uac", "default_socket", "udp:{here}")\n'
+    )
+
+
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
@@ -142,7 +167,7 @@ class Edge:
         self.outside = (HOST, outside or free_port())
         self.tls_port = free_port()
         self.log = folder / "kamailio.log"
-        self._environment = {
+        self.environment = {
             "PATH": os.environ["PATH"],
             "SHIELD_EDGE_SECRET": secret,
             "SHIELD_EDGE_MASK_SECRET": MASK_SECRET,
@@ -150,7 +175,7 @@ class Edge:
             "SHIELD_EDGE_TAG_KEY": TAG_KEY,
         }
         if key_before:
-            self._environment["SHIELD_EDGE_KEY_BEFORE"] = key_before
+            self.environment["SHIELD_EDGE_KEY_BEFORE"] = key_before
         self._prefix: list[str] = []
         if nameserver:  # a resolv.conf of its own, seen by this process alone
             (folder / "resolv.conf").write_text(f"nameserver {nameserver}\n")
@@ -192,38 +217,30 @@ listen=tcp:{outside_host} name "outside-tcp"
 route[SITE_CARRIERS] {{
     if ($var(gateway) == "edge-a" || $var(gateway) == "edge") $var(set) = 1;
     if ($var(gateway) == "edge-b") $var(set) = 2;
+    if ($var(gateway) =~ "^set-[0-9]+$") $var(set) = $(var(gateway){{s.substr,4,0}}{{s.int}});
 }}
 """
         )
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
+    def command(self) -> list[str]:
+        """What is run."""
+        folder = str(self.folder)
+        return [
+            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "8",
+            "-w", folder, "-Y", folder, "-P", f"{folder}/kamailio.pid",
+        ]  # fmt: skip
+
     def start(self) -> None:
         """Start Kamailio and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [
-                    *self._prefix,
-                    "kamailio",
-                    "-DD",
-                    "-E",
-                    "-f",
-                    str(self.folder / "kamailio.cfg"),
-                    "-m",
-                    "64",
-                    "-M",
-                    "8",
-                    "-w",
-                    str(self.folder),
-                    "-Y",
-                    str(self.folder),
-                    "-P",
-                    str(self.folder / "kamailio.pid"),
-                ],
+                self.command(),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env=self.environment,
                 start_new_session=True,  # one group to end: children outlive a main process that is killed
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - started from the main thread
             )

@@ -33,7 +33,14 @@ class Stage:
     """
 
     def __init__(
-        self, folder: Path, carriers: Sequence[str] = CARRIERS, *, tls: str = "", inbound: bool = False, **more: Peer
+        self,
+        folder: Path,
+        carriers: Sequence[str] = CARRIERS,
+        *,
+        tls: str = "",
+        nameserver: str = "",
+        inbound: bool = False,
+        **more: Peer,
     ) -> None:
         self.resolver = Resolver()
         self.alpha, self.beta = Peer(), Peer()
@@ -42,7 +49,7 @@ class Stage:
         peers = {"alpha": self.alpha, "beta": self.beta, **more}
         names = {name: f"{peer.host}:{peer.port}" for name, peer in peers.items()}
         lines = [line.format(**names) for line in carriers]
-        self.edge = Edge(folder, self.resolver.url, lines, tls=tls, inbound=inbound)
+        self.edge = Edge(folder, self.resolver.url, lines, tls=tls, nameserver=nameserver, inbound=inbound)
 
     def customer(self) -> tuple[str, str]:
         """A fresh token and the number it stands for."""
@@ -88,7 +95,7 @@ class Stage:
                 needle: form for token, number in self.known for needle, form in leakscan.forms(number, token).items()
             }
             for message in switch.heard if needles else ():
-                heard = b"\n".join(decodings(message))
+                heard = b"\n".join(decodings(message.raw))
                 found += [f"{finding.form} in {message.first[:12]}" for finding in leakscan.scan_bytes(heard, needles)]
         return found
 
@@ -145,11 +152,11 @@ class Ringing:
         self.switch.expect(200, where=lambda m: m.method == "BYE" and m["call-id"] == self.call.call_id)
 
 
-def decodings(message: Message) -> Iterator[bytes]:
+def decodings(raw: bytes) -> Iterator[bytes]:
     """The bytes of a message, unquoted, and every word of it that reads as base64 or hex."""
-    yield message.raw
-    yield unquote_to_bytes(message.raw)
-    for word in re.findall(rb"[A-Za-z0-9+/_.=-]{8,}", message.raw):
+    yield raw
+    yield unquote_to_bytes(raw)
+    for word in re.findall(rb"[A-Za-z0-9+/_.=-]{8,}", raw):
         clean = word.replace(b"-", b"+").replace(b"_", b"/").replace(b".", b"=")
         for start in range(4):
             text = clean[start:].rstrip(b"=")

@@ -72,7 +72,7 @@ class InboundStage(Stage):
             needle: form for token, number in self.known for needle, form in leakscan.forms(number, token).items()
         }
         for message in [m for peer in self.freeswitches for m in peer.heard] if needles else ():
-            heard = b"\n".join(decodings(message))
+            heard = b"\n".join(decodings(message.raw))
             found += [f"{f.form} in {message.first[:12]}" for f in leakscan.scan_bytes(heard, needles)]
         self.alpha.drain()
         inner = [EXTENSION.encode(), *(f":{peer.port}".encode() for peer in self.freeswitches)]

@@ -253,8 +253,9 @@ class StreamPeer(Peer):
         for connection in (*self._connections, self._listener):
             connection.close()
 
-    def send(self, data: bytes, to: tuple[str, int]) -> None:  # noqa: ARG002 - the connection is the address
-        self._connections[-1].sendall(data)
+    def send(self, data: bytes, to: tuple[str, int]) -> None:
+        back = [connection for connection in self._connections if connection.getpeername() == to]
+        (back or self._connections)[-1].sendall(data)
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()

@@ -122,6 +122,19 @@ def test_a_reason_on_freeswitchs_cancel_does_not_get_through(stage):
     assert ringing.token.encode() not in cancel.raw
 
 
+@pytest.mark.parametrize("broken", ["X-Broken\r\n", "Broken header: 1\r\n", ": 1\r\n"])
+def test_an_acknowledgement_that_does_not_parse_tells_a_carrier_nothing(stage, broken):
+    """A header of FreeSWITCH's ACK that stops the parser does not bring what follows it to the carrier."""
+    ringing = stage.dial()
+    ringing.carrier.reply(ringing.invite, 200, "OK", tag=ringing.tag, headers=[("Contact", ringing.contact)], body=SDP)
+    ringing.call.expect(200)
+    ringing.call.dialog.request("ACK", headers=[("X-Note", f"1\r\n{broken}X-Note: {ringing.token}")])
+    ringing.call.ack()
+    ringing.expect("ACK")
+    ringing.carrier.drain()
+    assert not [m for m in ringing.carrier.heard if ringing.token.encode() in m.raw]
+
+
 def test_a_response_under_another_call_id_is_filtered_all_the_same(stage):
     """A carrier cannot switch off the recognition of the number by answering under a Call-ID of its own."""
     ringing = stage.dial()

@@ -315,3 +315,22 @@ def test_a_long_description_passes(stage):
     answer = ringing.answer(body=SDP + "a=rtpmap:8 PCMA/8000\r\n" * 250)
     assert answer.body.count("a=rtpmap:8 PCMA/8000\r\n") == 251
     ringing.hang_up()
+
+
+def test_what_cannot_be_sent_on_is_answered_in_the_carriers_own_words(stage):
+    """A carrier's request for which FreeSWITCH is out of reach fails in the carrier's names, with the Via it sent."""
+    ringing = stage.dial()
+    ringing.answer()
+    ringing.call.dialog.contact = "<sip:gw+edge-a@255.255.255.255:5060>"
+    ringing.call.dialog.request("UPDATE")
+    ringing.carrier.reply(ringing.expect("UPDATE"), 200, "OK", headers=[("Contact", ringing.contact)])
+    ringing.hears(200)
+    ringing.remote.refresh(ringing.carrier.heard[-1])
+    ringing.remote.request("INVITE", body=SDP)
+    said = [ringing.carrier.expect(100)]
+    while said[-1].status < 200:
+        said.append(ringing.carrier._receive(5))
+    for message in said:
+        assert _names(message) == (uri_of(ringing.remote.local), uri_of(ringing.remote.remote)), message.first
+        assert message["via"].startswith(f"SIP/2.0/UDP {HOST}:{ringing.carrier.port};")
+        assert ringing.token.encode() not in message.raw

@@ -1,20 +1,15 @@
-"""Carriers as they are: several, down, asking for a digest, wanting their own spelling, on TCP and TLS."""
+"""Carriers as they are: several, down, asking for a digest, wanting their own spelling, on TCP."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import socket
-import ssl
-import struct
-import subprocess
 import threading
 import time
 
 import pytest
-from edge_lab import Edge
 from edge_stage import Stage
-from sip_peer import HOST, SDP, Silence, StreamPeer, uri_of
+from sip_peer import HOST, SDP, StreamPeer, uri_of
 
 
 @pytest.mark.parametrize("code", [301, 302, 403, 408, 500, 502, 503, 504])
@@ -152,22 +147,6 @@ SPELLINGS = {
 }
 
 
-@pytest.fixture
-def made(tmp_path):
-    """Make a stage with these lines of carriers.list; all are searched and ended afterwards."""
-    stages = []
-
-    def make(*lines, tls=""):
-        stages.append(Stage(tmp_path / "edge", lines, tls=tls))
-        return stages[-1]
-
-    yield make
-    for stage in stages:
-        found = stage.findings() + stage.logged()
-        stage.close()
-        assert found == []
-
-
 @pytest.mark.parametrize("name", SPELLINGS)
 def test_each_carrier_gets_its_own_spelling(made, name):
     """Number, prefix, From and P-Asserted-Identity are written as the carrier's line of the list says."""
@@ -266,61 +245,11 @@ def test_a_call_over_tcp(made):
         carrier.close()
 
 
-class NameServer(threading.Thread):
-    """Answers SRV and A questions about ``carrier.test`` on port 53 of an address of loopback."""
-
-    ADDRESS = "127.0.0.53"
-
-    def __init__(self, targets):
-        super().__init__(daemon=True)
-        self._targets = targets  # (priority, port) of each
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((self.ADDRESS, 53))
-        self._socket.settimeout(0.1)
-        self._ended = False
-
-    def run(self):
-        while not self._ended:
-            try:
-                query, source = self._socket.recvfrom(512)
-            except TimeoutError:
-                continue
-            self._socket.sendto(self._answer(query), source)
-
-    def stop(self):
-        self._ended = True
-        self.join(5)
-        self._socket.close()
-
-    def _answer(self, query):
-        end = query.index(b"\0", 12) + 5
-        kind = int.from_bytes(query[end - 4 : end - 2], "big")
-        records = []
-        if kind == 33 and query[12:].startswith(b"\x04_sip\x04_udp"):
-            records = [struct.pack("!HHH", priority, 0, port) + b"\x01h\x04test\0" for priority, port in self._targets]
-        elif kind == 1 and query[12:].startswith(b"\x01h\x04test"):
-            records = [socket.inet_aton(HOST)]
-        head = query[:2] + b"\x85\x80" + struct.pack("!HHHH", 1, len(records), 0, 0)
-        body = b"".join(b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data for data in records)
-        return head + query[12:end] + body
-
-
-def test_a_carrier_is_found_by_srv(tmp_path):
+def test_a_carrier_is_found_by_srv(tmp_path, names):
     """A carrier's name without a port is looked up by SRV; the next record is tried when the first is silent."""
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("no right to a mount namespace, so no name server of our own")
-    stage = Stage(tmp_path / "first", ["1 sip:carrier.test 16 0 name=alpha"])
+    stage = Stage(tmp_path / "edge", ["1 sip:carrier.test 16 0 name=alpha"], nameserver=names.ADDRESS)
+    names.targets = [(10, stage.alpha.port), (20, stage.beta.port)]
     try:
-        names = NameServer([(10, stage.alpha.port), (20, stage.beta.port)])
-    except OSError as error:
-        stage.close()
-        pytest.skip(f"no name server on port 53: {error}")
-    stage.edge.stop()
-    names.start()
-    try:
-        stage.edge = Edge(
-            tmp_path / "edge", stage.resolver.url, ["1 sip:carrier.test 16 0 name=alpha"], nameserver=names.ADDRESS
-        )
         ringing = stage.dial()
         assert ringing.invite.uri == f"sip:{ringing.number}@carrier.test"
         assert uri_of(ringing.invite["to"]) == f"sip:{ringing.number}@carrier.test"
@@ -329,165 +258,3 @@ def test_a_carrier_is_found_by_srv(tmp_path):
         ringing.call.ack_refusal(ringing.call.expect(486))
     finally:
         stage.close()
-        names.stop()
-
-
-# --- TLS ---------------------------------------------------------------------------------------------------------
-
-
-def _openssl(*arguments, cwd):
-    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory):
-    """An authority and certificates: a right one, an expired one, one of another authority, a self-signed one."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("ca", "otherca"):
-        _openssl(
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "2",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.pem",
-            "-subj",
-            f"/CN={name}",
-            cwd=folder,
-        )
-    for name, authority, dates in (
-        ("right", "ca", ["-days", "2"]),
-        ("other", "otherca", ["-days", "2"]),
-        ("expired", "ca", ["-not_before", "20200101000000Z", "-not_after", "20200201000000Z"]),
-    ):
-        _openssl(
-            "req",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.csr",
-            "-subj",
-            "/CN=carrier.example",
-            cwd=folder,
-        )
-        if "-days" in dates:
-            _openssl(
-                "x509",
-                "-req",
-                "-in",
-                f"{name}.csr",
-                "-CA",
-                f"{authority}.pem",
-                "-CAkey",
-                f"{authority}.key",
-                "-CAcreateserial",
-                "-out",
-                f"{name}.pem",
-                *dates,
-                cwd=folder,
-            )
-        else:
-            _expired(folder, name, authority)
-    _openssl(
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-        "-keyout",
-        "selfsigned.key",
-        "-out",
-        "selfsigned.pem",
-        "-subj",
-        "/CN=carrier.example",
-        cwd=folder,
-    )
-    return folder
-
-
-def _expired(folder, name, authority):
-    (folder / "index.txt").write_text("")
-    (folder / "serial").write_text("1000\n")
-    (folder / "ca.cnf").write_text(
-        "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n"
-    )
-    _openssl(
-        "ca",
-        "-batch",
-        "-config",
-        "ca.cnf",
-        "-cert",
-        f"{authority}.pem",
-        "-keyfile",
-        f"{authority}.key",
-        "-in",
-        f"{name}.csr",
-        "-out",
-        f"{name}.pem",
-        "-startdate",
-        "20200101000000Z",
-        "-enddate",
-        "20200201000000Z",
-        "-notext",
-        cwd=folder,
-    )
-
-
-def _tls(folder):
-    checks = f"method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\nca_list = {folder}/ca.pem\n"
-    own = f"private_key = {folder}/right.key\ncertificate = {folder}/right.pem\n"
-    return f"[server:default]\n{checks}{own}\n[client:default]\n{checks}"
-
-
-def _tls_carrier(folder, name, *, version=ssl.TLSVersion.TLSv1_2):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = version
-    context.load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
-    return StreamPeer(context)
-
-
-def test_a_call_over_tls(made, certificates):
-    """A carrier whose certificate is its authority's gets its call over TLS 1.2 or later."""
-    carrier = _tls_carrier(certificates, "right")
-    stage = made(f"1 sip:{HOST}:{carrier.port};transport=tls 0 0 name=alpha", tls=_tls(certificates))
-    try:
-        ringing = stage.dial(carrier)
-        assert ringing.invite["via"].startswith("SIP/2.0/TLS ")
-        ringing.contact = f"<sip:{ringing.number}@{HOST}:{carrier.port};transport=tls>"
-        ringing.answer()
-        ringing.hang_up()
-    finally:
-        carrier.close()
-
-
-@pytest.mark.parametrize("name", ["other", "expired", "selfsigned", "none"])
-def test_a_certificate_that_is_not_right_gets_no_call(made, certificates, name):
-    """Another authority's, an expired, a self-signed certificate, or none: the call fails and nothing was sent."""
-    carrier = StreamPeer() if name == "none" else _tls_carrier(certificates, name)
-    stage = made(f"1 sip:{HOST}:{carrier.port};transport=tls 0 0 name=alpha", tls=_tls(certificates))
-    try:
-        token, number = stage.customer()
-        call = stage.switch().invite(token)
-        with pytest.raises(Silence):
-            carrier.expect("INVITE", within_s=1.0)
-        call.ack_refusal(call.expect(503))
-        assert not carrier.heard
-        assert not any(number[1:].encode() in data for data in carrier._buffers.values())
-    finally:
-        carrier.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import threading
 import time
 
 import pytest
-from edge_lab import EDGE, Edge, Resolver
+from edge_lab import COMMAND, EDGE, Edge, Resolver, registration
 from sip_peer import HOST, SDP, Message, Peer, Switch, free_port, render, uri_of
 
 from esl_shield.shipped import shipped
@@ -24,26 +25,40 @@ def test_the_edge_is_shipped():
         "kamailio.cfg",
         "site.cfg.example",
         "carriers.list.example",
+        "tls-names.cfg",
         "tls.cfg.example",
         "kamailio-edge.service",
+        "edge.mtail",
         "README.md",
     } <= names
 
 
-def test_the_example_is_a_whole_configuration(tmp_path):
-    """kamailio.cfg with the example of site.cfg, its addresses put on loopback, is one Kamailio accepts."""
-    (tmp_path / "kamailio.cfg").write_text((EDGE / "kamailio.cfg").read_text())
+@pytest.mark.parametrize("tls", [False, True])
+def test_the_example_is_a_whole_configuration(tmp_path, tls):
+    """The example of site.cfg, its addresses put on loopback, is one Kamailio accepts, with TLS and without."""
+    for name in ("kamailio.cfg", "tls-names.cfg"):
+        (tmp_path / name).write_text((EDGE / name).read_text())
     site = (EDGE / "site.cfg.example").read_text().replace("10.0.0.5", HOST).replace("198.51.100.7", HOST)
+    if tls:
+        site = site.replace("# #!define WITH_TLS", "#!define WITH_TLS")
     (tmp_path / "site.cfg").write_text(site)
     done = subprocess.run(
-        ["kamailio", "-c", "-f", str(tmp_path / "kamailio.cfg")], capture_output=True, text=True, check=False
+        [*COMMAND, "-c", "-f", str(tmp_path / "kamailio.cfg")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **dict.fromkeys(("SHIELD_EDGE_SECRET", "SHIELD_EDGE_KEY", "SHIELD_EDGE_TAG_KEY"), "9f3c")},
     )
     assert done.returncode == 0, done.stderr
 
 
+def _configuration():
+    return "".join((EDGE / name).read_text() for name in ("kamailio.cfg", "tls-names.cfg"))
+
+
 def test_no_control_socket_is_loaded():
     """Neither RPC nor any database, dialog or trace module is in the configuration."""
-    loaded = set(re.findall(r'^\s*loadmodule "(\w+)\.so"', (EDGE / "kamailio.cfg").read_text(), re.MULTILINE))
+    loaded = set(re.findall(r'^\s*loadmodule "(\w+)\.so"', _configuration(), re.MULTILINE))
     assert not loaded & {
         "ctl",
         "jsonrpcs",
@@ -61,8 +76,9 @@ def test_no_control_socket_is_loaded():
 
 def test_log_lines_name_no_part_of_a_message():
     """Every line is made of fixed words, our own Call-ID, statuses, carriers' and gateways' names and addresses."""
-    allowed = {"$ci", "$si", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)"}
-    for line in re.findall(r"xlog\((.*)\);", (EDGE / "kamailio.cfg").read_text()):
+    allowed = {"$ci", "$si", "$rm", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)", "$var(key)"}
+    allowed |= {"$var(state)", "$var(name)", "$var(took_ms)"}
+    for line in re.findall(r"xlog\((.*)\);", _configuration()):
         assert set(re.findall(r"\$\w+(?:\([^)]*\))?", line)) <= allowed, line
 
 
@@ -138,26 +154,11 @@ def test_a_flood_from_the_carriers_side_is_dropped(tmp_path):
             peer.close()
 
 
-UACREG = """id(int,auto) l_uuid(string) l_username(string) l_domain(string) r_username(string) r_domain(string) \
-realm(string) auth_username(string) auth_password(string) auth_ha1(string,null) auth_proxy(string) expires(int) \
-flags(int) reg_delay(int) contact_addr(string) socket(string)
-1:alpha:acct:carrier.example:acct:carrier.example:carrier.example:acct:pw::sip\\:{host}\\:{port}:300:16:0:{outside}:udp\\:{outside}
-"""
-
-
 def test_the_edge_registers_where_a_carrier_wants_it(tmp_path):
     """With the registration part of the example switched on, the edge registers and answers the digest challenge."""
     carrier, resolver = Peer(), Resolver()
-    tables = tmp_path / "registrations"
-    tables.mkdir()
     outside = free_port()
-    (tables / "version").write_text("id(int,auto) table_name(string) table_version(int)\n0:uacreg:5\n")
-    (tables / "uacreg").write_text(UACREG.format(host=HOST, port=carrier.port, outside=f"{HOST}\\:{outside}"))
-    extra = (
-        f'loadmodule "db_text.so"\nmodparam("uac", "reg_db_url", "text://{tables}")\n'
-        f'modparam("uac", "reg_contact_addr", "{HOST}:{outside}")\nmodparam("uac", "reg_timer_interval", 1)\n'
-        f'modparam("uac", "default_socket", "udp:{HOST}:{outside}")\n'
-    )
+    extra = registration(tmp_path / "registrations", f"sip:{HOST}:{carrier.port}", outside)
     edge = Edge(tmp_path / "edge", resolver.url, ["1 sip:127.0.0.1:9 0 0 name=x"], extra=extra, outside=outside)
     try:
         first = carrier.expect("REGISTER", within_s=10)

@@ -184,7 +184,7 @@ def test_equal_state_looks_different_each_time(stage):
 def test_the_carrier_cannot_read_the_token(stage):
     """What the edge's Contact tells the carrier holds neither the token nor FreeSWITCH's address in the clear."""
     ringing = stage.dial()
-    text = b"\n".join(decodings(ringing.invite))
+    text = b"\n".join(decodings(ringing.invite.raw))
     assert ringing.token.encode() not in text
     assert str(ringing.switch.port).encode() not in text
     ringing.answer()

@@ -109,10 +109,10 @@ class Sipp:
 
 
 class Carrier(Sipp):
-    """A carrier: answers any number of calls the same way until stopped."""
+    """A carrier: answers any number of calls the same way until stopped (with ``-m`` that many)."""
 
-    def __init__(self, folder: Path, name: str, scenario: str, *, port: int) -> None:
-        super().__init__(folder, name, scenario, port=port)
+    def __init__(self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None) -> None:
+        super().__init__(folder, name, scenario, *arguments, port=port)
         until(self._listens, f"carrier {name} listens", within_s=10)
 
     def _listens(self) -> bool:

@@ -1,0 +1,407 @@
+"""Carriers on TLS: authority, dates and name of their certificates, and what goes where one of them is not right."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+from edge_lab import Edge, Resolver, registration
+from edge_stage import Stage
+from sip_peer import HOST, SDP, StreamPeer, free_port
+
+NAME = "sip.carrier.example"
+
+
+def _openssl(*arguments, cwd):
+    subprocess.run(["openssl", *arguments], cwd=cwd, check=True, capture_output=True)
+
+
+class Authority:
+    """Makes certificates in a folder; each is NAME.pem and NAME.key there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        for name in ("ca", "otherca", "selfsigned"):
+            self._make(name, f"/CN={name}", "DNS:" + NAME)
+
+    def _make(self, name, subject, alternative, *more):
+        _openssl(
+            *("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-utf8"),
+            *(("-x509", "-days", "2") if "-new" not in more else ()),
+            *("-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", subject),
+            *more,
+            *(("-addext", f"subjectAltName={alternative}") if alternative else ()),
+            cwd=self.folder,
+        )
+
+    def sign(self, name, alternative=f"DNS:{NAME}", *, subject="/CN=carrier", authority="ca", more=()):
+        """A certificate of an authority, with this subjectAltName (none if empty)."""
+        self._make(name, subject, alternative, "-CA", f"{authority}.pem", "-CAkey", f"{authority}.key", *more)
+        return name
+
+    def sign_expired(self, name):
+        """A certificate with the right name that ended years ago."""
+        self._make(name, "/CN=carrier", "", "-new")
+        (self.folder / "index.txt").write_text("")
+        (self.folder / "serial").write_text("1000\n")
+        (self.folder / "ca.cnf").write_text(
+            "[ca]\ndefault_ca=d\n[d]\ndatabase=index.txt\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n"
+            f"x509_extensions=x\n[p]\ncommonName=supplied\n[x]\nsubjectAltName=DNS:{NAME}\n"
+        )
+        _openssl(
+            *("ca", "-batch", "-config", "ca.cnf", "-cert", "ca.pem", "-keyfile", "ca.key", "-notext"),
+            *("-in", f"{name}.pem", "-out", f"{name}.pem"),
+            *("-startdate", "20200101000000Z", "-enddate", "20200201000000Z"),
+            cwd=self.folder,
+        )
+        return name
+
+    def context(self, name):
+        """A server's TLS with that certificate."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.load_cert_chain(self.folder / f"{name}.pem", self.folder / f"{name}.key")
+        return context
+
+    @property
+    def settings(self):
+        """The edge's tls.cfg."""
+        checks = (
+            f"method = TLSv1.2+\nverify_certificate = yes\nrequire_certificate = yes\nca_list = {self.folder}/ca.pem\n"
+        )
+        own = f"private_key = {self.folder}/edge.key\ncertificate = {self.folder}/edge.pem\n"
+        return f"[server:default]\n{checks}{own}\n[client:default]\n{checks}"
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    """An authority, and the certificates every test needs."""
+    authority = Authority(tmp_path_factory.mktemp("certificates"))
+    authority.sign("edge", "DNS:edge.example")
+    authority.sign("right")
+    authority.sign("wrong", "DNS:sip.other.example")
+    return authority
+
+
+class Carrier(StreamPeer):
+    """A carrier on TLS (or, with no context, on bare TCP) that answers OPTIONS while it listens, if it is lively."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.lively, self.taken, self._ended, self._thread = True, b"", False, None
+
+    def _receive(self, within_s):
+        deadline = time.monotonic() + within_s
+        while True:
+            message = super()._receive(deadline - time.monotonic())
+            self.taken += message.raw if message else b""
+            if message is None or message.status or message.method != "OPTIONS":
+                return message
+            if self.lively:
+                self.reply(message, 200, "OK", tag="o")
+
+    def alone(self):
+        """Listen in a thread of its own, until the end."""
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def _run(self):
+        while not self._ended:
+            if message := self._receive(0.05):
+                self.heard.append(message)
+
+    def restart(self, context):
+        """Close every connection and go on as somebody else on the same port."""
+        for connection in self._connections:
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65535):  # until the edge closes its side, and so knows
+                pass
+            connection.close()
+        self._connections.clear()
+        self._buffers.clear()
+        self._context = context
+
+    def close(self):
+        self._ended = True
+        if self._thread:
+            self._thread.join(5)
+        super().close()
+
+    def got(self, number):
+        """Whether anything but OPTIONS, or any byte of a number, arrived here."""
+        everything = self.taken + b"".join(self._buffers.values())
+        return [m.first for m in self.heard if m.method != "OPTIONS"] or number[1:].encode() in everything
+
+    def line(self, attributes="name=alpha;tls_name=" + NAME, *, group=1, flags=0, priority=20, host=HOST):
+        """Its line of carriers.list."""
+        return f"{group} sip:{host}:{self.port};transport=tls {flags} {priority} {attributes}"
+
+
+@pytest.fixture
+def carrier(authority):
+    """Make carriers; all are closed afterwards."""
+    carriers = []
+
+    def make(name="right"):
+        carriers.append(Carrier(authority.context(name) if name else None))
+        return carriers[-1]
+
+    yield make
+    for one in carriers:
+        one.close()
+
+
+def _talk(stage, carrier, **invite):
+    """A call that was answered; its carrier's Contact is on TLS."""
+    ringing = stage.dial(carrier, **invite)
+    ringing.contact = f"<sip:{ringing.number}@{HOST}:{carrier.port};transport=tls>"
+    ringing.answer()
+    return ringing
+
+
+# What the certificate says (subjectAltName, subject), tls_name in carriers.list, and whether they agree.
+LONG = ",".join(f"DNS:node{i}.carrier.example" for i in range(60))
+INSIDE = "0603551d110417301582" + f"{len(NAME):02x}" + NAME.encode().hex()
+CASES = {
+    "the only name": (f"DNS:{NAME}", "/CN=x", NAME, True),
+    "the second of several": (f"DNS:a.example,DNS:{NAME},DNS:b.example", "/CN=x", NAME, True),
+    "the last of very many": (f"{LONG},DNS:{NAME}", "/CN=x", NAME, True),
+    "a critical extension": (f"critical,DNS:{NAME}", "/CN=x", NAME, True),
+    "in other letters": ("DNS:SIP.Carrier.Example", "/CN=x", "sip.CARRIER.example", True),
+    "a wildcard as itself": ("DNS:*.carrier.example", "/CN=x", "*.carrier.example", True),
+    "the address of the URI": (f"DNS:a.example,IP:{HOST}", "/CN=x", "", True),
+    "another name": ("DNS:sip.other.example", "/CN=x", NAME, False),
+    "only the common name": ("DNS:sip.other.example", f"/CN={NAME}", NAME, False),
+    "no alternative names": ("", f"/CN={NAME}", NAME, False),
+    "longer in front": (f"DNS:x{NAME}", "/CN=x", NAME, False),
+    "longer behind": (f"DNS:{NAME}.evil.example", "/CN=x", NAME, False),
+    "shorter": (f"DNS:{NAME[1:]},DNS:{NAME[:-1]}", "/CN=x", NAME, False),
+    "a dot for any letter": (f"DNS:{NAME.replace('.', 'x')}", "/CN=x", NAME, False),
+    "a wildcard that covers it": ("DNS:*.carrier.example", "/CN=x", NAME, False),
+    "what a wildcard covers": (f"DNS:{NAME}", "/CN=x", "*.carrier.example", False),
+    "as URI and mail": (f"URI:sip:{NAME},email:a@{NAME}", "/CN=x", NAME, False),
+    "as another kind of name": (f"otherName:1.3.6.1.5.5.7.8.5;IA5STRING:{NAME}", "/CN=x", NAME, False),
+    "its bytes inside another extension": ("DNS:sip.other.example", "/CN=x", NAME, False),
+    "another address": ("IP:127.0.0.2", "/CN=x", "", False),
+    "the address as a DNS name": (f"DNS:{HOST}", "/CN=x", "", False),
+}
+MORE = {"its bytes inside another extension": ("-addext", f"1.2.3.4=DER:{INSIDE}")}
+
+
+@pytest.fixture(scope="module")
+def named(authority, tmp_path_factory):
+    """An edge with a set for each case: its carrier, then one whose certificate is right."""
+    carriers = {}
+    for number, (case, (alternative, subject, name, _)) in enumerate(CASES.items(), 10):
+        context = authority.context(
+            authority.sign(f"case{number}", alternative, subject=subject, more=MORE.get(case, ()))
+        )
+        attributes = "name=alpha" + (f";tls_name={name}" if name else "")
+        one, next_one = Carrier(context), Carrier(authority.context("right"))
+        lines = (
+            one.line(attributes, group=number),
+            next_one.line(f"name=beta;tls_name={NAME}", group=number, priority=10),
+        )
+        carriers[case] = (f"set-{number}", one, next_one, lines)
+    lines = [line for *_, pair in carriers.values() for line in pair]
+    stage = Stage(tmp_path_factory.mktemp("edge"), lines, tls=authority.settings)
+    yield stage, carriers
+    found = stage.findings() + stage.logged()
+    stage.close()
+    for _, one, next_one, _ in carriers.values():
+        one.close()
+        next_one.close()
+    assert found == []
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if CASES[case][-1]])
+def test_a_carrier_with_its_name_gets_the_call(named, case):
+    """A certificate of the right authority that has the name among its alternative names is the carrier's."""
+    stage, carriers = named
+    gateway, one, _, _ = carriers[case]
+    ringing = _talk(stage, one, gateway=gateway)
+    assert ringing.invite["via"].startswith("SIP/2.0/TLS ")
+    ringing.hang_up()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not CASES[case][-1]])
+def test_a_carrier_without_its_name_gets_nothing(named, case):
+    """A certificate of the right authority without the name: it gets OPTIONS alone, the next carrier has the call."""
+    stage, carriers = named
+    gateway, one, next_one, _ = carriers[case]
+    one.alone()
+    ringing = _talk(stage, next_one, gateway=gateway)
+    ringing.hang_up()
+    assert b"OPTIONS" in one.taken
+    assert not one.got(ringing.number)
+
+
+@pytest.mark.parametrize("kind", ["other", "expired", "selfsigned", "none"])
+def test_a_certificate_that_is_not_right_gets_no_call(made, authority, carrier, kind):
+    """Another authority's, an expired, a self-signed certificate with the right name, or none: nothing is sent."""
+    if kind == "other":
+        authority.sign("other", authority="otherca")
+    if kind == "expired":
+        authority.sign_expired("expired")
+    one = carrier("" if kind == "none" else kind).alone()
+    stage = made(one.line(), tls=authority.settings)
+    token, number = stage.customer()
+    call = stage.switch().invite(token)
+    call.ack_refusal(call.expect(503))
+    assert not one.heard
+    assert not one.got(number)
+
+
+@pytest.mark.parametrize("lively", [True, False])
+def test_a_carrier_that_comes_back_with_another_name_gets_nothing(made, authority, carrier, lively):
+    """After a restart with another certificate on the port: no new call, and no CANCEL or BYE of those there were."""
+    one, next_one = carrier(), carrier()
+    stage = made(one.line(flags=8), next_one.line("name=beta;tls_name=" + NAME, priority=10), tls=authority.settings)
+    talking = _talk(stage, one)
+    calling = stage.dial(one)
+    one.reply(calling.invite, 180, "Ringing", tag=calling.tag)
+    calling.call.expect(180)
+    one.restart(authority.context("wrong"))
+    one.heard.clear()
+    one.taken, one.lively = b"", lively
+    one.alone()
+    _until(lambda: b"OPTIONS" in one.taken)  # a connection of the wrong name is open
+    calling.call.cancel()
+    assert calling.call.expect(200).method == "CANCEL"
+    talking.call.dialog.request("BYE")
+    assert talking.hears(503)
+    later = _talk(stage, next_one)
+    later.hang_up()
+    for ringing in (talking, calling, later):
+        assert not one.got(ringing.number)
+
+
+def _until(condition, within_s=10.0):
+    """Wait until it holds."""
+    deadline, pause = time.monotonic() + within_s, threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline
+        pause.wait(0.05)
+
+
+@pytest.mark.parametrize("ended", ["edge", "carrier"])
+def test_a_call_is_ended_after_a_restart(made, authority, carrier, ended):
+    """BYE and a new offer reach the carrier after the edge was killed, or the carrier closed its connections."""
+    one = carrier()
+    stage = made(one.line(), tls=authority.settings)
+    ringing = _talk(stage, one)
+    if ended == "edge":
+        stage.edge.restart()
+    else:
+        one.restart(authority.context("right"))
+    ringing.call.dialog.request("INVITE", body=SDP)
+    again = ringing.expect("INVITE")
+    one.reply(again, 200, "OK", headers=[("Contact", ringing.contact)], body=SDP)
+    ringing.call.dialog.refresh(ringing.call.expect(200))
+    ringing.call.ack()
+    ringing.expect("ACK")
+    if ended == "edge":
+        stage.edge.restart()
+    else:
+        one.restart(authority.context("right"))
+    ringing.hang_up()
+    _talk(stage, one).hang_up()
+
+
+@pytest.mark.parametrize("certificate", ["right", "wrong"])
+def test_a_carriers_other_address_needs_its_name_too(made, authority, carrier, certificate):
+    """A Contact at another address is reached if the certificate there has the carrier's name, otherwise not."""
+    one, other = carrier(), carrier(certificate)
+    stage = made(one.line(), tls=authority.settings)
+    _moved(stage, one, other, HOST, reached=certificate == "right")
+
+
+@pytest.mark.parametrize("certificate", ["host", "wrong"])
+def test_a_carriers_other_host_may_have_its_own_name(made, authority, carrier, names, certificate):
+    """A Contact on another host is reached if the certificate there has that host's name, otherwise not."""
+    authority.sign("host", "DNS:h.test")
+    one, other = carrier(), carrier(certificate)
+    stage = made(one.line(), tls=authority.settings, nameserver=names.ADDRESS)
+    _moved(stage, one, other, "h.test", reached=certificate == "host")
+
+
+def _moved(stage, one, other, host, *, reached):
+    """One carrier answers with a Contact at another's port of that host; see whether the BYE arrives there."""
+    ringing = stage.dial(one)
+    contact = f"<sip:{ringing.number}@{host}:{other.port};transport=tls>"
+    one.reply(ringing.invite, 200, "OK", tag=ringing.tag, headers=[("Contact", contact)], body=SDP)
+    ringing.call.expect(200)
+    other.alone()
+    ringing.call.dialog.request("BYE")
+    if reached:
+        _until(lambda: [m for m in other.heard if m.method == "BYE"])
+        return
+    assert ringing.hears(503)
+    assert not other.got(ringing.number)
+
+
+@pytest.mark.parametrize("certificate", ["host", "right"])
+def test_the_name_is_the_hosts_unless_the_list_says_another(made, authority, carrier, names, certificate):
+    """Without tls_name the URI's host is the name: what that host leads to gets no call if it has another name."""
+    authority.sign("host", "DNS:h.test")
+    one, next_one = carrier(certificate), carrier()
+    if certificate != "host":
+        one.alone()
+    lines = one.line("name=alpha", host="h.test"), next_one.line("name=beta;tls_name=" + NAME, priority=10)
+    stage = made(*lines, tls=authority.settings, nameserver=names.ADDRESS)
+    ringing = stage.dial(one if certificate == "host" else next_one)
+    ringing.carrier.reply(ringing.invite, 486, "Busy", tag="t")
+    ringing.call.ack_refusal(ringing.call.expect(486))
+    if certificate != "host":
+        assert not one.got(ringing.number)
+
+
+def test_a_silent_carrier_on_tls_goes_to_the_next(made, authority, carrier):
+    """A carrier that opens TLS and says nothing gets nothing, and the next one has the call after the edge's limit."""
+    one, next_one = carrier(), carrier()
+    one.lively = False
+    one.alone()
+    stage = made(one.line(), next_one.line("name=beta;tls_name=" + NAME, priority=10), tls=authority.settings)
+    ringing = _talk(stage, next_one)
+    ringing.hang_up()
+    assert not one.got(ringing.number)
+
+
+def test_the_caller_gives_up_while_the_carrier_is_asked(made, authority, carrier):
+    """A CANCEL while the edge waits for the carrier's name ends the call, and nobody is called."""
+    one = carrier()
+    one.lively = False
+    one.alone()
+    stage = made(one.line(), tls=authority.settings)
+    token, number = stage.customer()
+    call = stage.switch().invite(token)
+    _until(lambda: b"OPTIONS" in one.taken)
+    call.cancel()
+    call.ack_refusal(call.expect(487))
+    assert not one.got(number)
+
+
+@pytest.mark.parametrize("certificate", ["right", "wrong"])
+def test_a_registration_needs_the_name_too(tmp_path, authority, carrier, certificate):
+    """REGISTER goes over TLS when an OPTIONS found the carrier's name there, and stays here when it did not."""
+    one, resolver, outside = carrier(certificate), Resolver(), free_port()
+    extra = registration(tmp_path / "registrations", f"sip:{HOST}:{one.port};transport=tls", outside)
+    extra += 'modparam("uac", "reg_retry_interval", 1)\n'
+    one.alone()
+    edge = Edge(
+        tmp_path / "edge", resolver.url, [one.line(flags=8)], extra=extra, outside=outside, tls=authority.settings
+    )
+    try:
+        if certificate == "right":
+            _until(lambda: [m for m in one.heard if m.method == "REGISTER"])
+        else:
+            _until(lambda: "method=REGISTER" in edge.log.read_text() and b"OPTIONS" in one.taken)
+            assert not one.heard
+    finally:
+        edge.stop()
+        resolver.stop()
