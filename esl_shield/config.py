@@ -159,7 +159,7 @@ class CallsConfig:
 
 @dataclass(frozen=True)
 class ResolverConfig:
-    """The resolver's listener and the secrets its callers prove themselves with: ``edge``, ``lua``, ``mask``."""
+    """The resolver's listener and its callers' secrets, by caller: ``edge``, ``lua``, ``mask``, ``reveals``."""
 
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
     secrets: dict[str, str] = field(default_factory=dict)
@@ -172,8 +172,8 @@ class ResolverConfig:
     def __post_init__(self) -> None:
         _positive(self, "resolver", "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
         for caller, source in self.secrets.items():
-            if caller not in ("edge", "lua", "mask"):
-                message = f"[resolver] secrets knows edge, lua and mask, not {caller!r}"
+            if caller not in ("edge", "lua", "mask", "reveals"):
+                message = f"[resolver] secrets knows edge, lua, mask and reveals, not {caller!r}"
                 raise ValueError(message)
             if not source.startswith("file:"):
                 message = f"[resolver] secrets.{caller} must be file:PATH"
@@ -206,6 +206,27 @@ class InboundConfig:
         _positive(self, "inbound", "ring_s", "queue_s")
         if not 0 <= self.last_agent_days <= _MAX_DAYS:
             message = f"[inbound] last_agent_days must be 0 to {_MAX_DAYS}"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class RevealsConfig:
+    """Where the commands of reveals find the resolver, and the secret they prove themselves with.
+
+    Numbers go there in clear, so it is on this machine, or the near end of a tunnel is.
+    """
+
+    resolver: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
+    secret: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.resolver.is_loopback:
+            message = (
+                "[reveals] resolver must be a loopback address: numbers go there in clear; use a tunnel's near end"
+            )
+            raise ValueError(message)
+        if self.secret is not None and not self.secret.startswith("file:"):
+            message = "[reveals] secret must be file:PATH"
             raise ValueError(message)
 
 
@@ -297,6 +318,7 @@ class Config:
     inbound: InboundConfig = field(default_factory=InboundConfig)
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
+    reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=_NOT_IN_FILE)

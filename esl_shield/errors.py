@@ -212,6 +212,23 @@ class AliasTaken(InputRejected):
     sentence = "The alias already names another token of tenant {tenant}; nothing was changed."
 
 
+class TextRejected(InputRejected):
+    """A case's id or a reason is not fit to be kept."""
+
+    error_id = "reveal.bad_text"
+    sentence = "What was given as {option} was not taken: {why}."
+
+
+class NoTerminal(UsageError):
+    """The answer of a reveal would go where it is kept without anybody deciding so."""
+
+    error_id = "reveal.no_terminal"
+    sentence = (
+        "The answer is printed to a terminal, or with --output FILE into a new file of yours; nothing was opened or "
+        "used."
+    )
+
+
 class CsvRejected(InputRejected):
     """The import file as a whole cannot be read."""
 
@@ -297,6 +314,23 @@ class DidUnknown(NegativeAnswer):
     sentence = "Tenant {tenant} has no such DID; see esl-shield did list."
 
 
+class RevealRefused(NegativeAnswer):
+    """A step of a reveal was refused; the reason is in the audit trail only."""
+
+    error_id = "reveal.refused"
+    sentence = (
+        "This step was refused: the reveal may be unknown, over, used, denied, another's or yours to approve, or a "
+        "right may be missing; an auditor finds the reason with esl-shield audit tail --kind reveal.refused."
+    )
+
+
+class RevealLost(NegativeAnswer):
+    """A reveal was used and its answer reached nobody."""
+
+    error_id = "reveal.lost"
+    sentence = "The reveal {id} is used up and its answer was not printed ({problem}); request it anew."
+
+
 # --- something we need is away (exit 3) ---------------------------------------------------------------------------
 
 
@@ -311,6 +345,13 @@ class DatabaseAway(DependencyAway):
 
     error_id = "database.away"
     sentence = "The database did not answer: {problem}; check [database] url and that PostgreSQL runs."
+
+
+class ResolverAway(DependencyAway):
+    """The resolver refused the connection, did not answer in time or said that it cannot work now."""
+
+    error_id = "resolver.away"
+    sentence = "The resolver at {address} did not answer: {problem}; check [reveals] resolver and that it is well."
 
 
 class EmbeddedUnavailable(DependencyAway):

@@ -55,12 +55,18 @@ class ShieldDatabase:
         tenants: Sequence[str] | None = None,
         deliveries: Sequence[str] | None = None,
         mint_per_s: int | None = None,
+        person: str | None = None,
+        rights: Sequence[str] = (),
     ) -> DatabaseConfig:
         """A fresh login of this role, mapped to tenants (names) that exist already."""
-        name = f"test_{role}_{next(_numbers)}"
-        password = self.cluster.password(name)
-        engine = sqlalchemy_engine(self.admin)
-        make_login(engine, name, password, role=role, tenants=tenants, deliveries=deliveries, mint_per_s=mint_per_s)
+        number = next(_numbers)
+        name = f"test_{role}_{number}"
+        if role == "revealer":  # each is a person of their own unless a test says who
+            person = person or "Person " + "ABCDEFGHIJ"[number % 10] * (number // 10 % 50 + 1)
+        make_login(
+            sqlalchemy_engine(self.admin), name, self.cluster.password(name), role=role, tenants=tenants,
+            deliveries=deliveries, mint_per_s=mint_per_s, person=person, rights=rights,
+        )  # fmt: skip
         return DatabaseConfig(self.cluster.url(name, self.name), connect_timeout_s=5, statement_timeout_s=10)
 
     def tenant(self, name: str = "acme", *, prefix: str = "91", length: int = 14) -> int:

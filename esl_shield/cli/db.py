@@ -9,6 +9,7 @@ import click
 
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_result
+from esl_shield.cli.prompts import confirm
 from esl_shield.db.schema import LOGIN_ROLES
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MINT_PER_S = 100
 _RATED = ("worker", "masker")
+# Also known to db/logins.py, which `--help` does not import.
+REVEALER = "revealer"
+REVEAL_RIGHTS = ("request", "approve")
 
 
 @click.group()
@@ -32,7 +36,7 @@ def db() -> None:
 @format_option
 @pass_config
 def roles(config: Config, format_: Format) -> None:
-    """Create the five roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
+    """Create those of our roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415 - `--help` needs no SQLAlchemy
     from esl_shield.db.upgrade import make_roles  # noqa: PLC0415
 
@@ -68,7 +72,7 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     from esl_shield.db.upgrade import downgrade as undo  # noqa: PLC0415
 
     if not yes:
-        _confirm("The rows of the newest revision's tables will be lost. Go on?")
+        confirm("The rows of the newest revision's tables will be lost. Go on?")
     report = undo(sqlalchemy_engine(config.database))
     line = f"downgraded from {report.revision_before} to {report.revision_after or 'nothing'}"
     print_result(_fields(report), [line], format_)
@@ -91,6 +95,14 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     type=click.IntRange(min=0),
     help=f"worker, masker: most permits it may mint, or callers mask, in a second; default {DEFAULT_MINT_PER_S}.",
 )
+@click.option("--person", metavar="NAME", help="revealer: the name of the one person whose login it is.")
+@click.option(
+    "--may",
+    "rights",
+    multiple=True,
+    type=click.Choice(REVEAL_RIGHTS),
+    help="revealer: what this person may do; repeatable.",
+)
 @format_option
 @pass_config
 def login(  # noqa: PLR0917 - click passes by name
@@ -101,12 +113,16 @@ def login(  # noqa: PLR0917 - click passes by name
     all_tenants: bool,
     deliveries: tuple[str, ...],
     mint_per_s: int | None,
+    person: str | None,
+    rights: tuple[str, ...],
     format_: Format,
 ) -> None:
     """Create the login NAME, or change it to what is given.
 
     Its password, 12 characters or more, comes on standard input. Run by a superuser it also keeps the login's
     statements out of the server's log; otherwise it says what a superuser must run.
+
+    A revealer without --may keeps its login and may do nothing with it.
     """
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415
     from esl_shield.db.logins import make_login  # noqa: PLC0415
@@ -120,6 +136,9 @@ def login(  # noqa: PLR0917 - click passes by name
     if mint_per_s is not None and role not in _RATED:
         message = "--mint-per-s is for --role worker and --role masker"
         raise click.UsageError(message)
+    if (person or rights) and role != REVEALER:
+        message = "--person and --may are for --role revealer"
+        raise click.UsageError(message)
     if role in _RATED and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
     made = make_login(
@@ -130,24 +149,14 @@ def login(  # noqa: PLR0917 - click passes by name
         tenants=None if all_tenants else tenants,
         deliveries=deliveries or None,
         mint_per_s=mint_per_s,
+        person=person,
+        rights=rights,
     )
     what = "created" if made.new else "updated"
     fields = {"login": name, "role": role, "outcome": what}
     print_result(fields, [f"{what} login {name} for role {role}"], format_)
     if made.missing:
         click.echo(f"the server's log may hold what {name} asks for; as a superuser run: {made.missing}", err=True)
-
-
-def _confirm(question: str) -> None:
-    try:
-        click.confirm(question, abort=True, err=True)
-    except click.Abort as error:
-        if not isinstance(error.__context__, EOFError):
-            raise
-    else:
-        return
-    message = "nobody answered; give --yes"
-    raise click.UsageError(message)
 
 
 def _password() -> str:

@@ -36,6 +36,7 @@ COMMANDS = {
     "token": ("token", "Import, add, show, revoke and expire tokens."),
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),
+    "reveal": ("reveals", "Look up a number, or a number's calls, for one case by two people."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),

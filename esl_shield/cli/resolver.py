@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @pass_config
 def resolver(config: Config) -> int:
-    """Run the resolver: answer POST /redeem on [resolver] listen until SIGTERM.
+    """Run the resolver: answer POST /redeem and POST /reveal on [resolver] listen until SIGTERM.
 
     It needs [database] with a resolver's login, [keys] kek, [resolver] secrets and every gateway in [[gateways]].
     """

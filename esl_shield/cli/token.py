@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,8 @@ from esl_shield.cli.files import open_source
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
-from esl_shield.errors import NumberRejected, TokenUnknown
+from esl_shield.cli.prompts import read_number
+from esl_shield.errors import TokenUnknown
 from esl_shield.vault.csvfile import rejected_path
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
 
 FINDING = 1
-_MAX_LINE = 256
 
 tenant_option = click.option("--tenant", required=True, metavar="T", help="The tenant's name.")
 alias_option = click.option(
@@ -105,7 +104,7 @@ def import_(
 def add(config: Config, tenant: str, alias: str | None, expires_at: str | None, format_: Format) -> None:
     """Give one number a token and print it; the number is read from standard input, hidden if that is a terminal."""
     with _seeder(config, tenant) as seeder:
-        made, created = seeder.add(_read_number(), alias, expires_at)
+        made, created = seeder.add(read_number(), alias, expires_at)
     if format_ == "json":
         print_record({"token": made, "created": created}, format_)
     else:
@@ -175,17 +174,6 @@ def _seeder(config: Config, tenant: str, before: Callable[[], None] = lambda: No
     kek = configured_kek(config)
     with _store(config) as store:
         yield Seeder(store, kek, tenant)
-
-
-def _read_number() -> str:
-    if sys.stdin.isatty():
-        text: str = click.prompt("Number", hide_input=True, err=True)
-        return text
-    raw = sys.stdin.buffer.read(_MAX_LINE + 1)
-    lines = raw.decode("utf-8-sig", "replace").splitlines()
-    if len(raw) > _MAX_LINE or len(lines) > 1:
-        raise NumberRejected(reason="lines", why="standard input must hold one number on one line")
-    return lines[0] if lines else ""
 
 
 def _found(store: Store, tenant: str, token: str | None, alias: str | None) -> TokenInfo:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver", "masker")
-_QUIET = ("worker", "resolver", "masker", "seeder")
+_QUIET = ("worker", "resolver", "masker", "seeder", "revealer")
+REVEALER = "revealer"
+REVEAL_RIGHTS = ("request", "approve")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
 QUIET_SETTINGS = {
     "log_min_error_statement": "panic",
@@ -38,6 +40,7 @@ QUIET_SETTINGS = {
     "log_statement": "none",
 }
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+_PERSON = re.compile(r"[^\W\d_][^\d\x00-\x1f]{1,63}")
 
 _STATE = "SELECT rolsuper OR rolbypassrls OR pg_has_role(oid, %s, 'MEMBER') FROM pg_roles WHERE rolname = %s"
 
@@ -63,11 +66,14 @@ def make_login(
     tenants: Sequence[str] | None = None,
     deliveries: Sequence[str] | None = None,
     mint_per_s: int | None = None,
+    person: str | None = None,
+    rights: Sequence[str] = (),
 ) -> MadeLogin:
     """Create or bring up to date a login.
 
     ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits, or callers masked,
-    a second) limit it; None does not. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    a second) limit it; None does not. A revealer belongs to a ``person`` and has ``rights`` of REVEAL_RIGHTS, none by
+    default. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")
@@ -76,6 +82,10 @@ def make_login(
     if len(password) < MIN_PASSWORD_LENGTH:
         why = f"its password is shorter than {MIN_PASSWORD_LENGTH} characters" if password else "the password is empty"
         raise LoginRejected(login=name, why=why)
+    if role == REVEALER and not (person and _PERSON.fullmatch(" ".join(person.split()))):
+        raise LoginRejected(
+            login=name, why="a revealer's login is one person's: their name, 2 to 64 letters, no digits"
+        )
     with administering(engine) as connection:
         driver = driver_connection(connection)
         with driver.cursor() as cursor:
@@ -84,9 +94,15 @@ def make_login(
             _set_up_role(cursor, name, password, timed=role in _TIMED)
             _let_connect(cursor, name)
             lists = [None if given is None else list(given) for given in (tenants, deliveries)]
-            cursor.execute(
-                "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
-            )
+            if role == REVEALER:
+                cursor.execute(
+                    "SELECT shield_api.add_revealer(%s, %s::text[], %s, %s::text[])",
+                    (name, lists[0], person, list(rights)),
+                )
+            else:
+                cursor.execute(
+                    "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
+                )
             return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
 
 

@@ -1,9 +1,9 @@
-"""The resolver: ``POST /redeem``, ``POST /mask``, ``GET /healthz``, ``GET /metrics`` on one listener.
+"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
 
 Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
 unproven caller never reaches the database; every request ends within its budget of being read; when something
 unexpected happens the answer is 503 and the log says where and of which type, never with what. Only this module and
-the ones it composes know a number, and only between its request or ``Redeemer.redeem`` and the reply.
+the ones it composes know a number, and only between its request or its decryption and the reply.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from esl_shield.errors import CallerError, ConfigError, CryptoError, DatabaseAwa
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
-from esl_shield.resolver.forms import MaskForm, RedeemForm
+from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
-from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, TOKEN, Outcome, Redeemer
+from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, TOKEN, Outcome, Redeemer
+from esl_shield.resolver.revealer import Revealer
 from esl_shield.vault.keys import open_kek
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Resolver:
         *,
         callers: Callers,
         redeemer: Redeemer,
+        revealer: Revealer,
         masker: Masker | None = None,
         health: Health,
         databases: Sequence[Database],
@@ -71,6 +73,7 @@ class Resolver:
         self._callers = callers
         self._redeemer = redeemer
         self._masker = masker
+        self._revealer = revealer
         self._health = health
         self._databases = databases
         self._observe = observe
@@ -94,7 +97,7 @@ class Resolver:
         destinations = Destinations(config.destinations, config.gateways)
         kek = open_kek(config.keys.kek if config.keys else "")
         database = Database(config.database, application_name="esl-shield resolver")
-        redeemer = Redeemer(database, DataKeys(database, kek), destinations, config.gateways)
+        keys = DataKeys(database, kek)
         databases, questions, masker = [database], [Readiness(database, kek.id)], None
         if config.masking.database is not None:
             masking = Database(config.masking.database, application_name="esl-shield resolver, masking")
@@ -104,8 +107,9 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=redeemer,
+            redeemer=Redeemer(database, keys, destinations, config.gateways),
             masker=masker,
+            revealer=Revealer(database, keys, kek),
             health=Health(AllReady(questions)),
             databases=databases,
             observe=observe,
@@ -176,6 +180,8 @@ class Resolver:
                 return self._finish(self._redeem(request), started, closing=closing)
             case "POST", "/mask":
                 return self._finish(self._mask(request), started, closing=closing)
+            case "POST", "/reveal":
+                return self._finish(self._answer_revealer(request), started, closing=closing)
             case "GET", "/healthz":
                 return _page(b"ok", closing=closing) if self._health.is_well() else _FINAL[AWAY]
             case "GET", "/metrics":
@@ -195,6 +201,12 @@ class Resolver:
         if masker is None:
             raise RequestRejected(reason="path")
         return self._within(MASK_BUDGET_S, lambda: masker.mask(form))
+
+    def _answer_revealer(self, request: Request) -> Outcome:
+        _require_form(request)
+        self._callers.require_revealer(request.headers)
+        form = RevealForm.parse(request.body)
+        return self._within(REDEEM_BUDGET_S, lambda: self._revealer.answer(form))
 
     def _within(self, budget_s: float, work: Callable[[], Outcome]) -> Outcome:
         """Do one request's work, if there is room, in the time it has."""
@@ -216,7 +228,7 @@ class Resolver:
 
     def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
         self._observe(outcome.answer, outcome.reason, time.monotonic() - started)
-        if outcome.answer in (NUMBER, TOKEN):
+        if outcome.answer in (NUMBER, TOKEN, REVEALED):
             return _page(outcome.body.encode("ascii"), closing=closing)
         level = logging.WARNING if outcome.answer == AWAY else logging.INFO
         fields = {"answer": outcome.answer, "reason": outcome.reason, "call": outcome.call}

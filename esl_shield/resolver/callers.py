@@ -1,8 +1,9 @@
-"""Who asks: the edge by a bearer secret, FreeSWITCH's Lua script by a signature.
+"""Who asks: the edge and the commands of reveals by bearer secrets, FreeSWITCH's Lua script by a signature.
 
-Invariants: loopback is no authentication; a caller stands for exactly one delivery; secrets are compared in constant
-time and never logged; two callers never share a secret, or the weaker place would speak for the stronger. The script
-signs instead of sending its secret because every argument of a FreeSWITCH API call is an event others can read.
+Invariants: loopback is no authentication; a caller stands for exactly one delivery, or for reveals; secrets are
+compared in constant time and never logged; two callers never share a secret, or the weaker place would speak for the
+stronger. The script signs instead of sending its secret because every argument of a FreeSWITCH API call is an event
+others can read.
 
 No limiter slows failed attempts: all callers of a machine share one address, so it would lock out the right one, and a
 secret of 16 bytes or more is not found by trying.
@@ -38,12 +39,14 @@ class Callers:
         edge: bytes | None = None,
         lua: bytes | None = None,
         mask: bytes | None = None,
+        reveals: bytes | None = None,
         clock_skew_s: int = 30,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._edge = edge
         self._lua = lua
         self._mask = mask
+        self._reveals = reveals
         self._clock_skew_s = clock_skew_s
         self._clock = clock
 
@@ -56,7 +59,11 @@ class Callers:
                 source="[resolver] secrets", problem="two callers have the same secret; make each its own"
             )
         return cls(
-            edge=secrets.get("edge"), lua=secrets.get("lua"), mask=secrets.get("mask"), clock_skew_s=config.clock_skew_s
+            edge=secrets.get("edge"),
+            lua=secrets.get("lua"),
+            mask=secrets.get("mask"),
+            reveals=secrets.get("reveals"),
+            clock_skew_s=config.clock_skew_s,
         )
 
     @property
@@ -79,11 +86,12 @@ class Callers:
         raise CallerRejected(reason="unauthenticated")
 
     def require_masker(self, headers: Mapping[str, str]) -> None:
-        """Raise CallerRejected unless the caller may have numbers masked; the secret of no delivery lets it."""
-        bearer = headers.get("authorization")
-        if bearer is None or "x-shield-signature" in headers:
-            raise CallerRejected(reason="unauthenticated")
-        _check_bearer(bearer, self._mask)
+        """Raise CallerRejected unless the caller may have numbers masked; no other secret lets it."""
+        _require_bearer(headers, self._mask)
+
+    def require_revealer(self, headers: Mapping[str, str]) -> None:
+        """Raise CallerRejected unless the caller may bring tickets of reveals; no other secret lets it."""
+        _require_bearer(headers, self._reveals)
 
     def _check_signature(self, header: str, form: RedeemForm) -> None:
         match = _SIGNATURE.fullmatch(header)
@@ -94,6 +102,13 @@ class Callers:
             raise CallerRejected(reason="bad_signature")
         if abs(self._clock() - int(match[1])) > self._clock_skew_s:
             raise CallerRejected(reason="stale_signature")
+
+
+def _require_bearer(headers: Mapping[str, str], secret: bytes | None) -> None:
+    bearer = headers.get("authorization")
+    if bearer is None or "x-shield-signature" in headers:
+        raise CallerRejected(reason="unauthenticated")
+    _check_bearer(bearer, secret)
 
 
 def _check_bearer(header: str, secret: bytes | None) -> None:

@@ -1,4 +1,4 @@
-"""What a caller asks: the forms of ``POST /redeem`` and ``POST /mask``.
+"""What a caller asks: the forms of ``POST /redeem``, ``POST /mask`` and ``POST /reveal``.
 
 Invariants: each field occurs once and in one spelling; an unknown field is refused; nothing here says what was wrong
 with a value, because the value may be anything.
@@ -28,6 +28,10 @@ _MASK = {
     "number": re.compile(r"[+]?[0-9]{3,20}"),
     "did": re.compile(r"[+][0-9]{5,15}"),
     "call": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+}
+_REVEAL = {
+    "ticket": re.compile(r"[0-9a-f]{32}"),
+    "number": re.compile(r"[+][1-9][0-9]{4,14}"),
 }
 
 
@@ -63,6 +67,24 @@ class MaskForm:
     def parse(cls, body: bytes) -> MaskForm:
         """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
         return cls(**_fields(body, _MASK, _MASK.keys()))
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class RevealForm:
+    """The ticket for one step of a reveal; ``number`` (E.164) is what the step is about, None to be told the answer."""
+
+    ticket: str
+    number: str | None = None
+
+    @property
+    def ticket_hash(self) -> bytes:
+        """What the database knows the ticket by: SHA-256 of its 16 bytes."""
+        return hashlib.sha256(bytes.fromhex(self.ticket)).digest()
+
+    @classmethod
+    def parse(cls, body: bytes) -> RevealForm:
+        """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
+        return cls(**_fields(body, _REVEAL, {"ticket"}))
 
 
 def _fields(body: bytes, patterns: Mapping[str, re.Pattern[str]], required: AbstractSet[str]) -> dict[str, str]:

@@ -55,7 +55,8 @@ class _Redeemed(NamedTuple):
     key_version: int
 
 
-NUMBER, TOKEN, REFUSED, DESTINATION, AWAY = "number", "token", "refused", "destination", "away"
+NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
+DESTINATION, AWAY = "destination", "away"
 
 
 class Redeemer:

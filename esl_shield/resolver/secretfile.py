@@ -18,10 +18,13 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
 
-def read_secret(caller: str, source: str) -> bytes:
-    """Read ``file:PATH``, 16 to 512 visible ASCII characters and perhaps a newline; raises ConfigError."""
+def read_secret(caller: str, source: str, *, table: str = "[resolver] secrets.") -> bytes:
+    """Read ``file:PATH``, 16 to 512 visible ASCII characters and perhaps a newline.
+
+    Raises ConfigError, which names the key ``table`` and ``caller`` make.
+    """
     path = source.removeprefix("file:")
-    where = f"[resolver] secrets.{caller}"
+    where = f"{table}{caller}"
     try:
         # O_NONBLOCK: a FIFO in the secret's place must not hang the process.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -46,4 +49,4 @@ def _check_owner(status: os.stat_result, path: str, where: str) -> None:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         raise ConfigError(source=where, problem=f"{path} has mode {mode}: others can read or change it; chmod 0400 it")
     if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(source=where, problem=f"{path} belongs to another user; chown it to the resolver's")
+        raise ConfigError(source=where, problem=f"{path} belongs to another user; chown it to the one that reads it")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0004"
-down_revision = "0002"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
@@ -65,6 +65,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run = op.get_bind().exec_driver_sql
+    run("DELETE FROM shield.logins WHERE role = 'masker'")
     run("DROP INDEX shield.calls_of_token")
     run("ALTER TABLE shield.calls DROP COLUMN did, DROP COLUMN direction")
     for table in TABLES:

@@ -55,6 +55,7 @@ SECTIONS = {
     "[calls]": config.CallsConfig,
     "[metrics]": config.MetricsConfig,
     "[resolver]": config.ResolverConfig,
+    "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
 }
@@ -116,8 +117,10 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[esl]\nallow = "127.0.0.1"\n', "must be a list"),
         (DATABASE + '[resolver]\nlisten = "0.0.0.0:8090"\n', "name its callers in allow"),
         (DATABASE + '[resolver]\nsecrets = { lua = "hunter2" }\n', "file:PATH"),
-        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua and mask"),
+        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
+        (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
+        (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
@@ -270,4 +273,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    assert {path.stem for path in SAMPLES.glob("*.toml")} == {"admin", "seeder", "auditor", "worker", "resolver"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver"}
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

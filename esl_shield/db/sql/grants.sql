@@ -1,12 +1,15 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
-REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor;
+REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
-    FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor;
-REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor;
+    FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer;
+REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
 
-GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder;
-GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder;
+GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer;
+GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.next_permit, shield_api.call_answered, shield_api.finish_call,
@@ -17,5 +20,12 @@ GRANT EXECUTE ON FUNCTION shield_api.masking_tenant, shield_api.mask_number, shi
 GRANT EXECUTE ON FUNCTION
     shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
 
+GRANT EXECUTE ON FUNCTION
+    shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;
+GRANT EXECUTE ON FUNCTION
+    shield_api.redeem_reveal, shield_api.reveal_index_key, shield_api.bind_reveal, shield_api.note_reveal TO shield_resolver;
+
+GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
+GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.audit_events, dba.keys TO shield_auditor;

@@ -10,7 +10,7 @@ DECLARE
         'CASE WHEN pg_has_role(session_user, ''shield_owner'', ''MEMBER'') THEN ''{(,)}'' ELSE ''{}'' END::int4multirange))';
 BEGIN
     FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'permits',
-            'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets'] LOOP
+            'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;
@@ -28,6 +28,14 @@ BEGIN
 
     DROP POLICY IF EXISTS own_login ON shield.mint_buckets;
     CREATE POLICY own_login ON shield.mint_buckets USING (login = session_user::text);
+
+    DROP POLICY IF EXISTS own_login ON shield.reveal_usage;
+    CREATE POLICY own_login ON shield.reveal_usage USING (login = session_user::text);
+
+    -- A reveal's two people: whether the other one may still act is asked in the session of this one, or of the resolver.
+    DROP POLICY IF EXISTS revealers ON shield.logins;
+    CREATE POLICY revealers ON shield.logins FOR SELECT USING (role = 'revealer'
+        AND (pg_has_role(session_user, 'shield_revealer', 'MEMBER') OR pg_has_role(session_user, 'shield_resolver', 'MEMBER')));
 
     DROP POLICY IF EXISTS own_login ON shield.logins;
     DROP POLICY IF EXISTS administrators ON shield.logins;

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-ROLES = ("shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor")
+ROLES = ("shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer")
 EXECUTE = {
     "shield_worker": {
         "accept_inbound_call", "authorize_call", "call_answered", "finish_call", "inbound_answered", "next_permit",
     },
-    "shield_resolver": {"kek_ids", "note_refusal", "redeem_permit", "tenant_data_key"},
+    "shield_resolver": {
+        "kek_ids", "note_refusal", "redeem_permit", "tenant_data_key", "redeem_reveal", "reveal_index_key",
+        "bind_reveal", "note_reveal",
+    },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
+    "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_masker": set(),
     "shield_seeder": {"dids", "tenants", "tokens"},
-    "shield_auditor": {"audit_events", "calls", "dids", "keys", "tenants", "tokens"},
+    "shield_auditor": {"audit_events", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
+    "shield_revealer": {"reveals", "tenants"},
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -25,6 +30,7 @@ USAGE = {
     "shield_masker": {"shield_api"},
     "shield_seeder": {"shield_api", "dba"},
     "shield_auditor": {"dba"},
+    "shield_revealer": {"shield_api", "dba"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).
@@ -159,4 +165,4 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets"}
+    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets"}

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from alembic.script import ScriptDirectory
 
+from esl_shield.shipped import shipped
+
+REVISIONS = [script.revision for script in ScriptDirectory(str(shipped("migrations"))).walk_revisions()]
+HEAD, BEFORE = REVISIONS[:2]
 ROOT = Path(__file__).parents[3]
 LONG = "long enough to be one\n"
 
@@ -32,7 +37,7 @@ def run(database, tmp_path):
 
 def test_upgrade_and_roles_say_that_nothing_is_to_do(run):
     """On a current database both say so on stdout and succeed."""
-    assert run("upgrade").stdout == "up to date at revision 0002\n"
+    assert run("upgrade").stdout == f"up to date at revision {HEAD}\n"
     assert run("roles").stdout == "all roles are there\n"
     report = json.loads(run("upgrade", "--format", "json").stdout)
     assert report["changed"] is False
@@ -44,14 +49,28 @@ def test_downgrade_asks_and_undoes(run):
     unanswered = run("downgrade")
     assert unanswered.returncode == 2
     assert "give --yes" in unanswered.stderr
-    assert run("upgrade").stdout == "up to date at revision 0002\n"
-    assert run("downgrade", "--yes").stdout == "downgraded from 0002 to 0001\n"
-    assert run("upgrade").stdout.startswith("at revision 0002 (was 0001), functions, views and rights applied")
-    assert run("downgrade", "--yes").returncode == 0
-    assert run("downgrade", "--yes").stdout == "downgraded from 0001 to nothing\n"
+    assert run("upgrade").stdout == f"up to date at revision {HEAD}\n"
+    assert run("downgrade", "--yes").stdout == f"downgraded from {HEAD} to {BEFORE}\n"
+    assert run("upgrade").stdout.startswith(f"at revision {HEAD} (was {BEFORE}), functions, views and rights applied")
+    for _ in REVISIONS[1:]:
+        assert run("downgrade", "--yes").returncode == 0
+    assert run("downgrade", "--yes").stdout == f"downgraded from {REVISIONS[-1]} to nothing\n"
     again = run("downgrade", "--yes")
     assert again.returncode == 2
     assert "There is nothing to undo: this database has no revision" in again.stderr
+
+
+def test_a_revealers_login_names_a_person_and_what_they_may(run, database, tenants):
+    """--person and --may are kept, changed by the next run, and refused for another role or without a person."""
+    arguments = ("login", "test_cli_person", "--role", "revealer", "--tenant", "acme")
+    kept = "SELECT person, rights FROM shield.logins WHERE login = 'test_cli_person'"
+    assert run(*arguments, "--person", "Li Wei", "--may", "request", "--may", "approve", stdin=LONG).returncode == 0
+    assert database.query(kept) == [("Li Wei", ["request", "approve"])]
+    assert run(*arguments, "--person", "Li Wei", stdin=LONG).returncode == 0
+    assert database.query(kept) == [("Li Wei", [])]
+    assert "login.rejected" in run(*arguments, stdin=LONG).stderr
+    foreign = run("login", "test_cli_person", "--role", "auditor", "--tenant", "acme", "--may", "approve", stdin=LONG)
+    assert (foreign.returncode, "--person and --may are for --role revealer" in foreign.stderr) == (2, True)
 
 
 def test_a_login_is_made_and_changed(run, database, tenants, cluster):

@@ -15,11 +15,13 @@ INSUFFICIENT_PRIVILEGE = "42501"
 TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
-    "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets",
+    "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
+    "reveal_usage",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "dids", "calls", "audit_events", "keys")
+VIEWS = ("tenants", "tokens", "dids", "calls", "audit_events", "keys", "reveals")
 READS = {
-    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "worker": set(), "resolver": set(), "masker": set(),
+    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
+    "worker": set(), "resolver": set(), "masker": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -38,6 +40,15 @@ FUNCTIONS = {
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
+    "redeem_reveal": (("resolver",), 1),
+    "reveal_index_key": (("resolver",), 1),
+    "bind_reveal": (("resolver",), 3),
+    "note_reveal": (("resolver",), 2),
+    "request_reveal": (("revealer",), 6),
+    "approve_reveal": (("revealer",), 2),
+    "deny_reveal": (("revealer",), 1),
+    "open_reveal": (("revealer",), 2),
+    "add_revealer": ((), 4),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
@@ -60,7 +71,7 @@ def _refused(connection, statement):
 
 @pytest.fixture(params=LOGIN_ROLES)
 def role(request):
-    """Each of the roles."""
+    """Each role of a login."""
     return request.param
 
 
@@ -88,7 +99,7 @@ def test_no_role_reaches_a_table(login):
 
 
 def test_each_role_reads_its_views_and_writes_none(login, role):
-    """Auditors read all views, seeders tenants and tokens, workers and resolvers none; nobody writes through one."""
+    """Auditors read all views, seeders and revealers some, workers and resolvers none; nobody writes through one."""
     for view in VIEWS:
         expected = None if view in READS[role] else INSUFFICIENT_PRIVILEGE
         assert _refused(login, f"SELECT * FROM dba.{view}") == expected, view
@@ -192,6 +203,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "seeder":
             assert opened.call("seeding_tenant", "acme") == []
             assert opened.call("token_info", "acme", TOKEN, None) == []
+        elif role == "revealer":
+            asked = opened.call("request_reveal", "acme", "number", TOKEN, "C-1", "complaint", None)
+            assert asked == [("REFUSED", None, None)]
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

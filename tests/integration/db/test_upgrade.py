@@ -8,6 +8,7 @@ import threading
 
 import psycopg2
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
 from esl_shield.config import DatabaseConfig
@@ -15,10 +16,12 @@ from esl_shield.db import upgrade as schema
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
-from esl_shield.db.schema import GROUP_ROLES
 from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
+from esl_shield.shipped import shipped
 
-HEAD, BEFORE = "0004", "0002"
+REVISIONS = [script.revision for script in ScriptDirectory(str(shipped("migrations"))).walk_revisions()]
+HEAD, BEFORE = REVISIONS[:2]
+TABLES = "SELECT count(*) FROM pg_class WHERE relnamespace = 'shield'::regnamespace AND relkind IN ('r', 'p')"
 _numbers = itertools.count(1)
 
 
@@ -61,6 +64,7 @@ def test_an_upgrade_without_roles_says_what_to_run(bare):
     assert _run(bare.url(), "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'shield%'") == []
     assert schema.make_roles(engine) == [
         "shield_owner", "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor",
+        "shield_revealer",
     ]  # fmt: skip
     assert schema.make_roles(engine) == []
 
@@ -83,9 +87,11 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty):
     engine = _engine(empty)
     schema.upgrade(engine)
     _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")
+    tables = _run(empty, TABLES)
     report = schema.downgrade(engine)
     assert (report.revision_before, report.revision_after) == (HEAD, BEFORE)
-    assert _run(empty, "SELECT to_regclass('shield.dids'), to_regclass('dba.tenants')") == [(None, None)]
+    assert _run(empty, TABLES) < tables
+    assert _run(empty, "SELECT to_regclass('dba.tenants')") == [(None,)]
     assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
     assert not schema.is_current(engine)
     assert schema.upgrade(engine).changed
@@ -137,7 +143,7 @@ def test_upgrades_at_the_same_time_take_turns(empty):
 
 def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade."""
-    for role in ("shield_owner", *GROUP_ROLES):
+    for role in schema.OWNER, *schema.GROUP_ROLES:
         _run(bare.url(), f"DROP ROLE IF EXISTS {role}")
     _run(
         bare.url(),
@@ -147,7 +153,7 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     )
     url = bare.url("site_dba", "site")
     engine = _engine(url)
-    assert len(schema.make_roles(engine)) == 1 + len(GROUP_ROLES)
+    assert len(schema.make_roles(engine)) == 1 + len(schema.GROUP_ROLES)
     assert schema.make_roles(engine) == []
     assert schema.upgrade(engine).revision_after == HEAD
     assert not schema.upgrade(engine).changed

@@ -38,7 +38,7 @@ def start_resolver(database, vault, tmp_path_factory):
     """Start ``esl-shield resolver``; at the end it must stop on SIGTERM and have written no secret."""
     started: list[ResolverProcess] = []
 
-    def start(*, kek: Path | None = None, deliveries: list[str] | None = None, login=None, **sections: str):
+    def start(*, kek: Path | None = None, deliveries: list[str] | None = None, login=None, **sections: str | bool):
         login = login or database.login("resolver", deliveries=deliveries)
         process = run(tmp_path_factory.mktemp("resolver"), login, kek or vault.kek_file, **sections)
         started.append(process)

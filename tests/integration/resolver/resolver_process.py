@@ -30,6 +30,7 @@ from esl_shield.vault.numbers import SubscriberNumber
 EDGE_SECRET = "edge-secret-0123456789abcdef"
 LUA_SECRET = "lua-secret-0123456789abcdef"
 MASK_SECRET = "mask-secret-0123456789abcdef"
+REVEALS_SECRET = "reveals-secret-0123456789abcdef"
 READY_S = 30.0
 ANSWER_S = 5.0
 
@@ -275,16 +276,25 @@ def read_answer(connection: socket.socket) -> Answer:
 
 
 def write_config(
-    folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS, masking_url: str = ""
+    folder: Path,
+    database_url: str,
+    kek: Path,
+    *,
+    resolver: str = "",
+    gateways: str = GATEWAYS,
+    reveals: bool = True,
+    masking_url: str = "",
 ) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
     home.mkdir()
-    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET), ("mask", MASK_SECRET)):
+    secrets_of = {"edge": EDGE_SECRET, "lua": LUA_SECRET, "mask": MASK_SECRET, "reveals": REVEALS_SECRET}
+    for name, secret in secrets_of.items():
         (home / name).write_text(secret + "\n")
         (home / name).chmod(0o400)
+    callers = ["edge", "lua", *["reveals"] * reveals, *["mask"] * bool(masking_url)]
+    files = ", ".join(f'{caller} = "file:{home}/{caller}"' for caller in callers)
     path = home / "resolver.toml"
-    mask = f', mask = "file:{home}/mask"' if masking_url else ""
     path.write_text(f"""
 [database]
 url = "{database_url}"
@@ -292,7 +302,7 @@ url = "{database_url}"
 kek = "file:{kek}"
 [resolver]
 listen = "127.0.0.1:0"
-secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua"{mask} }}
+secrets = {{ {files} }}
 {resolver}
 {gateways}
 {f'[masking.database]{chr(10)}url = "{masking_url}"' if masking_url else ""}
@@ -301,7 +311,7 @@ secrets = {{ edge = "file:{home}/edge", lua = "file:{home}/lua"{mask} }}
     return path
 
 
-def run(folder: Path, login, kek: Path, **sections: str) -> ResolverProcess:
+def run(folder: Path, login, kek: Path, **sections: str | bool) -> ResolverProcess:
     """Start the process and wait for its readiness line."""
     path = write_config(folder, login.url, kek, **sections)
     process = subprocess.Popen(
@@ -350,7 +360,7 @@ def search(process: ResolverProcess, vault: Vault) -> None:
             for spelling in (digits, b64encode(number.encode()).decode(), b64encode(digits.encode()).decode()):
                 assert spelling not in written
                 assert spelling not in audit
-    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, vault.kek.raw.hex()):
+    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, REVEALS_SECRET, vault.kek.raw.hex()):
         assert secret not in written
     assert "Traceback" not in written
 

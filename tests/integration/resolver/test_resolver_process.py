@@ -23,7 +23,7 @@ REASONS = {
     "redeemed", "permit", "delivery", "unknown_gateway", "unauthenticated", "ambiguous", "bad_secret",
     "bad_signature", "stale_signature", "malformed", "head_too_large", "body_too_large", "slow", "form", "path",
     "busy", "connections", "database", "database_refused", "address", "unexpected", "emergency", "short_number",
-    "invalid", "own_number", "country", "line_type", "format",
+    "invalid", "own_number", "country", "line_type", "format", "ticket", "bind", "bound", "calls", "number",
 }  # fmt: skip
 HALF = b"POST /redeem HTTP/1.1\r\nHost: x\r\nContent-Le"
 
@@ -236,7 +236,7 @@ def test_the_process_is_hardened(resolver):
         (lambda text: text.replace("[keys]\nkek", "#").replace('= "file:', "#", 1), "[keys] kek is missing"),
         (lambda text: text.replace("secrets =", "#"), "secrets"),
         (lambda text: text.partition("[[gateways]]")[0], "no [[gateways]]"),
-        (lambda text: text.replace("lua =", "edge2 ="), "edge and lua"),
+        (lambda text: text.replace("lua =", "edge2 ="), "edge, lua and reveals"),
         (lambda text: text.replace('/kek"', '/absent"'), "keys.kek_missing"),
         (lambda text: text.replace('country = "CN"', ""), "national needs country"),
     ],
