@@ -50,7 +50,6 @@ ALTER TABLE shield.logins ADD CONSTRAINT logins_role_check CHECK (role ~ '^[a-z]
 CALLS = """
 ALTER TABLE shield.calls ADD COLUMN direction shield.direction NOT NULL DEFAULT 'outbound';
 ALTER TABLE shield.calls ADD COLUMN did shield.did;
-CREATE INDEX calls_of_token ON shield.calls (tenant_id, token, started_at);
 COMMENT ON COLUMN shield.calls.did IS 'the number of ours that was called; outbound calls have none';
 """
 
@@ -66,7 +65,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     run = op.get_bind().exec_driver_sql
     run("DELETE FROM shield.logins WHERE role = 'masker'")
-    run("DROP INDEX shield.calls_of_token")
     run("ALTER TABLE shield.calls DROP COLUMN did, DROP COLUMN direction")
     for table in TABLES:
         run(f"DROP TABLE shield.{table}")
