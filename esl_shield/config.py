@@ -231,6 +231,27 @@ class RevealsConfig:
 
 
 @dataclass(frozen=True)
+class FreeSwitchConfig:
+    """FreeSWITCH's own event socket, asked by ``doctor``, and what it must be able to carry.
+
+    ``workers`` are the workers its dialplan may park calls into; none means [esl] listen alone.
+    """
+
+    address: Address
+    password: str
+    workers: tuple[Address, ...] = ()
+    calls_per_s: float = 28.0
+    calls: int = 1000
+    timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.password.startswith("file:"):
+            message = "[freeswitch] password must be file:PATH"
+            raise ValueError(message)
+        _positive(self, "freeswitch", "calls_per_s", "calls", "timeout_s")
+
+
+@dataclass(frozen=True)
 class MetricsConfig:
     """Where the worker answers ``GET /metrics`` and ``/healthz``; nowhere unless ``listen`` is given."""
 
@@ -316,6 +337,7 @@ class Config:
     calls: CallsConfig = field(default_factory=CallsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     inbound: InboundConfig = field(default_factory=InboundConfig)
+    freeswitch: FreeSwitchConfig | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)

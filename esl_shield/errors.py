@@ -64,6 +64,13 @@ class RolesMissing(UsageError):
     sentence = "The database lacks {roles}; run `esl-shield db roles` as an administrator first."
 
 
+class FreeSwitchRefused(UsageError):
+    """FreeSWITCH's event socket did not let us in."""
+
+    error_id = "esl.login_refused"
+    sentence = "FreeSWITCH's event socket at {address} did not let us in: {why}; check [freeswitch]."
+
+
 class SchemaRefused(UsageError):
     """PostgreSQL did not let an administrator change schema, roles or logins; nothing was changed."""
 
@@ -352,6 +359,15 @@ class ResolverAway(DependencyAway):
 
     error_id = "resolver.away"
     sentence = "The resolver at {address} did not answer: {problem}; check [reveals] resolver and that it is well."
+
+
+class FreeSwitchAway(DependencyAway):
+    """FreeSWITCH's event socket refused the connection, dropped it or did not answer in time."""
+
+    error_id = "esl.away"
+    sentence = (
+        "FreeSWITCH's event socket at {address} did not answer: {problem}; check [freeswitch] address and that it runs."
+    )
 
 
 class EmbeddedUnavailable(DependencyAway):

@@ -39,6 +39,7 @@ COMMANDS = {
     "reveal": ("reveals", "Look up a number, or a number's calls, for one case by two people."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
+    "doctor": ("doctor", "Check the deployment and say what to change."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),
 }
 

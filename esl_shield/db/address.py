@@ -39,38 +39,42 @@ def parameters(config: DatabaseConfig) -> dict[str, Any]:
     if made is None:  # outside of the handler: the error quotes the URL, which may hold a password
         raise ConfigError(source=_URL, problem="it cannot be read as a SQLAlchemy URL with libpq's options")
     if config.password:
-        made["password"] = _read_password(config.password.removeprefix("file:"))
+        made["password"] = read_password(config.password)
     return made
 
 
-def _read_password(path: str) -> str:
-    """Read one line from a file only its owner can read; raises ConfigError."""
+def read_password(source: str, key: str = _PASSWORD) -> str:
+    """Read one line from ``file:PATH``, a file only its owner can read; ``key`` names it in errors.
+
+    Raises ConfigError.
+    """
+    path = source.removeprefix("file:")
     try:
         # O_NONBLOCK: a FIFO in the file's place must not hang the process.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
-        raise ConfigError(source=_PASSWORD, problem=f"{path} cannot be read ({error.strerror})") from None
+        raise ConfigError(source=key, problem=f"{path} cannot be read ({error.strerror})") from None
     try:
-        _check(os.fstat(descriptor), path)
+        _check(os.fstat(descriptor), path, key)
         content = os.read(descriptor, MAX_PASSWORD_BYTES + 1)
     finally:
         os.close(descriptor)
     line = content.removesuffix(b"\n").removesuffix(b"\r")
     if not 0 < len(line) <= MAX_PASSWORD_BYTES or b"\n" in line or b"\0" in line:
-        raise ConfigError(source=_PASSWORD, problem=f"{path} must hold the password as its one line")
+        raise ConfigError(source=key, problem=f"{path} must hold the password as its one line")
     try:
         return line.decode()
     except UnicodeDecodeError:
         problem = f"{path} is not UTF-8"
-    raise ConfigError(source=_PASSWORD, problem=problem)  # outside of the handler: the error holds the bytes
+    raise ConfigError(source=key, problem=problem)  # outside of the handler: the error holds the bytes
 
 
-def _check(status: os.stat_result, path: str) -> None:
+def _check(status: os.stat_result, path: str, key: str) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(source=_PASSWORD, problem=f"{path} is not a file")
+        raise ConfigError(source=key, problem=f"{path} is not a file")
     if stat.S_IMODE(status.st_mode) & _OTHERS:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
         problem = f"{path} has mode {mode}: others can read or change it; chmod 0400 it"
-        raise ConfigError(source=_PASSWORD, problem=problem)
+        raise ConfigError(source=key, problem=problem)
     if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(source=_PASSWORD, problem=f"{path} belongs to another user; chown it to this process's")
+        raise ConfigError(source=key, problem=f"{path} belongs to another user; chown it to this process's")

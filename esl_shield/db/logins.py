@@ -106,6 +106,11 @@ def make_login(
             return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
 
 
+def quiet_settings(role: str) -> Mapping[str, str]:
+    """Return what stands on a login of this role so that the server's log holds none of its statements."""
+    return QUIET_SETTINGS if role in _QUIET else {}
+
+
 def _make_role(cursor: Any, name: str) -> bool:
     cursor.execute(_STATE, (OWNER, name))
     found = cursor.fetchone()

@@ -26,6 +26,10 @@ allow = ["127.0.0.1", "10.0.0.0/8"]
 command_timeout_s = 1
 [handoff]
 dummy_number = "9000"
+[freeswitch]
+address = "127.0.0.1:8021"
+password = "file:/f"
+workers = ["127.0.0.1:8084", "[::1]:8085"]
 [resolver]
 secrets = { edge = "file:/e", lua = "file:/l" }
 [destinations]
@@ -54,6 +58,7 @@ SECTIONS = {
     "[handoff]": config.HandoffConfig,
     "[calls]": config.CallsConfig,
     "[metrics]": config.MetricsConfig,
+    "[freeswitch]": config.FreeSwitchConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
@@ -83,6 +88,8 @@ def test_a_full_file_becomes_frozen_dataclasses():
     assert loaded.gateways[0].caller_id == ("+862100000000",)
     assert loaded.gateways[1].domains == ("bank.example",)
     assert loaded.keys is not None
+    assert loaded.freeswitch is not None
+    assert loaded.freeswitch.workers == (config.Address("127.0.0.1", 8084), config.Address("::1", 8085))
     assert loaded.calls == config.CallsConfig()
     with pytest.raises(AttributeError):
         loaded.esl.max_calls = 1  # type: ignore[misc]
@@ -95,6 +102,10 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
     ("text", "says"),
     [
         ("", "database is missing"),
+        (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\n', "freeswitch.password is missing"),
+        (DATABASE + '[freeswitch]\naddress = "switch:8021"\npassword = "file:/f"\n', "IP address and a port"),
+        (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "password must be file:PATH"),
+        (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "file:/f"\ncalls = 0\n', "more than 0"),
         ("[database]\n", "database.url is missing"),
         ("[database", "Expected"),
         (DATABASE + "[esl]\nlissten = 1\n", "unknown key esl.lissten"),

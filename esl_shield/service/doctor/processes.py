@@ -1,0 +1,98 @@
+"""Area ``processes``: what the worker or resolver of this configuration answers, if it runs on this machine."""
+
+from __future__ import annotations
+
+import http.client
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from esl_shield.config import Address, Config
+
+_TIMEOUT_S = 3.0
+_FORM = "application/x-www-form-urlencoded"
+_WRONG = "permit=00000000000000000000000000000000&token=0&gateway=doctor&call="
+_OK = 200
+_REFUSED = (404, b"refused")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A status and the first bytes of a body; ``status`` 0: nobody answered."""
+
+    status: int
+    body: bytes = b""
+
+
+@dataclass(frozen=True)
+class ProcessFacts:
+    """What the pages of a process answered; ``wrong`` is the resolver's answer to a request nobody signed."""
+
+    role: str
+    address: str
+    health: Answer
+    wrong: Answer | None = None
+
+
+def ask_processes(config: Config, role: str) -> ProcessFacts:
+    """Ask the pages; raises NotApplicableError when this configuration names none."""
+    if role == "resolver":
+        listen = config.resolver.listen
+        return ProcessFacts(role, str(listen), _get(listen, "GET", "/healthz"), _get(listen, "POST", "/redeem", _WRONG))
+    if role == "worker" and config.metrics.listen:
+        return ProcessFacts(role, str(config.metrics.listen), _get(config.metrics.listen, "GET", "/healthz"))
+    message = (
+        "a worker's pages are at [metrics] listen, which is not configured"
+        if role == "worker"
+        else f"the {role} is no process that runs"
+    )
+    raise NotApplicableError(message)
+
+
+def _get(address: Address, method: str, path: str, body: str | None = None) -> Answer:
+    connection = http.client.HTTPConnection(address.host, address.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request(method, path, body, {"Content-Type": _FORM} if body else {})
+        response = connection.getresponse()
+        return Answer(response.status, response.read(256))
+    except (OSError, http.client.HTTPException):
+        return Answer(0)
+    finally:
+        connection.close()
+
+
+def _health(facts: ProcessFacts) -> Iterator[Problem | str]:
+    if facts.health.status == 0:
+        raise NotAskedError(
+            f"the {facts.role} did not answer at {facts.address}: is it running, and is this address let in?"
+        )
+    if facts.health.status != _OK:
+        yield f"the {facts.role} says it could not take a call (/healthz is {facts.health.status})"
+
+
+def _refusal(facts: ProcessFacts) -> Iterator[str]:
+    if facts.wrong is None:
+        raise NotAskedError("only a resolver is asked this", Severity.INFO)
+    if facts.wrong.status == 0:
+        raise NotAskedError(f"the {facts.role} did not answer at {facts.address}")
+    if (facts.wrong.status, facts.wrong.body.strip()) != _REFUSED:
+        yield f"a request nobody signed was answered with {facts.wrong.status}"
+
+
+AREA = Area[ProcessFacts](
+    "processes",
+    "the worker's `[metrics] listen`, the resolver's `[resolver] listen`",
+    (
+        Check("processes.health", Severity.CRITICAL, "The process says it could take a call now",
+              "It knows of its database, its rights and its keys.", "Look at its log: health.unwell says why.",
+              _health),
+        Check("processes.refusal",
+              Severity.CRITICAL, "The resolver refuses a request nobody signed, in its usual words",
+              "Something else may listen at its address, or stand in front of it.", "Look what listens there.",
+              _refusal),
+    ),
+)  # fmt: skip

@@ -1,0 +1,82 @@
+"""FreeSWITCH's inbound event socket, answering from a recording; frames are those of 1.11.1 on the wire."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from esl_shield.config import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+RECORDED = Path(__file__).parent / "data" / "freeswitch-1.11.1-answers.json"
+PASSWORD = "only-on-loopback"
+
+
+def recorded_answers() -> dict[str, str]:
+    """What a real FreeSWITCH with our dialplan answered, by command."""
+    answers: dict[str, str] = json.loads(RECORDED.read_text(encoding="utf-8"))
+    return answers
+
+
+class EventSocketDouble:
+    """Listens on loopback while in its context; ``greeting`` replaces the first frame, ``mute`` answers no api."""
+
+    def __init__(
+        self, answers: Mapping[str, str], *, greeting: bytes = b"Content-Type: auth/request\n\n", mute: bool = False
+    ) -> None:
+        self.asked: list[str] = []
+        double = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(greeting)
+                for command in double._commands(self.rfile):
+                    if command.startswith("auth "):
+                        good = command == f"auth {PASSWORD}"
+                        self.wfile.write(
+                            b"Content-Type: command/reply\nReply-Text: "
+                            + (b"+OK accepted" if good else b"-ERR invalid")
+                            + b"\n\n"
+                        )
+                        if not good:
+                            return
+                    elif not mute:
+                        self.wfile.write(double._answer(command.removeprefix("api "), answers))
+
+        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = Address("127.0.0.1", self._server.server_address[1])
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, command: str, answers: Mapping[str, str]) -> bytes:
+        self.asked.append(command)
+        text = (
+            str(int(time.time()))
+            if command == "strepoch"
+            else answers.get(command, f"-ERR {command} Command not found!\n")
+        )
+        body = text.encode()
+        return b"Content-Type: api/response\nContent-Length: " + str(len(body)).encode() + b"\n\n" + body
+
+    @staticmethod
+    def _commands(stream: object) -> object:
+        block: list[bytes] = []
+        for line in stream:  # type: ignore[attr-defined]
+            if line.strip():
+                block.append(line.strip())
+            elif block:
+                yield b"\n".join(block).decode()
+                block = []
