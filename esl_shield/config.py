@@ -33,6 +33,7 @@ _CALLER_ID = re.compile(r"\+?[0-9]{3,15}")
 _REGION = re.compile(r"[A-Z]{2}|001")
 _PROXY = re.compile(r"[A-Za-z0-9.-]+:([0-9]{1,5})")
 _MAX_PORT = 65535
+_MAX_DAYS = 3650
 _SCHEME = "postgresql+psycopg2://"
 _NOT_IN_FILE = {"not_in_file": True}
 
@@ -158,7 +159,7 @@ class CallsConfig:
 
 @dataclass(frozen=True)
 class ResolverConfig:
-    """The resolver's listener and the secrets its callers prove themselves with: ``edge``, ``lua``, ``reveals``."""
+    """The resolver's listener and its callers' secrets, by caller: ``edge``, ``lua``, ``mask``, ``reveals``."""
 
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8090))
     secrets: dict[str, str] = field(default_factory=dict)
@@ -171,8 +172,8 @@ class ResolverConfig:
     def __post_init__(self) -> None:
         _positive(self, "resolver", "clock_skew_s", "max_requests", "max_connections", "drain_timeout_s")
         for caller, source in self.secrets.items():
-            if caller not in ("edge", "lua", "reveals"):
-                message = f"[resolver] secrets knows edge, lua and reveals, not {caller!r}"
+            if caller not in ("edge", "lua", "mask", "reveals"):
+                message = f"[resolver] secrets knows edge, lua, mask and reveals, not {caller!r}"
                 raise ValueError(message)
             if not source.startswith("file:"):
                 message = f"[resolver] secrets.{caller} must be file:PATH"
@@ -180,6 +181,31 @@ class ResolverConfig:
         _networks("resolver", self.allow)
         if not self.listen.is_loopback and not self.allow:
             message = f"[resolver] listen = {self.listen} is reachable from outside; name its callers in allow"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class MaskingConfig:
+    """The login with which the resolver turns callers' numbers into tokens; no other may find a number's token."""
+
+    database: DatabaseConfig | None = None
+
+
+@dataclass(frozen=True)
+class InboundConfig:
+    """Calls that come in through the edge: how long whom is rung.
+
+    ``last_agent_days`` is how long the agent who called a customer last is rung first; 0 means never.
+    """
+
+    ring_s: int = 25
+    queue_s: int = 600
+    last_agent_days: int = 30
+
+    def __post_init__(self) -> None:
+        _positive(self, "inbound", "ring_s", "queue_s")
+        if not 0 <= self.last_agent_days <= _MAX_DAYS:
+            message = f"[inbound] last_agent_days must be 0 to {_MAX_DAYS}"
             raise ValueError(message)
 
 
@@ -310,8 +336,10 @@ class Config:
     handoff: HandoffConfig = field(default_factory=HandoffConfig)
     calls: CallsConfig = field(default_factory=CallsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    inbound: InboundConfig = field(default_factory=InboundConfig)
     freeswitch: FreeSwitchConfig | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     gateways: tuple[Gateway, ...] = ()
@@ -336,7 +364,8 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         problem = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise ConfigError(source=chosen, problem=f"it cannot be read ({problem})") from None
     config = loads(text, source=str(chosen))
-    if mode & (stat.S_IRGRP | stat.S_IROTH) and config.database.holds_password:
+    databases = [config.database, *filter(None, [config.masking.database])]
+    if mode & (stat.S_IRGRP | stat.S_IROTH) and any(database.holds_password for database in databases):
         raise ConfigExposed(source=chosen, mode=f"{mode:04o}")
     return config
 

@@ -282,6 +282,22 @@ class TenantTaken(InputRejected):
     sentence = "Tenant {tenant} was not added: {clash}; see esl-shield tenant list."
 
 
+class DidRejected(InputRejected):
+    """One of the call centre's own numbers cannot be taken as given; nothing was changed."""
+
+    error_id = "did.rejected"
+    sentence = "The DID{place} was not taken: {problem}; nothing was changed."
+
+
+class DidTaken(InputRejected):
+    """A DID belongs to another tenant; nothing was changed."""
+
+    error_id = "did.taken"
+    sentence = (
+        "The DID {did} is another tenant's; remove it there with esl-shield did remove first. Nothing was changed."
+    )
+
+
 # --- a negative answer (exit 1) -----------------------------------------------------------------------------------
 
 
@@ -296,6 +312,13 @@ class TokenUnknown(NegativeAnswer):
 
     error_id = "token.unknown"
     sentence = "Tenant {tenant} has no such token or alias."
+
+
+class DidUnknown(NegativeAnswer):
+    """The tenant has no such DID."""
+
+    error_id = "did.unknown"
+    sentence = "Tenant {tenant} has no such DID; see esl-shield did list."
 
 
 class RevealRefused(NegativeAnswer):

@@ -52,7 +52,7 @@ delivery = "edge"
 domains = ["shop.example"]
 """
 EXTRA = {
-    "worker": f'[handoff]\ndummy_number = "{DUMMY}"\n[calls]\nanswer_timeout_s = 1\n',
+    "worker": f'[handoff]\ndummy_number = "{DUMMY}"\n[calls]\nanswer_timeout_s = 1\n[inbound]\nring_s = 1\n',
     "resolver": '[destinations]\ncountries = ["GB"]\n',
 }
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SCRIPT = "esl_shield.lua"
 TRANSFERS = "shield_transfers"  # the dialplan's context for transferred customers
+ANONYMOUS = "anonymous"
 _SAFE = re.compile(r"[A-Za-z0-9+._\-]+")
 
 # On the leg that calls: nothing of the customer's side may come back to the phone, and a failed attempt leaves the leg
@@ -44,15 +45,16 @@ _LEFT_BEHIND = (
     "shield_cause",
 )
 
-# On the customer's leg of an edge delivery; the script has its own. ``shield_side`` is what event filters, the dialplan
-# and a hand-off after a transfer know the leg by.
-_CUSTOMER_LEG = {
-    "shield_side": "customer",
-    "force_transfer_context": TRANSFERS,
+# On the leg we make: the customer's of an edge delivery, the agent's of a call that comes in.
+_FAR_LEG = {
     "ignore_display_updates": "true",
     "sip_copy_custom_headers": "false",
     "outbound_redirect_fatal": "true",
 }
+
+# The customer's leg of an edge delivery; the script has its own. ``shield_side`` is what event filters, the dialplan
+# and a hand-off after a transfer know the leg by.
+_CUSTOMER_LEG = dict(_FAR_LEG, shield_side="customer", force_transfer_context=TRANSFERS)
 
 
 class Execution(NamedTuple):
@@ -100,6 +102,28 @@ def execution(
         variables["shield_domain"] = domain
     disarming = f",api_on_answer='sched_del {disarms}'" if disarms else ""
     return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
+
+
+def customer_leg_variables(token: str | None, channel: UUID, *, ring_s: int) -> str:
+    """Write the argument of ``uuid_setvar_multi`` for a customer who calls in; ``token`` None is anonymous."""
+    shown = token or ANONYMOUS
+    variables = dict(_PARKED_LEG, call_timeout=str(ring_s), effective_caller_id_number=shown)
+    variables["effective_caller_id_name"] = shown
+    variables["force_transfer_context"] = TRANSFERS  # wherever an agent's REFER wants to send the customer
+    left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
+    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+
+
+def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
+    """Write the application that rings an agent's phones for a customer; raises UnsafeArgument."""
+    variables = dict(_FAR_LEG, leg_timeout=str(ring_s))
+    return Execution("bridge", f"[{_join(variables, ',')}]user/{_safe('agent', agent)}@{_safe('domain', domain)}")
+
+
+def wait_in_queue(queue: str) -> Execution:
+    """Write the application in which a customer waits for an agent of mod_callcenter; raises UnsafeArgument."""
+    name, _, domain = queue.partition("@")
+    return Execution("callcenter", _safe("queue", name) + (f"@{_safe('queue', domain)}" if domain else ""))
 
 
 def _join(variables: dict[str, str], separator: str) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID, uuid4
 
 import gevent
@@ -22,6 +23,7 @@ from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from esl_shield.calls.arrivals import Arrival
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.permits import Permit
     from esl_shield.config import Gateway
@@ -89,6 +91,14 @@ class Ledger:
         )  # fmt: skip
         return str(row[0][0])
 
+    def accept_inbound(self, call: UUID, arrival: Arrival, *, last_agent_days: int) -> tuple[Any, ...]:
+        """One round trip: verdict, domain, token, last agent, destinations; raises DatabaseAway, DatabaseRefused."""
+        sip_call = str(arrival.sip_call) if arrival.sip_call else None
+        return self._database.call(
+            "accept_inbound_call",
+            str(call), arrival.did, arrival.token, str(arrival.channel), sip_call, timedelta(days=last_agent_days),
+        )[0]  # fmt: skip
+
     def next_permit(self, call: UUID, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> bool:
         """Whether the call may try a further gateway; raises DatabaseAway, DatabaseRefused."""
         rows = self._database.call(
@@ -108,6 +118,10 @@ class Ledger:
     def left(self, record: CallRecord, leg: str, at: datetime) -> None:
         """Tell that whoever is on this leg talks to the customer no longer; returns at once."""
         self._tell("call_left", str(record.id), leg, at)
+
+    def inbound_answered(self, record: CallRecord, agent: str) -> None:
+        """Tell which agent answered a customer's call; returns at once."""
+        self._tell("inbound_answered", str(record.id), agent)
 
     def finish(self, record: CallRecord) -> None:
         """Tell how the call ended; returns at once."""

@@ -13,8 +13,9 @@ from time import monotonic
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from esl_shield.calls import handoff, routing, states
+from esl_shield.calls import arrivals, handoff, routing, states
 from esl_shield.calls.following import GOODBYE_S, Following
+from esl_shield.calls.inbound import Inbound
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
 from esl_shield.calls.states import State, cause_of
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.routing import Route
     from esl_shield.config import Config
-    from esl_shield.esl.session import Session
+    from esl_shield.esl.session import Event, Session
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,11 @@ class Script:
     def run(self) -> None:
         """Take the call from ``connect`` to its CDR."""
         try:
-            parked = handoff.read(self._session.connect(), self._config.handoff)
+            channel_data = self._session.connect()
+            if arrivals.is_arrival(channel_data):
+                self._take_in(channel_data)
+                return
+            parked = handoff.read(channel_data, self._config.handoff)
         except HandoffRejected as error:
             log.warning("handoff.rejected", extra={"fields": {"error_id": error.error_id}})
             self._refuse(UNAVAILABLE, "bad_handoff")
@@ -60,6 +65,11 @@ class Script:
             log.warning("handoff.failed", extra={"fields": {"error_id": error.error_id}})
         else:
             self._take(parked)
+
+    def _take_in(self, channel_data: Event) -> None:
+        Inbound(
+            self._session, self._config, self._ledger, self._observe, refuse=self._refuse, began=self._began
+        ).run(channel_data)  # fmt: skip
 
     def _take(self, parked: Handoff) -> None:
         ways = self._ways(parked)

@@ -18,12 +18,13 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
 
 COLUMNS = (
-    "id", "tenant", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "attempts", "gateway", "delivery",
-    "dialled_class", "dialled_length", "channel", "started_at", "ringing_at", "answered_at", "ended_at", "talk_s",
-    "login", "agents", "referred_by",
+    "id", "tenant", "direction", "did", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "attempts",
+    "gateway", "delivery", "dialled_class", "dialled_length", "channel", "started_at", "ringing_at", "answered_at",
+    "ended_at", "talk_s", "login", "agents", "referred_by",
 )  # fmt: skip
 TABLE_COLUMNS = (
-    "started_at", "id", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "gateway", "talk_s",
+    "started_at", "id", "direction", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "gateway",
+    "talk_s",
 )  # fmt: skip
 TALK_COLUMNS = ("agent", "from_at", "until_at", "talk_s")
 STATES = (

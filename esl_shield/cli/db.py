@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from esl_shield.db.upgrade import UpgradeReport
 
 DEFAULT_MINT_PER_S = 100
+_RATED = ("worker", "masker")
 # Also known to db/logins.py, which `--help` does not import.
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")
@@ -92,7 +93,7 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
 @click.option(
     "--mint-per-s",
     type=click.IntRange(min=0),
-    help=f"worker: most permits it may mint in a second; default {DEFAULT_MINT_PER_S}.",
+    help=f"worker, masker: most permits it may mint, or callers mask, in a second; default {DEFAULT_MINT_PER_S}.",
 )
 @click.option("--person", metavar="NAME", help="revealer: the name of the one person whose login it is.")
 @click.option(
@@ -132,13 +133,13 @@ def login(  # noqa: PLR0917 - click passes by name
     if deliveries and role != "resolver":
         message = "--delivery is for --role resolver"
         raise click.UsageError(message)
-    if mint_per_s is not None and role != "worker":
-        message = "--mint-per-s is for --role worker"
+    if mint_per_s is not None and role not in _RATED:
+        message = "--mint-per-s is for --role worker and --role masker"
         raise click.UsageError(message)
     if (person or rights) and role != REVEALER:
         message = "--person and --may are for --role revealer"
         raise click.UsageError(message)
-    if role == "worker" and mint_per_s is None:
+    if role in _RATED and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
     made = make_login(
         sqlalchemy_engine(config.database),

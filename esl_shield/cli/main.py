@@ -31,6 +31,7 @@ _MAYBE_NUMBER = re.compile(r"[0-9]{5}")
 COMMANDS = {
     "db": ("db", "Create and upgrade the database, its roles and logins."),
     "tenant": ("tenant", "Add and list tenants."),
+    "did": ("did", "Say which called numbers are whose, and whom their callers reach."),
     "keys": ("keys", "Create and list the keys that protect numbers."),
     "token": ("token", "Import, add, show, revoke and expire tokens."),
     "call": ("call", "List call records."),

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 import click
 
 from esl_shield.cli import times
 from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
+from esl_shield.cli.files import open_source
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
 from esl_shield.cli.prompts import read_number
-from esl_shield.errors import CsvRejected, TokenUnknown
-from esl_shield.vault.csvfile import Source, rejected_path
+from esl_shield.errors import TokenUnknown
+from esl_shield.vault.csvfile import rejected_path
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
 from esl_shield.vault.seeding import Summary, import_csv, survey
@@ -86,7 +86,7 @@ def import_(
     for name in labels:
         check_label_name(name)
     expiry = times.from_now("--expires-in", expires_in) if expires_in else None
-    with _source(file) as source, _seeder(config, tenant, lambda: survey(source, labels)) as seeder:
+    with open_source(file) as source, _seeder(config, tenant, lambda: survey(source, labels)) as seeder:
         started = time.monotonic()
         with Bar(source.size, quiet=quiet) as bar:
             summary = import_csv(seeder, source, output, labels, default_expiry=expiry, progress=bar.show)
@@ -174,20 +174,6 @@ def _seeder(config: Config, tenant: str, before: Callable[[], None] = lambda: No
     kek = configured_kek(config)
     with _store(config) as store:
         yield Seeder(store, kek, tenant)
-
-
-@contextlib.contextmanager
-def _source(file: str) -> Iterator[Source]:
-    if file == "-":
-        yield Source(sys.stdin.buffer, "standard input")
-        return
-    name = hide_numbers(file)
-    try:
-        stream: IO[bytes] = Path(file).open("rb")  # noqa: SIM115 - closed below, outside of the handler
-    except OSError as error:
-        raise CsvRejected(source=name, problem=f"it cannot be opened ({error.strerror})") from None
-    with stream:
-        yield Source(stream, name)
 
 
 def _found(store: Store, tenant: str, token: str | None, alias: str | None) -> TokenInfo:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from esl_shield.config import DatabaseConfig
 
 _NO_RIGHT = "42501"
-_READERS = {"tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder"}
+_READERS = {"tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder"}
 
 
 def read(

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
-_TIMED = ("worker", "resolver")
-_QUIET = ("worker", "resolver", "seeder", "revealer")
+_TIMED = ("worker", "resolver", "masker")
+_QUIET = ("worker", "resolver", "masker", "seeder", "revealer")
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
@@ -71,9 +71,9 @@ def make_login(
 ) -> MadeLogin:
     """Create or bring up to date a login.
 
-    ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits a second) limit it;
-    None does not. A revealer belongs to a ``person`` and has ``rights`` of REVEAL_RIGHTS, none by default. Raises
-    LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits, or callers masked,
+    a second) limit it; None does not. A revealer belongs to a ``person`` and has ``rights`` of REVEAL_RIGHTS, none by
+    default. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")

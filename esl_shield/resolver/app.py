@@ -1,7 +1,7 @@
-"""The resolver: ``POST /redeem``, ``POST /reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
+"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
 
 Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
-unproven caller never reaches the database; every request ends within REDEEM_BUDGET_S of being read; when something
+unproven caller never reaches the database; every request ends within its budget of being read; when something
 unexpected happens the answer is 503 and the log says where and of which type, never with what. Only this module and
 the ones it composes know a number, and only between its request or its decryption and the reply.
 """
@@ -20,15 +20,18 @@ from esl_shield.errors import CallerError, ConfigError, CryptoError, DatabaseAwa
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
-from esl_shield.resolver.forms import RedeemForm, RevealForm
-from esl_shield.resolver.health import Readiness
+from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
+from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
-from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, Outcome, Redeemer
+from esl_shield.resolver.mask import Masker
+from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, TOKEN, Outcome, Redeemer
 from esl_shield.resolver.revealer import Revealer
 from esl_shield.vault.keys import open_kek
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gevent import socket
 
     from esl_shield.config import Address, Config, ResolverConfig
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 REDEEM_BUDGET_S = 1.3
+MASK_BUDGET_S = 0.9  # the edge waits for one second
 FORM_TYPE = "application/x-www-form-urlencoded"
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -59,17 +63,19 @@ class Resolver:
         callers: Callers,
         redeemer: Redeemer,
         revealer: Revealer,
+        masker: Masker | None = None,
         health: Health,
-        database: Database,
+        databases: Sequence[Database],
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
     ) -> None:
         self._callers = callers
         self._redeemer = redeemer
+        self._masker = masker
         self._revealer = revealer
         self._health = health
-        self._database = database
+        self._databases = databases
         self._observe = observe
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
@@ -92,13 +98,20 @@ class Resolver:
         kek = open_kek(config.keys.kek if config.keys else "")
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
+        databases, questions, masker = [database], [Readiness(database, kek.id)], None
+        if config.masking.database is not None:
+            masking = Database(config.masking.database, application_name="esl-shield resolver, masking")
+            masker = Masker(masking, kek)
+            databases.append(masking)
+            questions.append(MaskerReadiness(masking, kek.id))
         return cls(
             config.resolver,
             callers=callers,
             redeemer=Redeemer(database, keys, destinations, config.gateways),
+            masker=masker,
             revealer=Revealer(database, keys, kek),
-            health=Health(Readiness(database, kek.id)),
-            database=database,
+            health=Health(AllReady(questions)),
+            databases=databases,
             observe=observe,
             metrics_page=metrics_page,
             listener=listener,
@@ -132,7 +145,8 @@ class Resolver:
         Returns 0: a redemption that was cut off wrote all there is to write of it before it was answered.
         """
         self._listener.stop(drain_s)
-        self._database.close()
+        for database in self._databases:
+            database.close()
         return 0
 
     # --- what the listener asks -----------------------------------------------------------------------------------
@@ -164,6 +178,8 @@ class Resolver:
         match request.method, request.target:
             case "POST", "/redeem":
                 return self._finish(self._redeem(request), started, closing=closing)
+            case "POST", "/mask":
+                return self._finish(self._mask(request), started, closing=closing)
             case "POST", "/reveal":
                 return self._finish(self._answer_revealer(request), started, closing=closing)
             case "GET", "/healthz":
@@ -177,6 +193,14 @@ class Resolver:
         form = RedeemForm.parse(request.body)
         delivery = self._callers.delivery_of(request.headers, form)
         return self._within(REDEEM_BUDGET_S, lambda: self._redeemer.redeem(form, delivery))
+
+    def _mask(self, request: Request) -> Outcome:
+        _require_form(request)
+        self._callers.require_masker(request.headers)
+        form, masker = MaskForm.parse(request.body), self._masker
+        if masker is None:
+            raise RequestRejected(reason="path")
+        return self._within(MASK_BUDGET_S, lambda: masker.mask(form))
 
     def _answer_revealer(self, request: Request) -> Outcome:
         _require_form(request)
@@ -204,7 +228,7 @@ class Resolver:
 
     def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
         self._observe(outcome.answer, outcome.reason, time.monotonic() - started)
-        if outcome.answer in (NUMBER, REVEALED):
+        if outcome.answer in (NUMBER, TOKEN, REVEALED):
             return _page(outcome.body.encode("ascii"), closing=closing)
         level = logging.WARNING if outcome.answer == AWAY else logging.INFO
         fields = {"answer": outcome.answer, "reason": outcome.reason, "call": outcome.call}
@@ -225,6 +249,9 @@ def _check_complete(config: Config, callers: Callers) -> None:
     """Raise ConfigError when no redemption could ever succeed, or one of the gateways' could not."""
     if config.keys is None:
         raise ConfigError(source="file", problem="[keys] kek is missing; the resolver decrypts with it")
+    if (config.masking.database is None) != ("mask" not in config.resolver.secrets):
+        problem = "[masking.database] and [resolver] secrets.mask go together; give both, or neither"
+        raise ConfigError(source="file", problem=problem)
     if not config.gateways:
         raise ConfigError(source="file", problem="there are no [[gateways]]; the resolver answers for known ones only")
     for gateway in config.gateways:

@@ -38,12 +38,14 @@ class Callers:
         *,
         edge: bytes | None = None,
         lua: bytes | None = None,
+        mask: bytes | None = None,
         reveals: bytes | None = None,
         clock_skew_s: int = 30,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._edge = edge
         self._lua = lua
+        self._mask = mask
         self._reveals = reveals
         self._clock_skew_s = clock_skew_s
         self._clock = clock
@@ -59,6 +61,7 @@ class Callers:
         return cls(
             edge=secrets.get("edge"),
             lua=secrets.get("lua"),
+            mask=secrets.get("mask"),
             reveals=secrets.get("reveals"),
             clock_skew_s=config.clock_skew_s,
         )
@@ -82,12 +85,13 @@ class Callers:
             return "direct"
         raise CallerRejected(reason="unauthenticated")
 
+    def require_masker(self, headers: Mapping[str, str]) -> None:
+        """Raise CallerRejected unless the caller may have numbers masked; no other secret lets it."""
+        _require_bearer(headers, self._mask)
+
     def require_revealer(self, headers: Mapping[str, str]) -> None:
-        """Raise CallerRejected unless the caller may bring tickets of reveals; the secret of no delivery lets it."""
-        bearer = headers.get("authorization")
-        if bearer is None or "x-shield-signature" in headers:
-            raise CallerRejected(reason="unauthenticated")
-        _check_bearer(bearer, self._reveals)
+        """Raise CallerRejected unless the caller may bring tickets of reveals; no other secret lets it."""
+        _require_bearer(headers, self._reveals)
 
     def _check_signature(self, header: str, form: RedeemForm) -> None:
         match = _SIGNATURE.fullmatch(header)
@@ -98,6 +102,13 @@ class Callers:
             raise CallerRejected(reason="bad_signature")
         if abs(self._clock() - int(match[1])) > self._clock_skew_s:
             raise CallerRejected(reason="stale_signature")
+
+
+def _require_bearer(headers: Mapping[str, str], secret: bytes | None) -> None:
+    bearer = headers.get("authorization")
+    if bearer is None or "x-shield-signature" in headers:
+        raise CallerRejected(reason="unauthenticated")
+    _check_bearer(bearer, secret)
 
 
 def _check_bearer(header: str, secret: bytes | None) -> None:

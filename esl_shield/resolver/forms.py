@@ -1,4 +1,4 @@
-"""What a caller asks: the forms of ``POST /redeem`` and ``POST /reveal``.
+"""What a caller asks: the forms of ``POST /redeem``, ``POST /mask`` and ``POST /reveal``.
 
 Invariants: each field occurs once and in one spelling; an unknown field is refused; nothing here says what was wrong
 with a value, because the value may be anything.
@@ -24,6 +24,11 @@ _REDEEM = {
     "gateway": re.compile(r"[A-Za-z0-9._-]{1,64}"),
     "call": re.compile(r"[\x21-\x7e]{0,128}"),
 }
+_MASK = {
+    "number": re.compile(r"[+]?[0-9]{3,20}"),
+    "did": re.compile(r"[+][0-9]{5,15}"),
+    "call": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+}
 _REVEAL = {
     "ticket": re.compile(r"[0-9a-f]{32}"),
     "number": re.compile(r"[+][1-9][0-9]{4,14}"),
@@ -48,6 +53,20 @@ class RedeemForm:
     def parse(cls, body: bytes) -> RedeemForm:
         """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
         return cls(**_fields(body, _REDEEM, {"permit", "token", "gateway"}))
+
+
+@dataclass(frozen=True, repr=False, slots=True)
+class MaskForm:
+    """A caller's number as the carrier spelled it, the DID it called (E.164), the edge's name of the call (a UUID)."""
+
+    number: str
+    did: str
+    call: str
+
+    @classmethod
+    def parse(cls, body: bytes) -> MaskForm:
+        """Read ``application/x-www-form-urlencoded``; raises RequestRejected."""
+        return cls(**_fields(body, _MASK, _MASK.keys()))
 
 
 @dataclass(frozen=True, repr=False, slots=True)

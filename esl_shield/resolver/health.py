@@ -13,11 +13,18 @@ from esl_shield.db.health import refuse_foreign_right
 from esl_shield.errors import OtherKek
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esl_shield.db.engine import Database
+
+_NO_TENANT = -1
 
 
 class Readiness:
-    """The question of the resolver's Health."""
+    """The question of the resolver's Health, asked of the login that redeems permits."""
+
+    process = "resolver"
+    foreign: tuple[object, ...] = ("finish_call", str(uuid4()), "LOST", None, None, None, 0, None, None, None)
 
     def __init__(self, database: Database, kek_id: str) -> None:
         self._database = database
@@ -25,11 +32,30 @@ class Readiness:
         self._rights_checked = False
 
     def __call__(self) -> None:
-        """Return if permits could be redeemed now; raises OtherKek, LoginMisplaced, DatabaseRefused, DatabaseAway."""
+        """Return if its work could be done now; raises OtherKek, LoginMisplaced, DatabaseRefused, DatabaseAway."""
         wanted = [str(row[0]) for row in self._database.call("kek_ids")]
         if wanted and self._kek_id not in wanted:
             raise OtherKek(wanted=" and ".join(wanted), given=self._kek_id)
         if not self._rights_checked:
-            nothing = (str(uuid4()), "LOST", None, None, None, 0, None, None, None)
-            refuse_foreign_right(self._database, "resolver", "finish_call", *nothing)
+            function, *arguments = self.foreign
+            refuse_foreign_right(self._database, self.process, str(function), *arguments)
             self._rights_checked = True
+
+
+class MaskerReadiness(Readiness):
+    """The same, asked of the login that masks: one that redeems permits too would be one login for both ways."""
+
+    process = "resolver, for masking,"
+    foreign = ("tenant_data_key", _NO_TENANT, 0)
+
+
+class AllReady:
+    """Asks each login in turn."""
+
+    def __init__(self, questions: Sequence[Readiness]) -> None:
+        self._questions = questions
+
+    def __call__(self) -> None:
+        """Return if all could do their work now; raises what the first that could not raises."""
+        for ask in self._questions:
+            ask()

@@ -55,7 +55,8 @@ class _Redeemed(NamedTuple):
     key_version: int
 
 
-NUMBER, REVEALED, REFUSED, DESTINATION, AWAY = "number", "revealed", "refused", "destination", "away"
+NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
+DESTINATION, AWAY = "destination", "away"
 
 
 class Redeemer:

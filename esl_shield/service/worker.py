@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from esl_shield.calls import arrivals
 from esl_shield.calls.records import Ledger
 from esl_shield.calls.script import Script, refuse_overflow
 from esl_shield.calls.signs import HEADERS
@@ -97,7 +98,7 @@ class Worker:
     def _listen(self) -> Server:
         try:
             return Server(
-                self._config.esl, self._handle, self._overflow, keep=HEADERS,
+                self._config.esl, self._handle, self._overflow, keep=HEADERS | arrivals.HEADERS,
                 on_event=lambda event: self._metrics.count("connection", event),
             )  # fmt: skip
         except OSError as error:

@@ -43,6 +43,7 @@ _TAKEN = "ES003"
 _SHORTER = "ES006"
 _REFUSED_VALUE = "23514"
 _UNIQUE = "23505"
+_TENANT_INVISIBLE = "ES002"
 _NO_RIGHT = "42501"
 _ADMINISTRATOR = "an administrator, who is a member of shield_owner"
 _CLASHES = {
@@ -89,7 +90,7 @@ def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTe
 
     Raises TenantRejected, TenantTaken, OtherKek, DatabaseAway, DatabaseRefused.
     """
-    with _administering(database, tenant.name) as connection:
+    with administering(database, tenant.name) as connection:
         _check_kek(connection, kek)
         before = _find(connection, tenant.name)
         prefix = tenant.prefix or (before.token_prefix if before else _free_prefix(connection))
@@ -107,7 +108,7 @@ def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
 
     Raises TenantUnknown, TenantRejected (shorter, or too long), DatabaseAway, DatabaseRefused.
     """
-    with _administering(database, name) as connection:
+    with administering(database, name) as connection:
         tenant = _find(connection, name)
         if tenant is None:
             raise TenantUnknown(tenant=name)
@@ -122,7 +123,7 @@ def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str,
     Returns whether the KEK was created, and the tenant and purpose of each new key. Raises KekLost, OtherKek, errors of
     ``open_kek``, DatabaseAway, DatabaseRefused.
     """
-    with _administering(database, "") as connection:
+    with administering(database, "") as connection:
         wanted = _kek_ids(connection)
         try:
             kek, created = keys.open_kek(uri), False
@@ -147,7 +148,8 @@ def check_shape(prefix: str, length: int) -> None:
 
 
 @contextlib.contextmanager
-def _administering(database: DatabaseConfig, tenant: str) -> Iterator[Connection]:
+def administering(database: DatabaseConfig, tenant: str) -> Iterator[Connection]:
+    """Open one transaction for a change to a tenant; PostgreSQL's refusals become ours, without values."""
     failure: ShieldError | None = None
     try:
         with sqlalchemy_engine(database).begin() as connection:
@@ -159,11 +161,13 @@ def _administering(database: DatabaseConfig, tenant: str) -> Iterator[Connection
         raise failure
 
 
-def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:
+def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:  # noqa: PLR0911 - one line per SQLSTATE
     if error.pgcode == _TAKEN:
         return TenantTaken(tenant=tenant, clash=_CLASHES[str(error.diag.column_name)])
     if error.pgcode == _SHORTER:
         return TenantRejected(problem="its tokens can only get longer")
+    if error.pgcode == _TENANT_INVISIBLE:
+        return TenantUnknown(tenant=tenant)
     if error.pgcode == _REFUSED_VALUE:
         return TenantRejected(problem="its name, domain or region is not of the form tenant add --help describes")
     if error.pgcode == _NO_RIGHT:

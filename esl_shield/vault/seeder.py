@@ -95,20 +95,21 @@ class Seeder:
         raise space_full(self.tenant)
 
     def _prepare(self, row: Row) -> Prepared:
-        index = keyring.blind_index(self._keys.index, row.number, self.tenant.id)
-        return Prepared(row, self._candidate(row, index))
+        return Prepared(row, draw_candidate(self.tenant, self._keys, row))
 
-    def _candidate(self, row: Row, index: bytes) -> Candidate:
-        token = tokens.draw(self.tenant.token_prefix, self.tenant.token_length)
-        return Candidate(
-            index=index,
-            token=token,
-            ciphertext=cipher.encrypt(self._keys.data, row.number, self.tenant.id, token, self._keys.data_version),
-            alias=row.alias,
-            expires_at=row.expires_at,
-            country=row.derived.country,
-            region=row.derived.region,
-            time_zone=row.derived.time_zone,
-            line_type=row.derived.line_type,
-            labels=dict(row.labels),
-        )
+
+def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
+    """Index a row's number, draw it a token and encrypt it under that; no database is asked."""
+    token = tokens.draw(tenant.token_prefix, tenant.token_length)
+    return Candidate(
+        index=keyring.blind_index(keys.index, row.number, tenant.id),
+        token=token,
+        ciphertext=cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version),
+        alias=row.alias,
+        expires_at=row.expires_at,
+        country=row.derived.country,
+        region=row.derived.region,
+        time_zone=row.derived.time_zone,
+        line_type=row.derived.line_type,
+        labels=dict(row.labels),
+    )

@@ -106,18 +106,14 @@ class Store:
         rows = self._call("seeding_tenant", name)
         if not rows:
             raise TenantUnknown(tenant=name)
-        number, region, prefix, length, data_version, data, index_version, index, kek_id = rows[0]
-        return SeedingTenant(
-            name, number, region or None, prefix or "", length,
-            data_version, _bytes(data), index_version, _bytes(index), kek_id,
-        )  # fmt: skip
+        return seeding_tenant(name, *rows[0])
 
     def seed(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[tuple[str, str | None]]:
         """Offer rows in one transaction; returns (outcome, token) in the rows' order.
 
         Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown.
         """
-        payload = [_payload(ord_, row) for ord_, row in enumerate(rows)]
+        payload = [payload_of(ord_, row) for ord_, row in enumerate(rows)]
         try:
             answers = self._call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
         except DatabaseRefused as error:
@@ -148,6 +144,17 @@ class Store:
             if error.sqlstate != NO_RIGHT or isinstance(error, LoginRefused):
                 raise
         raise RightMissing(function=f"shield_api.{function}", needs="a seeder")
+
+
+def seeding_tenant(  # noqa: PLR0917 - a row's columns, in its order
+    name: str, id_: int, region: str, prefix: str, length: int, data_version: int | None, data: Any,
+    index_version: int | None, index: Any, kek_id: str | None,
+) -> SeedingTenant:  # fmt: skip
+    """Make a tenant of the database's row."""
+    return SeedingTenant(
+        name, id_, region or None, prefix or "", length,
+        data_version, _bytes(data), index_version, _bytes(index), kek_id,
+    )  # fmt: skip
 
 
 def open_keys(kek: Kek, tenant: SeedingTenant) -> TenantKeys:
@@ -187,7 +194,8 @@ def _translated(error: DatabaseRefused, tenant: SeedingTenant) -> ShieldError:
     return error
 
 
-def _payload(ord_: int, row: Candidate) -> dict[str, Any]:
+def payload_of(ord_: int, row: Candidate) -> dict[str, Any]:
+    """Spell a row as the database's functions take it."""
     return {
         "ord": ord_,
         "index": row.index.hex(),

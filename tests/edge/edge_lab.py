@@ -28,6 +28,7 @@ KAMAILIO = os.environ.get("KAMAILIO", "kamailio")
 MODULES = os.environ.get("KAMAILIO_MODULES", "")
 COMMAND = [KAMAILIO, *(["-L", MODULES] if MODULES else [])]
 SECRET = "5e0f7a1c9b3d4e6f8a2b1c0d9e8f7a6b"
+MASK_SECRET = "a7c1e5f9b3d7052846c8eaf0b2d4f618"
 SEAL_KEY = "k1-6b0d1f0a3c5e7f9b2d4f6a8c0e1b3d5f"
 TAG_KEY = "t1-0c2e4a6b8d0f1a3c5e7f9b2d4f6a8c0e"
 READY_S = 15.0
@@ -35,9 +36,10 @@ READY_S = 15.0
 
 @dataclass
 class Resolver:
-    """Answers ``POST /redeem`` as the resolver's contract says: each permit once, for its call."""
+    """Answers as the resolver's contract says: ``/redeem`` each permit once, ``/mask`` a known number's token."""
 
     numbers: dict[str, str] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
     status: int = 0
     forms: list[dict[str, str]] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
@@ -77,7 +79,8 @@ class Resolver:
         form = {name: values[0] for name, values in parse_qs(body).items()}
         self.forms.append(form)
         self.gate.wait(10)
-        status, text = self._verdict(request.headers.get("Authorization", ""), form)
+        verdict = self._masked if request.path == "/mask" else self._verdict
+        status, text = verdict(request.headers.get("Authorization", ""), form)
         with contextlib.suppress(OSError):
             request.send_response(status)
             request.send_header("Content-Type", "text/plain")
@@ -96,6 +99,13 @@ class Resolver:
             return 404, "refused"
         self.used.add(form["permit"])
         return 200, self.numbers[form["token"]]
+
+    def _masked(self, authorization: str, form: dict[str, str]) -> tuple[int, str]:
+        if self.status:
+            return self.status, "away"
+        if authorization != f"Bearer {MASK_SECRET}" or form.get("number") not in self.tokens:
+            return 404, "refused"
+        return 200, self.tokens[form["number"]]
 
     def stop(self) -> None:
         """Stop listening."""
@@ -149,6 +159,7 @@ class Edge:
         secret: str = SECRET,
         nameserver: str = "",
         apart: bool = False,
+        inbound: bool = False,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -159,6 +170,7 @@ class Edge:
         self.environment = {
             "PATH": os.environ["PATH"],
             "SHIELD_EDGE_SECRET": secret,
+            "SHIELD_EDGE_MASK_SECRET": MASK_SECRET,
             "SHIELD_EDGE_KEY": key,
             "SHIELD_EDGE_TAG_KEY": TAG_KEY,
         }
@@ -188,6 +200,10 @@ listen=tcp:{outside_host} name "outside-tcp"
 #!define EDGE_OUTSIDE_TCP "{outside_host}"
 #!define EDGE_OUTSIDE_TLS "{HOST}:{self.tls_port}"
 #!define EDGE_RESOLVER "{resolver_url}"
+{"#!define WITH_INBOUND" if inbound else ""}
+#!define EDGE_MASK "{resolver_url.replace("/redeem", "/mask")}"
+#!define EDGE_INBOUND_FROM "90"
+#!define EDGE_INBOUND_TO "91"
 #!define EDGE_CARRIERS "{folder}/carriers.list"
 #!define EDGE_TLS "{folder}/tls.cfg"
 #!define EDGE_PING_FROM "sip:edge@{HOST}"

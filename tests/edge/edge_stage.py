@@ -27,18 +27,29 @@ CARRIERS = (
 
 
 class Stage:
-    """An edge, two carriers, and the tokens its resolver knows; ``carriers`` are lines of carriers.list."""
+    """An edge, two carriers, and the tokens its resolver knows; ``carriers`` are lines of carriers.list.
+
+    ``more`` are further peers that these lines name.
+    """
 
     def __init__(
-        self, folder: Path, carriers: Sequence[str] = CARRIERS, *, tls: str = "", nameserver: str = ""
+        self,
+        folder: Path,
+        carriers: Sequence[str] = CARRIERS,
+        *,
+        tls: str = "",
+        nameserver: str = "",
+        inbound: bool = False,
+        **more: Peer,
     ) -> None:
         self.resolver = Resolver()
         self.alpha, self.beta = Peer(), Peer()
         self.switches: list[Switch] = []
         self.known: list[tuple[str, str]] = []
-        names = {name: f"{peer.host}:{peer.port}" for name, peer in (("alpha", self.alpha), ("beta", self.beta))}
+        peers = {"alpha": self.alpha, "beta": self.beta, **more}
+        names = {name: f"{peer.host}:{peer.port}" for name, peer in peers.items()}
         lines = [line.format(**names) for line in carriers]
-        self.edge = Edge(folder, self.resolver.url, lines, tls=tls, nameserver=nameserver)
+        self.edge = Edge(folder, self.resolver.url, lines, tls=tls, nameserver=nameserver, inbound=inbound)
 
     def customer(self) -> tuple[str, str]:
         """A fresh token and the number it stands for."""

@@ -15,13 +15,13 @@ from sip_peer import HOST, Peer, Switch
 
 EVENTS = {
     "edge.call", "edge.answered", "edge.failed", "edge.failover", "edge.refused", "edge.redeemed", "edge.stranger",
-    "edge.carrier", "edge.unnamed",
+    "edge.carrier", "edge.unnamed", "edge.inbound", "edge.anonymous",
 }  # fmt: skip
 
 
 def test_events_keep_their_names():
     """What the configuration logs, what mtail counts and what the README explains are the same events."""
-    configuration = "".join((EDGE / name).read_text() for name in ("kamailio.cfg", "tls-names.cfg"))
+    configuration = "".join((EDGE / name).read_text() for name in ("kamailio.cfg", "inbound.cfg", "tls-names.cfg"))
     logged = re.findall(r'xlog\("L_(?:NOTICE|WARN|ERR)", "(edge\.\w+) ', configuration)
     assert configuration.count("xlog(") == len(logged)
     assert set(logged) == EVENTS

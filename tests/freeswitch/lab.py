@@ -60,11 +60,21 @@ _LOG = """<profile name="{name}"><settings><param name="logfile" value="{path}"/
 <param name="rollover" value="0"/></settings>
 <mappings><map name="all" value="{levels}"/></mappings></profile>
 """
+_QUEUE = """<configuration name="callcenter.conf"><settings/>
+<queues><queue name="sales@{domain}">
+<param name="strategy" value="longest-idle-agent"/><param name="moh-sound" value="silence"/>
+<param name="time-base-score" value="queue"/><param name="max-wait-time" value="30"/>
+<param name="tier-rules-apply" value="false"/></queue></queues>
+<agents><agent name="1002" type="callback" contact="[leg_timeout=10]user/1002@{domain}" status="Available"
+ max-no-answer="3" wrap-up-time="0" reject-delay-time="1" busy-delay-time="1"/></agents>
+<tiers><tier agent="1002" queue="sales@{domain}" level="1" position="1"/></tiers>
+</configuration>
+"""
 _UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
 _RTP_START = 16384 + os.getpid() % 16 * 1000  # two runs at once must not share media ports
 _LAB_ONLY = {
-    "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8")],
+    "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8"), ("192.0.2.5/32", "127.0.0.1/32")],
     "autoload_configs/event_socket.conf.xml": [("CHANGE-ME-EVENT-SOCKET", ESL_PASSWORD)],
     "autoload_configs/switch.conf.xml": [
         ('name="loglevel" value="info"', 'name="loglevel" value="debug"'),
@@ -86,6 +96,7 @@ class Ports:
 
     agents: int = field(default_factory=free_port)
     carriers: int = field(default_factory=free_port)
+    inbound: int = field(default_factory=free_port)
     esl: int = field(default_factory=free_port)
     worker_a: int = field(default_factory=free_port)
     worker_b: int = field(default_factory=free_port)
@@ -181,6 +192,7 @@ class FreeSwitch:
         self.folder, self.ports = folder, ports
         self.conf, self.log, self.db = folder / "conf", folder / "log", folder / "db"
         self.debug_log, self.info_log = self.log / "debug.log", self.log / "info.log"
+        self._binary = binary
         self._configure(b_leg_cdrs=b_leg_cdrs)
         options = {"conf": self.conf, "log": self.log, "db": self.db, "scripts": DIALPLAN / "scripts"}
         for name in ("run", "temp", "cache", "storage", "recordings", "certs"):
@@ -218,17 +230,25 @@ class FreeSwitch:
                 assert old in text, f"{name} no longer has {old}"
                 text = text.replace(old, new)
             (self.conf / name).write_text(text)
+        modules = list(_MODULES)
+        if self._has("mod_callcenter"):
+            modules.append("mod_callcenter")
+            (self.conf / "autoload_configs" / "callcenter.conf.xml").write_text(_QUEUE.format(domain=DOMAIN))
         (self.conf / "freeswitch.xml").write_text(
             _MASTER.format(
                 logs=_LOG.format(name="debug", path=self.debug_log, levels=_UP_TO_INFO + ",debug")
                 + _LOG.format(name="info", path=self.info_log, levels=_UP_TO_INFO),
-                modules="".join(f'<load module="{name}"/>' for name in _MODULES),
+                modules="".join(f'<load module="{name}"/>' for name in modules),
                 overrides="\n".join(
                     f'<X-PRE-PROCESS cmd="set" data="{name}={value}"/>'
                     for name, value in self._variables(secret).items()
                 ),
             )
         )
+
+    def _has(self, module: str) -> bool:
+        """Whether this FreeSWITCH was built with a module."""
+        return any(Path(self._binary).resolve().parents[1].glob(f"lib*/freeswitch/mod/{module}.so"))
 
     def _variables(self, secret: Path) -> dict[str, object]:
         p = self.ports
@@ -241,6 +261,7 @@ class FreeSwitch:
             "shield_agents_port": p.agents,
             "shield_carriers_ip": HOST,
             "shield_carriers_port": p.carriers,
+            "shield_inbound_port": p.inbound,
             "shield_edge": f"{HOST}:{p.edge}",
             "shield_carrier_a": f"{HOST}:{p.carrier_a}",
             "shield_carrier_b": f"{HOST}:{p.carrier_b}",
@@ -258,7 +279,7 @@ class FreeSwitch:
             return False
         status = connection.api("sofia status")
         connection.close()
-        return status.count("RUNNING") == 2
+        return status.count("RUNNING") == 3
 
     def channels(self) -> int:
         """How many channels there are now."""

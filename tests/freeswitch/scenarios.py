@@ -281,3 +281,73 @@ def agent_cancels(user: str, domain: str, *, ring_ms: int = 200, at: int = 180, 
         '<recv response="487"/>',
         _send(_same_branch("ACK", 2, 6 + len(before))),
     )
+
+
+# --- customers who call in, and desks that register -----------------------------------------------------------------
+
+_CUSTOMER = """{method} {uri} SIP/2.0
+Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
+From: {caller};tag=[pid]K[call_number]
+To: <sip:[service]@[remote_ip]:[remote_port]>[peer_tag_param]
+Call-ID: {digits}///[call_id]
+CSeq: {cseq} {method}
+Contact: <sip:{digits}@[local_ip]:[local_port]>
+Max-Forwards: 70
+"""
+
+_NAMES = """P-Asserted-Identity: "{digits}" <sip:{number}@127.0.0.1>
+Remote-Party-ID: "{digits}" <sip:{number}@127.0.0.1>;party=calling
+P-Preferred-Identity: <sip:{number}@127.0.0.1>
+Diversion: <sip:{number}@127.0.0.1>;reason=no-answer
+History-Info: <sip:{number}@127.0.0.1>;index=1
+Call-Info: <http://x/{digits}>;purpose=info
+X-Caller: {digits}
+Subject: {digits}
+User-Agent: phone/{digits}
+"""
+
+
+def customer_calls(number: str, *, hostile: bool = False, withheld: bool = False, hangs_up_after_ms: int = -1) -> str:
+    """Calls from ``number``, is answered, hangs up after a while, or (-1) waits for the other side's BYE.
+
+    ``hostile`` repeats the number in every header, name, tag and description; ``withheld`` asks for privacy.
+    """
+    digits = number.lstrip("+")
+    caller = '"Anonymous" <sip:anonymous@anonymous.invalid>' if withheld else f'"{digits}" <sip:{number}@127.0.0.1>'
+    names = {"caller": caller, "digits": digits}
+    extra = _NAMES.format(number=number, digits=digits) if hostile else ""
+    extra += f"P-Asserted-Identity: <sip:{number}@127.0.0.1>\nPrivacy: id\n" if withheld else ""
+    body = SDP.replace("s=-", f"s={digits}").replace("o=user1", f"o={digits}") if hostile else SDP
+
+    def request(method: str, cseq: int, uri: str = "[next_url]") -> str:
+        return _CUSTOMER.format(method=method, cseq=cseq, uri=uri, **names)
+
+    invite = request("INVITE", 1, "sip:[service]@[remote_ip]:[remote_port]").replace("[peer_tag_param]", "")
+    steps = [
+        _send(_with_body(invite + extra, body), retransmit=True),
+        _OPTIONAL,
+        '<recv response="200" rrs="true"/>',
+        _send(_with_body(request("ACK", 1), "")),
+    ]
+    if hangs_up_after_ms < 0:
+        steps += ['<recv request="BYE"/>', _OK]
+    else:
+        bye = _with_body(request("BYE", 2) + (f"Reason: Q.850;cause=16;text={digits}\n" if hostile else ""), "")
+        steps += [_pause(hangs_up_after_ms), _send(bye, retransmit=True), '<recv response="200"/>']
+    return _scenario(*steps)
+
+
+def desk_registers(user: str, domain: str, port: int) -> str:
+    """Registers a phone that listens on another port."""
+    text = (
+        f"REGISTER sip:{domain} SIP/2.0\nVia: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]\n"
+        f"From: <sip:{user}@{domain}>;tag=[pid]R[call_number]\nTo: <sip:{user}@{domain}>\nCall-ID: [call_id]\n"
+        f"CSeq: {{cseq}} REGISTER\nContact: <sip:{user}@[local_ip]:{port}>\nMax-Forwards: 70\nExpires: 300\n{{extra}}"
+        "Content-Length: 0\n\n"
+    )
+    return _scenario(
+        _send(text.format(cseq=1, extra=""), retransmit=True),
+        '<recv response="401" auth="true"/>',
+        _send(text.format(cseq=2, extra="[authentication]\n"), retransmit=True),
+        '<recv response="200"/>',
+    )

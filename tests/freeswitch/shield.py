@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_lab import MASK_SECRET
 from lab import DOMAIN, LUA_SECRET
 from polling import until
 from recorder import CALLER_ID
@@ -81,6 +82,7 @@ class Shield:
         self._write("kek", kek.raw.hex())
         self._write("lua", LUA_SECRET)
         self._write("edge", edge or LUA_SECRET[::-1])
+        self._write("mask", MASK_SECRET)
         ((tenant,),) = database.query("SELECT shield_api.add_tenant(%s, %s, '7', 14, 'CN')", TENANT, DOMAIN)
         database.query("SELECT shield_api.set_caps(%s, NULL, NULL, NULL)", TENANT)
         for purpose in ("data", "index"):
@@ -89,7 +91,7 @@ class Shield:
         self._store = Store(database.login("seeder", [TENANT]))
         stage.callback(self._store.close)
         self._seeder = Seeder(self._store, kek, TENANT)
-        self._logins = {role: database.login(role, [TENANT]).url for role in ("worker", "resolver")}
+        self._logins = {role: database.login(role, [TENANT]).url for role in ("worker", "resolver", "masker")}
 
     def _write(self, name: str, content: str) -> None:
         (self.folder / name).write_text(content + "\n")
@@ -99,6 +101,10 @@ class Shield:
         """Seed a number; returns its token."""
         return self._seeder.add(number, None, None)[0]
 
+    def did(self, did: str, *destinations: str) -> None:
+        """Give the tenant a DID."""
+        self.database.query("SELECT shield_api.set_did(%s, %s, %s, true, NULL)", TENANT, did, list(destinations))
+
     def worker(self, *, database_url: str | None = None, stand_by: bool = False, **esl: object) -> Role:
         """Start a worker where FreeSWITCH's dialplan looks for the first one, or for the second."""
         port = self._stage.ports.worker_b if stand_by else self._stage.ports.worker_a
@@ -107,7 +113,7 @@ class Shield:
             "worker",
             f'[database]\nurl = "{database_url or self._logins["worker"]}"\n'
             f'[esl]\nlisten = "{HOST}:{port}"\n{settings}'
-            f'[handoff]\ndummy_number = "{DUMMY}"\n[calls]\nanswer_timeout_s = 3\n',
+            f'[handoff]\ndummy_number = "{DUMMY}"\n[calls]\nanswer_timeout_s = 3\n[inbound]\nring_s = 3\n',
         )
 
     def resolver(self) -> Role:
@@ -116,7 +122,8 @@ class Shield:
             "resolver",
             f'[database]\nurl = "{self._logins["resolver"]}"\n[keys]\nkek = "file:{self.folder}/kek"\n'
             f'[resolver]\nlisten = "{HOST}:{self._stage.ports.resolver}"\n'
-            f'secrets = {{ lua = "file:{self.folder}/lua", edge = "file:{self.folder}/edge" }}\n',
+            f'secrets = {{ lua = "file:{self.folder}/lua", edge = "file:{self.folder}/edge", '
+            f'mask = "file:{self.folder}/mask" }}\n[masking.database]\nurl = "{self._logins["masker"]}"\n',
         )
 
     def _start(self, name: str, config: str) -> Role:

@@ -6,9 +6,10 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING
 
-from lab import AGENT_PASSWORD
+import scenarios
+from lab import AGENT_PASSWORD, DOMAIN
 from recorder import ALARM_S, Attempt, Recording, RecordingWorker, StandInResolver
-from sipp import HOST, Agent, Carrier
+from sipp import HOST, Agent, Carrier, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -53,6 +54,29 @@ class Stage(contextlib.ExitStack):
         )  # fmt: skip
         self.callback(agent.stop)
         return agent
+
+    def desk(self, scenario: str, *, user: str = "1001") -> Carrier:
+        """Start an agent's phone that is called, and register it."""
+        desk = Carrier(self.folder, f"desk-{user}", scenario, port=free_port())
+        self.callback(desk.stop)
+        register = scenarios.desk_registers(user, DOMAIN, desk.port)
+        phone = Agent(
+            self.folder, f"register-{user}", register, dialled=user, password=AGENT_PASSWORD.format(user=user),
+            user=user, to=self.ports.agents,
+        )  # fmt: skip
+        self.callback(phone.stop)
+        if phone.wait():
+            raise RuntimeError(phone.statuses)
+        return desk
+
+    def customer(self, scenario: str, *, did: str, to: int) -> Agent:
+        """Start a customer who calls a DID through the edge's outside port."""
+        self._agents += 1
+        customer = Agent(
+            self.folder, f"customer-{self._agents}", scenario, dialled=did, password="", user="", to=to
+        )  # fmt: skip
+        self.callback(customer.stop)
+        return customer
 
     def resolver(self, uri: Callable[[str], str], *, status: int = 200, text: str = "") -> StandInResolver:
         """Start a stand-in for the resolver; ``uri`` makes its answer for a gateway."""

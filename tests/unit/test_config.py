@@ -51,6 +51,7 @@ domains = ["bank.example"]
 
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 SECTIONS = {
+    "[inbound]": config.InboundConfig,
     "[database]": config.DatabaseConfig,
     "[keys]": config.KeysConfig,
     "[esl]": config.EslConfig,
@@ -127,7 +128,7 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[esl]\nallow = "127.0.0.1"\n', "must be a list"),
         (DATABASE + '[resolver]\nlisten = "0.0.0.0:8090"\n', "name its callers in allow"),
         (DATABASE + '[resolver]\nsecrets = { lua = "hunter2" }\n', "file:PATH"),
-        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua and reveals"),
+        (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),

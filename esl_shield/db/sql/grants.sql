@@ -1,22 +1,23 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
-REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
-    shield_revealer;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
-    shield_revealer;
+REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
-    FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
-    shield_revealer;
-REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
-    shield_revealer;
+    FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer;
+REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
+    shield_auditor, shield_revealer;
 
-GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_seeder, shield_revealer;
+GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer;
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
-    shield_api.call_joined, shield_api.call_left, shield_api.finish_call TO shield_worker;
+    shield_api.call_joined, shield_api.call_left, shield_api.finish_call,
+    shield_api.accept_inbound_call, shield_api.inbound_answered TO shield_worker;
 GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
+GRANT EXECUTE ON FUNCTION shield_api.masking_tenant, shield_api.mask_number, shield_api.kek_ids TO shield_masker;
 GRANT EXECUTE ON FUNCTION
     shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
 
@@ -27,5 +28,5 @@ GRANT EXECUTE ON FUNCTION
 
 GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
-GRANT SELECT ON dba.tenants, dba.tokens TO shield_auditor, shield_seeder;
+GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;

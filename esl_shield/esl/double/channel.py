@@ -51,6 +51,7 @@ class Channel:
         agent = call.agent
         self.agent = agent
         self.dialled = call.dialled
+        self._context = call.context
         self.uuid = call.uuid or str(uuid.uuid4())
         self.name = f"sofia/internal/{agent.address}"
         self.late_negotiation = call.late_negotiation
@@ -242,7 +243,12 @@ class Channel:
             ("Destination-Number", self.dialled),
             ("Unique-ID", self.uuid),
         ]
-        headers += [("Source", "mod_sofia"), ("Context", "agents"), ("Channel-Name", self.name), ("Profile-Index", "1")]
+        headers += [
+            ("Source", "mod_sofia"),
+            ("Context", self._context),
+            ("Channel-Name", self.name),
+            ("Profile-Index", "1"),
+        ]
         return [(f"{prefix}-{name}", value) for name, value in [*headers, *_times(self.times)]]
 
     @property

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from esl_shield.esl.double.park import Parked
 
-_DIAL_STRING = re.compile(r"(?:\[(?P<variables>[^\]]*)\])?sofia/gateway/(?P<gateway>[^/]+)/(?P<user>.+)")
+_DIAL_STRING = re.compile(
+    r"(?:\[(?P<variables>[^\]]*)\])?(?:sofia/gateway/(?P<gateway>[^/]+)/(?P<user>.+)|(?P<desk>user/(?P<agent>[^@]+)@.+))"
+)
 _REQUEST_URI = re.compile(r"sip:\+?[0-9]+@[\w.-]+:[0-9]+", re.ASCII)
 _PHRASES = {
     200: "OK", 403: "Forbidden", 404: "Not Found", 480: "Temporarily Unavailable", 486: "Busy Here",
@@ -53,12 +55,16 @@ class Outbound:
 
     @classmethod
     def of_dial_string(cls, parked: Parked, argument: str) -> Outbound:
-        """Read ``[a=b,...]sofia/gateway/GATEWAY/USER``; anything else names no gateway."""
+        """Read ``[a=b,...]sofia/gateway/GATEWAY/USER`` or ``[...]user/AGENT@DOMAIN``; anything else names no gateway.
+
+        A registered phone is the gateway of that whole name, such as ``user/1001@agents.example``.
+        """
         match = _DIAL_STRING.fullmatch(argument)
         if match is None:
             return cls(parked, "", "", {})
         pairs = (pair.partition("=") for pair in (match["variables"] or "").split(",") if pair)
-        return cls(parked, match["gateway"], match["user"], {name: value for name, _, value in pairs})
+        variables = {name: value for name, _, value in pairs}
+        return cls(parked, match["gateway"] or match["desk"], match["user"] or match["agent"], variables)
 
     @classmethod
     def of_script(cls, parked: Parked, permit: str, token: str, gateway: str) -> Outbound:
@@ -80,7 +86,8 @@ class Outbound:
         """Originate, bridge and talk to the end; returns the cause when the originate failed."""
         gateway = self._parked.call.gateways.get(self._gateway_name)
         if gateway is None or not gateway.up:
-            return self._fail_to_originate("INVALID_GATEWAY" if gateway is None else "GATEWAY_DOWN")
+            missing = "USER_NOT_REGISTERED" if self._gateway_name.startswith("user/") else "INVALID_GATEWAY"
+            return self._fail_to_originate(missing if gateway is None else "GATEWAY_DOWN")
         self._start()
         carrier = self._reach(gateway)
         self._parked.agent_may_cancel()

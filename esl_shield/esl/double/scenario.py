@@ -93,15 +93,18 @@ class Call:
     the connection. ``timeout_scale`` shortens the linger time, the wait for an answer and a worker's ``sched_hangup``;
     ``max_s`` ends the play.
 
-    ``late_negotiation`` is the Sofia profile's ``inbound-late-negotiation``. Two races of the real thing are choices
-    here: ``lagging`` lets events from before the subscription arrive after it, ``linger_notice`` is where the linger
-    notice falls.
+    ``context`` is the dialplan's; a customer who calls in through the edge is an Agent without authorisation, in
+    the context ``shield-inbound`` with the variable ``esl_shield_inbound``, and agents' phones are gateways of the
+    names ``user/AGENT@DOMAIN``. ``late_negotiation`` is the Sofia profile's ``inbound-late-negotiation``. Two races
+    of the real thing are choices here: ``lagging`` lets events from before the subscription arrive after it,
+    ``linger_notice`` is where the linger notice falls.
     """
 
     dialled: str
     agent: Agent = Agent()
     gateways: Mapping[str, Gateway] = field(default_factory=lambda: {"carrier": Gateway()})
     variables: Mapping[str, str] = field(default_factory=dict)
+    context: str = "agents"
     uuid: str | None = None
     cancels_after_s: float | None = None
     cancels_when: Literal["ringing", "parked"] = "ringing"

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_revealer")
+ROLES = ("shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer")
 EXECUTE = {
     "shield_worker": {
-        *("authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
-        *("finish_call", "next_permit"),
+        *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
+        *("finish_call", "inbound_answered", "next_permit"),
     },
     "shield_resolver": {
-        "kek_ids",
-        "note_refusal",
-        "redeem_permit",
-        "tenant_data_key",
-        "redeem_reveal",
-        "reveal_index_key",
-        "bind_reveal",
-        "note_reveal",
+        "kek_ids", "note_refusal", "redeem_permit", "tenant_data_key", "redeem_reveal", "reveal_index_key",
+        "bind_reveal", "note_reveal",
     },
+    "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
-}
+}  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
-    "shield_seeder": {"tenants", "tokens"},
-    "shield_auditor": {"audit_events", "call_agents", "calls", "keys", "reveals", "tenants", "tokens"},
+    "shield_masker": set(),
+    "shield_seeder": {"dids", "tenants", "tokens"},
+    "shield_auditor": {"audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
     "shield_revealer": {"reveals", "tenants"},
 }
 USAGE = {
     "shield_worker": {"shield_api"},
     "shield_resolver": {"shield_api"},
+    "shield_masker": {"shield_api"},
     "shield_seeder": {"shield_api", "dba"},
     "shield_auditor": {"dba"},
     "shield_revealer": {"shield_api", "dba"},
@@ -153,7 +150,7 @@ def test_the_roles_are_groups_without_powers(database):
         " WHERE rolname = ANY (%s)",
         ["shield_owner", *ROLES],
     )
-    assert len(rows) == 6
+    assert len(rows) == 1 + len(ROLES)
     assert all(not any(powers) for _, *powers in rows)
 
 
@@ -169,4 +166,4 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "reveal_tickets"}
+    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets"}

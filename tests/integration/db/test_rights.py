@@ -15,22 +15,27 @@ INSUFFICIENT_PRIVILEGE = "42501"
 TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
-    "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "reveals", "reveal_tickets", "reveal_usage",
+    "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
+    "reveal_usage",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "calls", "call_agents", "audit_events", "keys", "reveals")
+VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
 READS = {
-    "auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(),
+    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
+    "worker": set(), "resolver": set(), "masker": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
     "next_permit": (("worker",), 5),
     "call_answered": (("worker",), 2),
     "finish_call": (("worker",), 9),
+    "accept_inbound_call": (("worker",), 6),
+    "inbound_answered": (("worker",), 2),
+    "masking_tenant": (("masker",), 1),
+    "mask_number": (("masker",), 6),
     "redeem_permit": (("resolver",), 5),
     "tenant_data_key": (("resolver",), 2),
     "note_refusal": (("resolver",), 2),
-    "kek_ids": (("resolver",), 0),
+    "kek_ids": (("resolver", "masker"), 0),
     "seeding_tenant": (("seeder",), 1),
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
@@ -47,6 +52,8 @@ FUNCTIONS = {
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
+    "set_did": ((), 5),
+    "remove_did": ((), 2),
     "add_key": ((), 5),
     "add_login": ((), 5),
 }
@@ -191,6 +198,8 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
             assert Attempt().authorize(opened) == ("FORBIDDEN",)
         elif role == "resolver":
             assert opened.call("tenant_data_key", tenants["acme"], 1) == []
+        elif role == "masker":
+            assert opened.call("masking_tenant", "+862160001111") == []
         elif role == "seeder":
             assert opened.call("seeding_tenant", "acme") == []
             assert opened.call("token_info", "acme", TOKEN, None) == []

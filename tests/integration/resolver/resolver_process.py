@@ -29,6 +29,7 @@ from esl_shield.vault.numbers import SubscriberNumber
 
 EDGE_SECRET = "edge-secret-0123456789abcdef"
 LUA_SECRET = "lua-secret-0123456789abcdef"
+MASK_SECRET = "mask-secret-0123456789abcdef"
 REVEALS_SECRET = "reveals-secret-0123456789abcdef"
 READY_S = 30.0
 ANSWER_S = 5.0
@@ -225,6 +226,11 @@ class ResolverProcess:
         signature = hmac.new(secret.encode(), message, hashlib.sha256).hexdigest()
         return self.send(post(fields, {"X-Shield-Signature": f"{at}.{signature}"}))
 
+    def mask(self, number: str, did: str, *, headers: dict[str, str] | None = None, **form: str) -> Answer:
+        """Ask for a caller's token as the edge."""
+        fields = {"number": number, "did": did, "call": str(uuid.uuid4())} | form
+        return self.send(post(fields, headers or {"Authorization": f"Bearer {MASK_SECRET}"}, path="/mask"))
+
     def get(self, path: str) -> Answer:
         """Ask for a page."""
         return self.send(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
@@ -270,15 +276,23 @@ def read_answer(connection: socket.socket) -> Answer:
 
 
 def write_config(
-    folder: Path, database_url: str, kek: Path, *, resolver: str = "", gateways: str = GATEWAYS, reveals: bool = True
+    folder: Path,
+    database_url: str,
+    kek: Path,
+    *,
+    resolver: str = "",
+    gateways: str = GATEWAYS,
+    reveals: bool = True,
+    masking_url: str = "",
 ) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
     home.mkdir()
-    for name, secret in (("edge", EDGE_SECRET), ("lua", LUA_SECRET), ("reveals", REVEALS_SECRET)):
+    secrets_of = {"edge": EDGE_SECRET, "lua": LUA_SECRET, "mask": MASK_SECRET, "reveals": REVEALS_SECRET}
+    for name, secret in secrets_of.items():
         (home / name).write_text(secret + "\n")
         (home / name).chmod(0o400)
-    callers = ("edge", "lua", "reveals") if reveals else ("edge", "lua")
+    callers = ["edge", "lua", *["reveals"] * reveals, *["mask"] * bool(masking_url)]
     files = ", ".join(f'{caller} = "file:{home}/{caller}"' for caller in callers)
     path = home / "resolver.toml"
     path.write_text(f"""
@@ -291,6 +305,7 @@ listen = "127.0.0.1:0"
 secrets = {{ {files} }}
 {resolver}
 {gateways}
+{f'[masking.database]{chr(10)}url = "{masking_url}"' if masking_url else ""}
 """)
     path.chmod(0o600)
     return path
@@ -345,7 +360,7 @@ def search(process: ResolverProcess, vault: Vault) -> None:
             for spelling in (digits, b64encode(number.encode()).decode(), b64encode(digits.encode()).decode()):
                 assert spelling not in written
                 assert spelling not in audit
-    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, REVEALS_SECRET, vault.kek.raw.hex()):
+    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, REVEALS_SECRET, vault.kek.raw.hex()):
         assert secret not in written
     assert "Traceback" not in written
 

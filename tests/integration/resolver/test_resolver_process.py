@@ -236,7 +236,7 @@ def test_the_process_is_hardened(resolver):
         (lambda text: text.replace("[keys]\nkek", "#").replace('= "file:', "#", 1), "[keys] kek is missing"),
         (lambda text: text.replace("secrets =", "#"), "secrets"),
         (lambda text: text.partition("[[gateways]]")[0], "no [[gateways]]"),
-        (lambda text: text.replace("lua =", "edge2 ="), "edge, lua and reveals"),
+        (lambda text: text.replace("lua =", "edge2 ="), "edge, lua, mask and reveals"),
         (lambda text: text.replace('/kek"', '/absent"'), "keys.kek_missing"),
         (lambda text: text.replace('country = "CN"', ""), "national needs country"),
     ],
