@@ -55,12 +55,16 @@ class ShieldDatabase:
         tenants: Sequence[str] | None = None,
         deliveries: Sequence[str] | None = None,
         mint_per_s: int | None = None,
+        lookups_per_s: int | None = None,
     ) -> DatabaseConfig:
         """A fresh login of this role, mapped to tenants (names) that exist already."""
         name = f"test_{role}_{next(_numbers)}"
         password = self.cluster.password(name)
         engine = sqlalchemy_engine(self.admin)
-        make_login(engine, name, password, role=role, tenants=tenants, deliveries=deliveries, mint_per_s=mint_per_s)
+        make_login(
+            engine, name, password, role=role, tenants=tenants, deliveries=deliveries, mint_per_s=mint_per_s,
+            lookups_per_s=lookups_per_s,
+        )  # fmt: skip
         return DatabaseConfig(self.cluster.url(name, self.name), connect_timeout_s=5, statement_timeout_s=10)
 
     def tenant(self, name: str = "acme", *, prefix: str = "91", length: int = 14) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from esl_shield.db.upgrade import UpgradeReport
 
 DEFAULT_MINT_PER_S = 100
+DEFAULT_LOOKUPS_PER_S = 50
 
 
 @click.group()
@@ -31,7 +32,7 @@ def db() -> None:
 @format_option
 @pass_config
 def roles(config: Config, format_: Format) -> None:
-    """Create the five roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
+    """Create the roles this cluster lacks; needs CREATEROLE. Harmless when they are there."""
     from esl_shield.db.engine import sqlalchemy_engine  # noqa: PLC0415 - `--help` needs no SQLAlchemy
     from esl_shield.db.upgrade import make_roles  # noqa: PLC0415
 
@@ -90,6 +91,11 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     type=click.IntRange(min=0),
     help=f"worker: most permits it may mint in a second; default {DEFAULT_MINT_PER_S}.",
 )
+@click.option(
+    "--lookups-per-s",
+    type=click.IntRange(min=0),
+    help=f"scanner: most numbers it may look up in a second; default {DEFAULT_LOOKUPS_PER_S}.",
+)
 @format_option
 @pass_config
 def login(  # noqa: PLR0917 - click passes by name
@@ -100,6 +106,7 @@ def login(  # noqa: PLR0917 - click passes by name
     all_tenants: bool,
     deliveries: tuple[str, ...],
     mint_per_s: int | None,
+    lookups_per_s: int | None,
     format_: Format,
 ) -> None:
     """Create the login NAME, or change it to what is given.
@@ -119,8 +126,13 @@ def login(  # noqa: PLR0917 - click passes by name
     if mint_per_s is not None and role != "worker":
         message = "--mint-per-s is for --role worker"
         raise click.UsageError(message)
+    if lookups_per_s is not None and role != "scanner":
+        message = "--lookups-per-s is for --role scanner"
+        raise click.UsageError(message)
     if role == "worker" and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
+    if role == "scanner" and lookups_per_s is None:
+        lookups_per_s = DEFAULT_LOOKUPS_PER_S
     made = make_login(
         sqlalchemy_engine(config.database),
         name,
@@ -129,6 +141,7 @@ def login(  # noqa: PLR0917 - click passes by name
         tenants=None if all_tenants else tenants,
         deliveries=deliveries or None,
         mint_per_s=mint_per_s,
+        lookups_per_s=lookups_per_s,
     )
     what = "created" if made.new else "updated"
     fields = {"login": name, "role": role, "outcome": what}

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver")
-_QUIET = ("worker", "resolver", "seeder")
+_QUIET = ("worker", "resolver", "seeder", "scanner")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
 QUIET_SETTINGS = {
     "log_min_error_statement": "panic",
@@ -63,11 +63,12 @@ def make_login(
     tenants: Sequence[str] | None = None,
     deliveries: Sequence[str] | None = None,
     mint_per_s: int | None = None,
+    lookups_per_s: int | None = None,
 ) -> MadeLogin:
     """Create or bring up to date a login.
 
-    ``role`` is worker, resolver, seeder or auditor. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits a
-    second) limit it; None does not. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits a second) limit it;
+    None does not. ``lookups_per_s`` is what a scanner may look up in a second; None is nothing. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")
@@ -87,6 +88,8 @@ def make_login(
             cursor.execute(
                 "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
             )
+            if role == "scanner":
+                cursor.execute("SELECT shield_api.set_lookup_rate(%s, %s)", (name, lookups_per_s))
             return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
 
 

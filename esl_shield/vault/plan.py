@@ -74,8 +74,8 @@ class Plan:
         return min(max(min(lengths, default=_MOST), _LEAST), _MOST)
 
     @property
-    def shape(self) -> Shape:
-        """What every spelling ``read`` finds a number in has in common, and few others: to be asked first."""
+    def patterns(self) -> list[str]:
+        """Expressions that match the digits (without ``+``) of every spelling ``read`` finds a number in."""
         abroad = "|".join(self._abroad)
         kinds = {_international(code, self._trunks[code], plan.pattern) for code, plan in self._codes.items()}
         patterns = [text for kind in kinds for text in (kind, f"(?:{abroad})(?:{kind})")]
@@ -85,7 +85,7 @@ class Plan:
         if self._transformed:
             patterns.append(_ANY)
         patterns += [f"{prefix.decode('ascii')}(?:{text})" for prefix in self._prefixes for text in patterns]
-        return Shape(patterns)
+        return patterns
 
     def read(self, spelling: bytes) -> list[str]:
         """Return the numbers a run of digits, perhaps with ``+`` in front, can be: E.164 digits without ``+``."""

@@ -1,11 +1,15 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
-REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor;
+REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
+    shield_scanner;
+REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
+    shield_scanner;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
-    FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor;
-REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor;
+    FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
+    shield_scanner;
+REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_seeder, shield_auditor,
+    shield_scanner;
 
-GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_seeder;
+GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_seeder, shield_scanner;
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder;
 
 GRANT EXECUTE ON FUNCTION
@@ -14,6 +18,9 @@ GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
 GRANT EXECUTE ON FUNCTION
     shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
+GRANT EXECUTE ON FUNCTION
+    shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
+    TO shield_scanner;
 
 GRANT SELECT ON dba.tenants, dba.tokens TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.audit_events, dba.keys TO shield_auditor;
