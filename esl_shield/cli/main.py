@@ -35,6 +35,7 @@ COMMANDS = {
     "token": ("token", "Import, add, show, revoke and expire tokens."),
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),
+    "leakscan": ("leakscan", "Search files and streams for any number of the vault."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),

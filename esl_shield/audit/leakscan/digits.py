@@ -52,6 +52,7 @@ _DATE = re.compile(rb"(?:19|20)[0-9]{2}[-_/. ](?:0[1-9]|1[0-2])[-_/. ](?:0[1-9]|
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _OCTETS = 4
 _PLUS = 0x2B
+_DIGIT = ord("0")
 _GROUPED_AT = (
     # What follows is looked at first, because it fails most often; then that the group before touches no letter.
     re.compile(
@@ -116,7 +117,7 @@ class Cutter:
                 yield Run(at, past, b"", LONG)
             if past - at >= most or data[at : at + 3] not in heads[past - at] or not self._fits(data[at:past]):
                 continue
-            if at < end and (at != begin or not classes[:at].endswith(b"0")):
+            if at < end and not (begin == at > 0 and classes[at - 1] == _DIGIT):
                 plus = 1 if at and data[at - 1] == _PLUS else 0
                 yield Run(at, past, data[at - plus : past], PLAIN)
 
