@@ -21,6 +21,8 @@ ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _TAR_MAGIC_AT = 257
 TAR_HEAD = 512
 _ENCRYPTED = 1
+# What is read in one step is lost when its end is missing.
+_STEP = 512
 
 
 def is_tar(head: bytes) -> bool:
@@ -38,7 +40,7 @@ class Metered:
     def read(self, size: int, /) -> bytes:
         """Return up to ``size`` bytes, none at the end; raises Unread."""
         try:
-            data = self._source.read(size)
+            data = self._source.read(min(size, _STEP))
         except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError):
             raise Unread("it is damaged: what came before was searched") from None
         self._allowance.take(len(data))

@@ -7,6 +7,7 @@ unpacked was given.
 from __future__ import annotations
 
 import bz2
+import contextlib
 import lzma
 import zlib
 from typing import TYPE_CHECKING, Protocol
@@ -37,6 +38,7 @@ class _Gzip:
 
     def __init__(self) -> None:
         self._object = zlib.decompressobj(_GZIP_WINDOW)
+        self._damaged = False
 
     @property
     def eof(self) -> bool:
@@ -44,14 +46,34 @@ class _Gzip:
 
     @property
     def needs_input(self) -> bool:
-        return not self._object.unconsumed_tail
+        return not self._object.unconsumed_tail and not self._damaged
 
     @property
     def unused_data(self) -> bytes:
         return self._object.unused_data
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
-        return self._object.decompress(self._object.unconsumed_tail + data, max_length)
+        if self._damaged:
+            raise zlib.error
+        data = self._object.unconsumed_tail + data
+        before = self._object.copy()
+        try:
+            return self._object.decompress(data, max_length)
+        except zlib.error:
+            # What zlib unpacked before it came to the damage it has thrown away: fetch it byte by byte.
+            unpacked = _as_far_as_it_goes(before, data)
+            self._damaged = True
+            if not unpacked:
+                raise
+            return unpacked
+
+
+def _as_far_as_it_goes(stream: zlib._Decompress, data: bytes) -> bytes:
+    parts = []
+    with contextlib.suppress(zlib.error):
+        for at in range(len(data)):
+            parts.append(stream.decompress(data[at : at + 1]))
+    return b"".join(parts)
 
 
 _MAKERS: dict[bytes, Callable[[], _Decompressor]] = {

@@ -87,17 +87,24 @@ class Records:
     def __init__(self, records: Iterator[tuple[str, bytes]]) -> None:
         self._records = records
         self._offset = 0
+        self._damage: Unread | None = None
         self.places = Places()
 
     def read(self, size: int, /) -> bytes:
-        """Return the next records, ``size`` bytes or the little more that the last one has."""
+        """Return the next records, ``size`` bytes or the little more that the last one has; raises Unread."""
+        if self._damage is not None:
+            raise self._damage
         parts, length = [], 0
-        for place, record in self._records:
-            self.places.add(self._offset + length, place)
-            parts.append(record + self.BETWEEN)
-            length += len(record) + 1
-            if length >= size:
-                break
+        try:
+            for place, record in self._records:
+                self.places.add(self._offset + length, place)
+                parts.append(record + self.BETWEEN)
+                length += len(record) + 1
+                if length >= size:
+                    break
+        except Unread as damage:  # told when what came before it was given
+            self._damage = damage
+            return b"".join(parts) or self.BETWEEN
         self._offset += length
         return b"".join(parts)
 

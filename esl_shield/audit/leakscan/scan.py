@@ -160,7 +160,7 @@ class Scan:
                     last = part.name
                 told = self._searched(part)
         except Unread as error:
-            if str(error) != told:  # an archive that is cut short says so twice
+            if not told:  # else the archive ends where its last member did
                 self._unread(self._name(last), str(error))
         except OSError as error:
             self._unread(self._name(last), error.strerror or "it cannot be read")
@@ -256,18 +256,36 @@ class _Counted:
 
 
 def _windows(source: Reader) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield bytes, the offset of the first, and from where to where places are this window's."""
+    """Yield bytes, the offset of the first, and from where to where places are this window's.
+
+    Raises Unread after all that could be read was given.
+    """
     data, base, begin = b"", 0, 0
     while True:
-        piece = source.read(CHUNK_BYTES)
+        piece, damage = _piece(source)
+        more = len(piece) >= CHUNK_BYTES
         data += piece
-        end = max(begin, len(data) - AHEAD_BYTES) if piece else len(data)
+        end = max(begin, len(data) - AHEAD_BYTES) if more else len(data)
         if end > begin:
             yield data, base, begin, end
-        if not piece:
+        if damage is not None:
+            raise damage
+        if not more:
             return
         cut = max(0, end - BACK_BYTES)
         data, base, begin = data[cut:], base + cut, end - cut
+
+
+def _piece(source: Reader) -> tuple[bytes, Unread | None]:
+    """Read a chunk, or less where the source ends or is damaged."""
+    parts_, length = [], 0
+    try:
+        while length < CHUNK_BYTES and (part := source.read(CHUNK_BYTES - length)):
+            parts_.append(part)
+            length += len(part)
+    except Unread as damage:
+        return b"".join(parts_), damage
+    return b"".join(parts_), None
 
 
 def _is_new(hit: Hit, suspect: int, known: set[tuple[int, int]]) -> bool:
