@@ -1,4 +1,4 @@
-"""A corpus with a leak planted in each cell of a table: every spelling in every container, each with a number of its own.
+"""A corpus with a leak in each cell of a table: every spelling in every container, each with a number of its own.
 
 ``plant`` writes it and says what a search must find, and where.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# ruff: noqa: E501
 # What stands around a leak: stamps, identifiers, addresses and ports, as in the logs of a switch.
 BEFORE = b"\n".join(
     b"2026-11-22 10:15:%02d.123456 99.10%% [DEBUG] sofia.c:7499 10.0.0.%d:5060 e3b0c442-98fc-4c14-9afb-f4c8996fb924 port=31%03d"
@@ -203,8 +204,7 @@ class Corpus:
             path = self.folder / f"{spelling.name}.{suffix}"
             frames = [udp(BEFORE[:900]), udp(b"INVITE\r\nTo: " + spelling.write(number) + b"\r\n"), udp(AFTER[:900])]
             path.write_bytes(write(frames))
-            packet = "packet 2" if suffix == "pcap" else "packet 2"
-            self.leaks.append(Leak(number, str(path), None, None, packet, spelling.reported))
+            self.leaks.append(Leak(number, str(path), None, None, "packet 2", spelling.reported))
 
     def _split_segments(self) -> None:
         number = next(self._numbers)

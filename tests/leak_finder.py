@@ -32,7 +32,9 @@ class Suspect:
 class Numbers:
     """Knows E.164 digits; a number's token is its last four digits, reversed."""
 
-    def __init__(self, *numbers: str, region: str = "CN", countries: Collection[str] = ("CN", "GB", "US"), **more) -> None:
+    def __init__(
+        self, *numbers: str, region: str = "CN", countries: Collection[str] = ("CN", "GB", "US"), **more
+    ) -> None:
         self._plan = Plan(region, set(countries), **more)
         self.shape, self.least = Shape(self._plan.patterns), self._plan.least
         self._suspects = {number: Suspect(Token("acme", number[:-5:-1])) for number in numbers}

@@ -38,7 +38,10 @@ _FINDING = "{where}  {spelling}  {tenant}  {token}"
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
 @click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant's numbers; repeatable.")
 @click.option(
-    "--prefix", "prefixes", multiple=True, metavar="DIGITS",
+    "--prefix",
+    "prefixes",
+    multiple=True,
+    metavar="DIGITS",
     help="Digits your gateways are dialled by in front of a number, such as 9 or 99; repeatable.",
 )
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
@@ -48,7 +51,7 @@ def leakscan(
     config: Config, *, paths: tuple[str, ...], tenants: tuple[str, ...], prefixes: tuple[str, ...], quiet: bool,
     format_: Format,
 ) -> int:  # fmt: skip
-    """Search files, folders and streams (- for standard input) for any number of the vault.
+    r"""Search files, folders and streams (- for standard input) for any number of the vault.
 
     Looks into gzip, bzip2, xz, zip, tar, SQLite and captures of a network, for numbers plain, grouped, with +86, 0086
     or 0 in front, in URLs, base64, escapes, hex and UTF-16. Tells the place, the spelling, the tenant and the token;
@@ -73,9 +76,7 @@ def leakscan(
     return code
 
 
-def _search(
-    leaks: Leaks, paths: Sequence[str], *, quiet: bool, tell: Callable[[Finding], None]
-) -> tuple[int, Totals]:
+def _search(leaks: Leaks, paths: Sequence[str], *, quiet: bool, tell: Callable[[Finding], None]) -> tuple[int, Totals]:
     """Search everything; an interruption ends the search and not the report."""
     with Bar(_size(paths), quiet=quiet, unit="MB") as bar:
         scan = Scan(
@@ -85,7 +86,7 @@ def _search(
         try:
             for path in paths:
                 if path == STDIN:
-                    scan.stream(sys.stdin.buffer.raw, _STDIN_NAME)
+                    scan.stream(sys.stdin.buffer, _STDIN_NAME)
                 else:
                     scan.path(Path(path))
         except KeyboardInterrupt:
@@ -122,9 +123,7 @@ def _teller(format_: Format) -> Callable[[Finding], None]:
         place = finding.line if finding.line is not None else finding.place or f"byte {finding.offset}"
         where = f"{finding.file}:{place}"
         print_line(
-            _FINDING.format(
-                where=cell(where), spelling=finding.spelling, tenant=finding.tenant, token=finding.token
-            )
+            _FINDING.format(where=cell(where), spelling=finding.spelling, tenant=finding.tenant, token=finding.token)
         )
 
     return as_json if format_ == "json" else as_line
@@ -133,8 +132,8 @@ def _teller(format_: Format) -> Callable[[Finding], None]:
 def _report(code: int, totals: Totals, asked: int, elapsed_s: float) -> None:
     rate = totals.bytes / max(elapsed_s, 1e-3) / _MB
     click.echo(
-        f"{totals.findings} findings in {totals.files} files, {totals.bytes / _MB:.1f} MB; {totals.unread} not searched,"
-        f" {totals.left_out} are no files; {asked} look-ups; {elapsed_s:.1f} s, {rate:.0f} MB/s",
+        f"{totals.findings} findings in {totals.files} files, {totals.bytes / _MB:.1f} MB; {totals.unread} not"
+        f" searched, {totals.left_out} are no files; {asked} look-ups; {elapsed_s:.1f} s, {rate:.0f} MB/s",
         err=True,
     )
     if code == INTERRUPTED:

@@ -68,7 +68,8 @@ def make_login(
     """Create or bring up to date a login.
 
     ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits a second) limit it;
-    None does not. ``lookups_per_s`` is what a scanner may look up in a second; None is nothing. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    None does not. ``lookups_per_s`` is what a scanner may look up in a second; None is nothing.
+    Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")

@@ -149,9 +149,7 @@ class Leaks:
 
     def finish(self, outcome: str, *, files: int, read_bytes: int, unread: int, findings: int) -> None:
         """Write into the audit trail what the search came to."""
-        self._call(
-            "finish_leakscan", str(self.scan), self._tenants, outcome, files, read_bytes, unread, findings
-        )
+        self._call("finish_leakscan", str(self.scan), self._tenants, outcome, files, read_bytes, unread, findings)
 
     def _suspects_of(self, digits: bytes) -> list[Suspect]:
         found = []
@@ -208,15 +206,13 @@ class Leaks:
         keys: dict[tuple[str, tuple[str | None, ...]], list[IndexKey]] = {}
         filters: dict[int, Filter] = {}
         for tenant_id, tenant, region, version, wrapped, kek_id, countries in rows:
-            key = keyring.unwrap(
-                kek, wrapped, tenant_id=tenant_id, purpose="index", version=version, kek_id=kek_id
-            )
+            key = keyring.unwrap(kek, wrapped, tenant_id=tenant_id, purpose="index", version=version, kek_id=kek_id)
             if tenant_id not in filters:
                 filters[tenant_id] = self._filter(tenant_id)
             made = IndexKey(tenant, tenant_id, version, key, filters[tenant_id])
             keys.setdefault((region, tuple(sorted(countries, key=str))), []).append(made)
         return [
-            (Plan(region, None if None in countries else set(countries), prefixes), made)
+            (Plan(region, None if None in countries else {str(country) for country in countries}, prefixes), made)
             for (region, countries), made in keys.items()
         ]
 

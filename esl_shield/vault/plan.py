@@ -1,8 +1,8 @@
 """The numbering plans of the countries a vault holds numbers of: which digits can be one of its numbers at all.
 
 A digit run of a log is held against regular expressions made of phonenumbers' metadata, which is a hundred times faster
-than parsing it. Invariants: every spelling ``numbers.parse`` takes as a number of these countries is read as that number
-(a test holds them against each other); what is read may still be no number that exists.
+than parsing it. Invariants: every spelling ``numbers.parse`` takes as a number of these countries is read as that
+number (a test holds them against each other); what is read may still be no number that exists.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class Plan:
         found = list(dict.fromkeys(self._read(spelling.decode("ascii"))))
         for prefix in self._prefixes:
             if spelling.startswith(prefix):
-                found += [number for number in self._read(spelling[len(prefix) :].decode("ascii")) if number not in found]
+                found += [
+                    number for number in self._read(spelling[len(prefix) :].decode("ascii")) if number not in found
+                ]
         return found
 
     def _read(self, digits: str) -> Iterator[str]:
@@ -138,7 +140,9 @@ def _codes(countries: Collection[str] | None) -> dict[str, re.Pattern[str]]:
         for region in regions:
             if countries is None or region in countries:
                 patterns.setdefault(str(code), []).extend(_patterns(code, region))
-    return {code: re.compile("|".join(f"(?:{text})" for text in dict.fromkeys(all_))) for code, all_ in patterns.items()}
+    return {
+        code: re.compile("|".join(f"(?:{text})" for text in dict.fromkeys(all_))) for code, all_ in patterns.items()
+    }
 
 
 def _patterns(code: int, region: str) -> Iterator[str]:
@@ -162,7 +166,7 @@ def _trunk(code: str) -> str:
 
 
 def _usual_length(code: str) -> int:
-    """The shorter of the country's example numbers for a telephone at home and in a pocket."""
+    """Return the length of the shorter of the country's examples for a telephone at home and one in a pocket."""
     region = phonenumbers.region_code_for_country_code(int(code))
     kinds = (phonenumbers.PhoneNumberType.FIXED_LINE, phonenumbers.PhoneNumberType.MOBILE)
     examples = (phonenumbers.example_number_for_type(region, kind) for kind in kinds)

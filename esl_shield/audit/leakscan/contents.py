@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.audit.leakscan import archives, captures, databases
 from esl_shield.audit.leakscan.packed import Unpacked, unpacker
-from esl_shield.audit.leakscan.parts import Ahead, Allowance, Part, Records, Unread, whole
+from esl_shield.audit.leakscan.parts import Ahead, Allowance, Part, Records, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -40,8 +40,8 @@ def _classes() -> bytes:
     # A no-break space, a no-break hyphen and a hyphen are C2 A0, E2 80 91 and E2 80 90 in UTF-8.
     for byte in b" -()/_\xc2\xa0\xe2\x80\x90\x91":
         table[byte] = ord("1")
-    for byte, name in ((".", "2"), ("+", "3"), ("\0", "n")):
-        table[ord(byte)] = ord(name)
+    for sign, kind in ((".", "2"), ("+", "3"), ("\0", "n")):
+        table[ord(sign)] = ord(kind)
     return bytes(table)
 
 
@@ -150,7 +150,11 @@ class Cutter:
             digits = b"+" if start and text[start - 1] == _PLUS else b""
             for last in range(number, min(number + _MOST_GROUPS, len(groups))):
                 here, past = groups[last]
-                if past > end or past - here > _LONGEST_GROUP or (last > number and not _joins(text, *groups[last - 1 : last + 1])):
+                if (
+                    past > end
+                    or past - here > _LONGEST_GROUP
+                    or (last > number and not _joins(text, *groups[last - 1 : last + 1]))
+                ):
                     break
                 digits += text[here:past]
                 if len(digits) > MOST_DIGITS:

@@ -72,7 +72,7 @@ def _as_far_as_it_goes(stream: zlib._Decompress, data: bytes) -> bytes:
     parts = []
     with contextlib.suppress(zlib.error):
         for at in range(len(data)):
-            parts.append(stream.decompress(data[at : at + 1]))
+            parts.append(stream.decompress(data[at : at + 1]))  # noqa: PERF401 - what came before an error is kept
     return b"".join(parts)
 
 

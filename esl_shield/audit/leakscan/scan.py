@@ -60,8 +60,13 @@ class Suspect(Protocol):
 class Finder(Protocol):
     """Says which digits are a number of the vault."""
 
-    shape: Shape
-    least: int
+    @property
+    def shape(self) -> Shape:
+        """What the digits of its numbers look like."""
+
+    @property
+    def least(self) -> int:
+        """The fewest digits a number has when nothing but digits is written."""
 
     def read(self, digits: bytes) -> Sequence[Any]:
         """Return the suspects a run of digits may be."""
@@ -99,7 +104,7 @@ class Totals:
 
 
 class Scan:
-    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` after each window."""
+    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` comes often."""
 
     def __init__(
         self, finder: Finder, found: Callable[[Finding], None], unread: Callable[[str, str], None],
@@ -194,7 +199,9 @@ class Scan:
                     offset = base + hit.start
                     number = line + data.count(b"\n", begin, hit.start) if text and part.place is None else None
                     place = part.place(offset) if part.place else None
-                    self._suspect(suspect, Finding(name, number, None if place else offset, place, hit.spelling, "", ""))
+                    self._suspect(
+                        suspect, Finding(name, number, None if place else offset, place, hit.spelling, "", "")
+                    )
             line += data.count(b"\n", begin, end)
             self.totals.bytes += end - begin
             self._moved(self.totals)

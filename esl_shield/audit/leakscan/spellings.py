@@ -4,8 +4,8 @@ Each spelling is noticed by something cheap that every number written in it show
 percent sign before a digit); what lies around it is decoded and cut into digit runs like any text, so that a number
 spelled twice, such as base64 in a URL, is found as well.
 
-Invariants: a hit's place is that of its first character in the bytes searched; what is decoded at a time is bounded, and
-so is the depth; one that was found plain is not found again in its decoded form.
+Invariants: a hit's place is that of its first character in the bytes searched; what is decoded at a time is bounded,
+and so is the depth. The same number may be seen in several ways at one place: whoever asks takes the first.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _WIDE = ((b"0n0n0n", 2, "UTF-16"), (b"0nnn0nnn0nnn", 4, "UTF-32"))
 _HEX = re.compile(rb"(?:3[0-9]|2[0bdBD89eEfF])+")
 _HEX_AT = re.compile(rb"(?:3[0-9]|20){8}")
+_SPACE = ord(" ")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _FULL_WIDTH = re.compile(rb"\xef\xbc[\x90-\x99]")
 
@@ -67,7 +68,10 @@ def _of_hex(match: re.Match[bytes]) -> bytes:
 _AROUND = b"0123456789.()+_- "
 _ESCAPES = (
     _Escape(
-        "URL", b"%", re.compile(rb"%(?:2[0BbDd89EeFf]|3[0-9]|[aA]0|9[01])(?=[0-9]{3}|%3[0-9]|%2[Bb8]|[0-9]{2}%2[0DdEe])"),
+        "URL", b"%", re.compile(
+            rb"%(?:2[0BbDd89EeFf]|3[0-9]|[aA]0|9[01])"
+            rb"(?=[0-9]{3}|%3[0-9]|%2[Bb8]|[0-9]{2}%2[0DdEe])"
+        ),
         re.compile(rb"%([0-9A-Fa-f]{2})"), lambda match: bytes((int(match[1], 16),)), _AROUND + b"%ABCDEFabcdef",
     ),
     _Escape(
@@ -133,7 +137,7 @@ class Speller:
                 places = [place for place in range(first, past) if data[place] not in _BREAKS][phase:]
                 yield from self._within(text, [places[i * 4 // 3] for i in range(len(text))], "base64", depth)
 
-    def _wide(
+    def _wide(  # noqa: PLR0917
         self, data: bytes, classes: bytes, sign: bytes, width: int, name: str, begin: int, end: int, depth: int
     ) -> Iterator[Hit]:
         at = classes.find(sign, max(0, begin - BEFORE))
@@ -220,4 +224,5 @@ def _reach(data: bytes, at: int, members: bytes) -> tuple[int, int]:
 
 
 def _is_wide(data: bytes, at: int, width: int) -> bool:
-    return 0x20 <= data[at] if at < len(data) and not any(data[at + 1 : at + width]) and at + width <= len(data) else False
+    """Whether a character of ASCII stands here, and the zeros that belong to it."""
+    return at + width <= len(data) and data[at] >= _SPACE and not any(data[at + 1 : at + width])

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor")
+ROLES = ("shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_scanner")
 EXECUTE = {
     "shield_worker": {"authorize_call", "call_answered", "finish_call", "next_permit"},
     "shield_resolver": {"kek_ids", "note_refusal", "redeem_permit", "tenant_data_key"},
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
+    "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
 }
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_seeder": {"tenants", "tokens"},
     "shield_auditor": {"audit_events", "calls", "keys", "tenants", "tokens"},
+    "shield_scanner": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
     "shield_resolver": {"shield_api"},
     "shield_seeder": {"shield_api", "dba"},
     "shield_auditor": {"dba"},
+    "shield_scanner": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).
@@ -138,7 +141,7 @@ def test_the_roles_are_groups_without_powers(database):
         " WHERE rolname = ANY (%s)",
         ["shield_owner", *ROLES],
     )
-    assert len(rows) == 5
+    assert len(rows) == 6
     assert all(not any(powers) for _, *powers in rows)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg2
 import pytest
 from shield_calls import TOKEN, Attempt
@@ -18,7 +20,7 @@ TABLES = (
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets",
 )  # fmt: skip
 VIEWS = ("tenants", "tokens", "calls", "audit_events", "keys")
-READS = {"auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "worker": set(), "resolver": set()}
+READS = {"auditor": set(VIEWS), "seeder": {"tenants", "tokens"}, "worker": set(), "resolver": set(), "scanner": set()}
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
     "next_permit": (("worker",), 5),
@@ -32,6 +34,11 @@ FUNCTIONS = {
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
+    "start_leakscan": (("scanner",), 2),
+    "leakscan_filter": (("scanner",), 3),
+    "find_leaks": (("scanner",), 4),
+    "finish_leakscan": (("scanner",), 7),
+    "set_lookup_rate": ((), 2),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
@@ -52,7 +59,7 @@ def _refused(connection, statement):
 
 @pytest.fixture(params=LOGIN_ROLES)
 def role(request):
-    """Each of the four roles."""
+    """Each of the roles."""
     return request.param
 
 
@@ -182,6 +189,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "seeder":
             assert opened.call("seeding_tenant", "acme") == []
             assert opened.call("token_info", "acme", TOKEN, None) == []
+        elif role == "scanner":
+            assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
+            assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

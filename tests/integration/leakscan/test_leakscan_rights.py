@@ -117,13 +117,14 @@ def test_every_step_is_written_down_with_counts_alone(lab):
     leaks.ask(leaks.read(b"+8613800138001"))
     leaks.finish("found", files=3, read_bytes=99, unread=1, findings=2)
     rows = lab.lab.database.query(
-        "SELECT kind, tenant, detail - 'scan' FROM dba.audit_events WHERE detail->>'scan' = %s ORDER BY id", str(leaks.scan)
+        "SELECT kind, tenant, detail - 'scan' FROM dba.audit_events WHERE detail->>'scan' = %s ORDER BY id",
+        str(leaks.scan),
     )
     assert [kind for kind, _, _ in rows if kind != "leakscan.filter"] == [
         "leakscan.started", "key.read", "leakscan.lookup", "leakscan.finished",
     ]  # fmt: skip
     assert {tenant for _, tenant, _ in rows} == {"acme"}
-    details = dict((kind, detail) for kind, _, detail in rows)
+    details = {kind: detail for kind, _, detail in rows}
     assert details["leakscan.lookup"] == {"asked": 1, "found": 1}
     assert details["leakscan.finished"] == {"outcome": "found", "files": 3, "bytes": 99, "unread": 1, "findings": 2}
 

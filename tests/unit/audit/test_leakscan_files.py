@@ -26,7 +26,9 @@ NUMBER = b"13800138001"
 
 
 @pytest.mark.parametrize("edge", [CHUNK_BYTES, CHUNK_BYTES - AHEAD_BYTES, 2 * CHUNK_BYTES - AHEAD_BYTES])
-@pytest.mark.parametrize("spelled", [NUMBER, b"138 0013 8001", b"MTM4MDAxMzgwMDE=", b"%31%33%38%30%30%31%33%38%30%30%31"])
+@pytest.mark.parametrize(
+    "spelled", [NUMBER, b"138 0013 8001", b"MTM4MDAxMzgwMDE=", b"%31%33%38%30%30%31%33%38%30%30%31"]
+)
 def test_a_number_across_two_reads_is_found_once(tmp_path, edge, spelled):
     """Wherever a chunk or a window ends, the number is reported once, at its exact offset and line."""
     path = tmp_path / "log"
@@ -185,12 +187,16 @@ def test_a_bomb_costs_little(tmp_path, monkeypatch):
     bomb = _bomb(64)
     (tmp_path / "bomb.zip").write_bytes(bomb)
     (tmp_path / "bomb.gz").write_bytes(gzip.compress(b"\0" * (64 << 20)))
-    for times in range(8):
+    for _ in range(8):
         bomb = gzip.compress(bomb, 1)
     (tmp_path / "deep.gz").write_bytes(bomb)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = search(tmp_path)
-    assert {name for name, _ in result.unread} >= {f"{tmp_path}/bomb.gz", f"{tmp_path}/bomb.zip!zeros", f"{tmp_path}/deep.gz"}
+    assert {name for name, _ in result.unread} >= {
+        f"{tmp_path}/bomb.gz",
+        f"{tmp_path}/bomb.zip!zeros",
+        f"{tmp_path}/deep.gz",
+    }
     assert result.scan.totals.bytes < 64 << 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 << 10  # KiB
 
@@ -216,7 +222,9 @@ def test_memory_is_flat(tmp_path, monkeypatch):
     path = tmp_path / "log"
     with path.open("wb") as log:
         for block in range(32):
-            log.write(b"".join(b"%016d is all that is in this line of a log\n" % (block * 20_000 + i) for i in range(20_000)))
+            log.write(
+                b"".join(b"%016d is all that is in this line of a log\n" % (block * 20_000 + i) for i in range(20_000))
+            )
         log.write(b"".join(b"138 %04d %04d\n" % (i // 10_000 + 13, i % 10_000) for i in range(5_000, 15_000)))
     first = search(path)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
