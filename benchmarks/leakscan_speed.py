@@ -128,7 +128,7 @@ def _search(path: Path, vault: Vault) -> tuple[float, int]:
 
 def _grep(path: Path) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    subprocess.run(["grep", "-acE", "[0-9]{11}", path], stdout=subprocess.DEVNULL, check=False)  # noqa: S603, S607
+    subprocess.run(["grep", "-acE", "[0-9]{11}", path], stdout=subprocess.PIPE, check=False)  # noqa: S603, S607
     return path.stat().st_size / 1e6 / max(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before, 1e-3)
 
 

@@ -32,7 +32,7 @@ def run(database, tmp_path):
 
 def test_upgrade_and_roles_say_that_nothing_is_to_do(run):
     """On a current database both say so on stdout and succeed."""
-    assert run("upgrade").stdout == "up to date at revision 0002\n"
+    assert run("upgrade").stdout == "up to date at revision 0003\n"
     assert run("roles").stdout == "all roles are there\n"
     report = json.loads(run("upgrade", "--format", "json").stdout)
     assert report["changed"] is False
@@ -44,9 +44,10 @@ def test_downgrade_asks_and_undoes(run):
     unanswered = run("downgrade")
     assert unanswered.returncode == 2
     assert "give --yes" in unanswered.stderr
-    assert run("upgrade").stdout == "up to date at revision 0002\n"
-    assert run("downgrade", "--yes").stdout == "downgraded from 0002 to 0001\n"
-    assert run("upgrade").stdout.startswith("at revision 0002 (was 0001), functions, views and rights applied")
+    assert run("upgrade").stdout == "up to date at revision 0003\n"
+    assert run("downgrade", "--yes").stdout == "downgraded from 0003 to 0002\n"
+    assert run("upgrade").stdout.startswith("at revision 0003 (was 0002), functions, views and rights applied")
+    assert run("downgrade", "--yes").returncode == 0
     assert run("downgrade", "--yes").returncode == 0
     assert run("downgrade", "--yes").stdout == "downgraded from 0001 to nothing\n"
     again = run("downgrade", "--yes")

@@ -17,7 +17,7 @@ from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
 from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
 
-HEAD = "0002"
+HEAD = "0003"
 _numbers = itertools.count(1)
 
 
@@ -59,7 +59,7 @@ def test_an_upgrade_without_roles_says_what_to_run(bare):
         schema.upgrade(engine)
     assert _run(bare.url(), "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'shield%'") == []
     assert schema.make_roles(engine) == [
-        "shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor",
+        "shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_scanner",
     ]  # fmt: skip
     assert schema.make_roles(engine) == []
 
@@ -78,13 +78,14 @@ def test_the_second_upgrade_does_nothing(empty):
 
 
 def test_the_newest_revision_can_be_undone_and_done_again(empty):
-    """A downgrade removes its tables and our functions; older tables keep their rows; an upgrade brings all back."""
+    """A downgrade removes what it made and our functions; older tables keep their rows; an upgrade brings all back."""
     engine = _engine(empty)
     schema.upgrade(engine)
     _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")
     report = schema.downgrade(engine)
-    assert (report.revision_before, report.revision_after) == (HEAD, "0001")
-    assert _run(empty, "SELECT to_regclass('shield.calls'), to_regclass('dba.tenants')") == [(None, None)]
+    assert (report.revision_before, report.revision_after) == (HEAD, "0002")
+    column = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'shield.logins'::regclass AND attname = 'lookups_per_s'"
+    assert _run(empty, f"SELECT ({column}), to_regclass('dba.tenants')") == [(0, None)]
     assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
     assert not schema.is_current(engine)
     assert schema.upgrade(engine).changed
@@ -136,7 +137,7 @@ def test_upgrades_at_the_same_time_take_turns(empty):
 
 def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade."""
-    for role in ("shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor"):
+    for role in ("shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_scanner"):
         _run(bare.url(), f"DROP ROLE IF EXISTS {role}")
     _run(
         bare.url(),
@@ -166,7 +167,7 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     assert _run(url, "SELECT login, state FROM dba.calls") == [("site_worker", "REFUSED")]
     owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'shield'::regnamespace"
     assert _run(url, owners) == [("shield_owner",)]
-    assert schema.downgrade(engine).revision_after == "0001"
+    assert schema.downgrade(engine).revision_after == "0002"
     assert schema.upgrade(engine).revision_after == HEAD
 
 

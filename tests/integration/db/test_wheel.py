@@ -102,7 +102,7 @@ def test_the_installed_wheel_upgrades_a_database_from_an_empty_folder(wheel, tmp
         assert run("roles").returncode == 0
         first, second = run("upgrade"), run("upgrade")
         assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
-        assert first.stdout.startswith("at revision 0002 (was none)")
+        assert first.stdout.startswith("at revision 0003 (was none)")
         assert second.stdout == "up to date at revision 0002\n"
         where = subprocess.run(
             [sys.executable, "-P", "-c", "import esl_shield; print(esl_shield.__file__)"],
