@@ -269,4 +269,11 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    assert {path.stem for path in SAMPLES.glob("*.toml")} == {"admin", "seeder", "auditor", "worker", "resolver", "scanner"}
+    assert {path.stem for path in SAMPLES.glob("*.toml")} == {
+        "admin",
+        "seeder",
+        "auditor",
+        "worker",
+        "resolver",
+        "scanner",
+    }

@@ -84,7 +84,9 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty):
     _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")
     report = schema.downgrade(engine)
     assert (report.revision_before, report.revision_after) == (HEAD, "0002")
-    column = "SELECT count(*) FROM pg_attribute WHERE attrelid = 'shield.logins'::regclass AND attname = 'lookups_per_s'"
+    column = (
+        "SELECT count(*) FROM pg_attribute WHERE attrelid = 'shield.logins'::regclass AND attname = 'lookups_per_s'"
+    )
     assert _run(empty, f"SELECT ({column}), to_regclass('dba.tenants')") == [(0, None)]
     assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
     assert not schema.is_current(engine)
@@ -137,7 +139,14 @@ def test_upgrades_at_the_same_time_take_turns(empty):
 
 def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade."""
-    for role in ("shield_owner", "shield_worker", "shield_resolver", "shield_seeder", "shield_auditor", "shield_scanner"):
+    for role in (
+        "shield_owner",
+        "shield_worker",
+        "shield_resolver",
+        "shield_seeder",
+        "shield_auditor",
+        "shield_scanner",
+    ):
         _run(bare.url(), f"DROP ROLE IF EXISTS {role}")
     _run(
         bare.url(),
