@@ -2,7 +2,8 @@
 
 A digit run of a log is held against regular expressions made of phonenumbers' metadata, which is a hundred times faster
 than parsing it. Invariants: the spellings ``numbers.parse`` takes as a number of these countries are read as that
-number (a test holds them against each other), but for trunk prefixes of which there are several; what is read may still be no number that exists.
+number (a test holds them against each other), but for trunk prefixes of which there are several; what is
+read may still be no number that exists.
 """
 
 from __future__ import annotations

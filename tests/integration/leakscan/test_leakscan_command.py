@@ -58,7 +58,8 @@ def test_findings_exit_codes_and_silence_about_numbers(lab):
     rows = lab.lab.database.query("SELECT string_agg(e::text, ' ') FROM shield.audit_events e")
     assert known.scan_bytes(rows[0][0].encode(), needles) == []
     kinds = lab.lab.database.query(
-        "SELECT detail->>'outcome', count(*) FROM dba.audit_events WHERE kind = 'leakscan.finished' GROUP BY 1 ORDER BY 1"
+        "SELECT detail->>'outcome', count(*) FROM dba.audit_events WHERE kind = 'leakscan.finished'"
+        " GROUP BY 1 ORDER BY 1"
     )
     assert kinds == [("clean", 1), ("found", 4), ("incomplete", 1)]
 
