@@ -33,9 +33,7 @@ class Suspect:
 class Numbers:
     """Knows E.164 digits; a number's token is its last four digits, reversed."""
 
-    def __init__(
-        self, *numbers: str, region: str = "CN", countries: Collection[str] = ("CN", "GB", "US"), **more
-    ) -> None:
+    def __init__(self, *numbers: str, region: str = "CN", countries: Collection[str] = ("CN", "GB", "US")) -> None:
         self._plan = Plan(region, set(countries))
         self.shape, self.least = _shape(region, tuple(countries)), self._plan.least
         self._suspects = {number: Suspect(Token("acme", number[:-5:-1])) for number in numbers}
