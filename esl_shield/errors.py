@@ -129,6 +129,16 @@ class RightMissing(DatabaseRefused):
         self.sqlstate = "42501"
 
 
+class LookupsForbidden(UsageError):
+    """The login has no rate of look-ups, so it may make none."""
+
+    error_id = "leakscan.lookups_forbidden"
+    sentence = (
+        "The database lets this login look up no number: give it a rate with esl-shield db login --role scanner "
+        "--lookups-per-s N."
+    )
+
+
 class LoginMisplaced(UsageError):
     """A process's database login has another process's rights too."""
 

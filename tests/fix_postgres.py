@@ -57,6 +57,7 @@ class ShieldDatabase:
         mint_per_s: int | None = None,
         person: str | None = None,
         rights: Sequence[str] = (),
+        lookups_per_s: int | None = None,
     ) -> DatabaseConfig:
         """A fresh login of this role, mapped to tenants (names) that exist already."""
         number = next(_numbers)
@@ -65,7 +66,7 @@ class ShieldDatabase:
             person = person or "Person " + "ABCDEFGHIJ"[number % 10] * (number // 10 % 50 + 1)
         make_login(
             sqlalchemy_engine(self.admin), name, self.cluster.password(name), role=role, tenants=tenants,
-            deliveries=deliveries, mint_per_s=mint_per_s, person=person, rights=rights,
+            deliveries=deliveries, mint_per_s=mint_per_s, person=person, rights=rights, lookups_per_s=lookups_per_s,
         )  # fmt: skip
         return DatabaseConfig(self.cluster.url(name, self.name), connect_timeout_s=5, statement_timeout_s=10)
 

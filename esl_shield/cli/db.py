@@ -21,6 +21,7 @@ _RATED = ("worker", "masker")
 # Also known to db/logins.py, which `--help` does not import.
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")
+DEFAULT_LOOKUPS_PER_S = 50
 
 
 @click.group()
@@ -103,6 +104,11 @@ def downgrade(config: Config, yes: bool, format_: Format) -> None:
     type=click.Choice(REVEAL_RIGHTS),
     help="revealer: what this person may do; repeatable.",
 )
+@click.option(
+    "--lookups-per-s",
+    type=click.IntRange(min=0),
+    help=f"scanner: most numbers it may look up in a second; default {DEFAULT_LOOKUPS_PER_S}.",
+)
 @format_option
 @pass_config
 def login(  # noqa: PLR0917 - click passes by name
@@ -115,6 +121,7 @@ def login(  # noqa: PLR0917 - click passes by name
     mint_per_s: int | None,
     person: str | None,
     rights: tuple[str, ...],
+    lookups_per_s: int | None,
     format_: Format,
 ) -> None:
     """Create the login NAME, or change it to what is given.
@@ -139,8 +146,13 @@ def login(  # noqa: PLR0917 - click passes by name
     if (person or rights) and role != REVEALER:
         message = "--person and --may are for --role revealer"
         raise click.UsageError(message)
+    if lookups_per_s is not None and role != "scanner":
+        message = "--lookups-per-s is for --role scanner"
+        raise click.UsageError(message)
     if role in _RATED and mint_per_s is None:
         mint_per_s = DEFAULT_MINT_PER_S
+    if role == "scanner" and lookups_per_s is None:
+        lookups_per_s = DEFAULT_LOOKUPS_PER_S
     made = make_login(
         sqlalchemy_engine(config.database),
         name,
@@ -151,6 +163,7 @@ def login(  # noqa: PLR0917 - click passes by name
         mint_per_s=mint_per_s,
         person=person,
         rights=rights,
+        lookups_per_s=lookups_per_s,
     )
     what = "created" if made.new else "updated"
     fields = {"login": name, "role": role, "outcome": what}

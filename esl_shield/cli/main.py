@@ -37,6 +37,7 @@ COMMANDS = {
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),
     "reveal": ("reveals", "Look up a number, or a number's calls, for one case by two people."),
+    "leakscan": ("leakscan", "Search files and streams for any number of the vault."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "doctor": ("doctor", "Check the deployment and say what to change."),

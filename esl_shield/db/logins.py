@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver", "masker")
-_QUIET = ("worker", "resolver", "masker", "seeder", "revealer")
+_QUIET = ("worker", "resolver", "masker", "seeder", "revealer", "scanner")
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.
@@ -68,12 +68,14 @@ def make_login(
     mint_per_s: int | None = None,
     person: str | None = None,
     rights: Sequence[str] = (),
+    lookups_per_s: int | None = None,
 ) -> MadeLogin:
     """Create or bring up to date a login.
 
     ``role`` is one of LOGIN_ROLES. ``tenants`` (names), ``deliveries`` and ``mint_per_s`` (permits, or callers masked,
-    a second) limit it; None does not. A revealer belongs to a ``person`` and has ``rights`` of REVEAL_RIGHTS, none by
-    default. Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
+    a second) limit it; None does not. ``lookups_per_s`` is what a scanner may look up in a second; None is nothing. A
+    revealer belongs to a ``person`` and has ``rights`` of REVEAL_RIGHTS, none by default.
+    Raises LoginRejected, TenantUnknown, SchemaRefused, DatabaseAway.
     """
     if not _NAME.fullmatch(name) or name in (OWNER, *GROUP_ROLES) or name.startswith("pg_"):
         raise LoginRejected(login=name, why="a name is up to 63 of a-z, 0-9 and _, and none of our roles'")
@@ -103,6 +105,8 @@ def make_login(
                 cursor.execute(
                     "SELECT shield_api.add_login(%s, %s, %s::text[], %s::text[], %s)", (name, role, *lists, mint_per_s)
                 )
+            if role == "scanner":
+                cursor.execute("SELECT shield_api.set_lookup_rate(%s, %s)", (name, lookups_per_s))
             return MadeLogin(new, _quieten(cursor, name, QUIET_SETTINGS if role in _QUIET else {}))
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gevent.pool import Pool
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 from esl_shield.esl import double
 from esl_shield.tryout.site import Site, Tenant
 
@@ -189,9 +189,9 @@ def _unproven(folder: Path, calls: Sequence[Call], numbers: Mapping[str, str]) -
     """Say where the search fails to see numbers that are there: in the customer file and on the carrier's wire."""
     needles = _needles(numbers)
     wire = "\n".join(entry.request_uri for call in calls for entry in call.result.wire).encode()
-    if len(leakscan.scan_tree(folder / "customers.csv", needles)) < len(numbers):
+    if len(known.scan_tree(folder / "customers.csv", needles)) < len(numbers):
         yield "the search does not find the customer file's numbers"
-    if not leakscan.scan_bytes(wire, needles):
+    if not known.scan_bytes(wire, needles):
         yield "the search does not find the numbers on the carrier's wire"
 
 
@@ -200,18 +200,18 @@ def _search(site: Site, calls: Sequence[Call], numbers: Mapping[str, str]) -> li
     (site.folder / "customers.csv").unlink()
     needles = _needles(numbers)
     places = [site.folder, site.postgres.folder]
-    found = [finding for place in places for finding in leakscan.scan_tree(place, needles)]
+    found = [finding for place in places for finding in known.scan_tree(place, needles)]
     # What the agent who dials a number sends reaches FreeSWITCH and us; it must end there.
     spoken = [call for call in calls if call.kind.dials != "number"]
     told = "\n".join(text for call in spoken for text in call.result.told).encode()
-    found += leakscan.scan_bytes(told, needles)
+    found += known.scan_bytes(told, needles)
     return [f"leak: {finding.path or 'told to FreeSWITCH'} at {finding.offset} ({finding.form})" for finding in found]
 
 
 def _needles(numbers: Mapping[str, str]) -> dict[bytes, str]:
     needles: dict[bytes, str] = {}
     for token, number in numbers.items():
-        needles |= leakscan.forms(number, token)
+        needles |= known.forms(number, token)
     return needles
 
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from edge_lab import Edge, Resolver
 from sip_peer import SDP, Call, Dialog, Message, Peer, Switch, callee
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -92,18 +92,18 @@ class Stage:
         for switch in self.switches:
             switch.drain()
             needles = {
-                needle: form for token, number in self.known for needle, form in leakscan.forms(number, token).items()
+                needle: form for token, number in self.known for needle, form in known.forms(number, token).items()
             }
             for message in switch.heard if needles else ():
                 heard = b"\n".join(decodings(message.raw))
-                found += [f"{finding.form} in {message.first[:12]}" for finding in leakscan.scan_bytes(heard, needles)]
+                found += [f"{finding.form} in {message.first[:12]}" for finding in known.scan_bytes(heard, needles)]
         return found
 
     def logged(self) -> list[str]:
         """Forms of the numbers in what the edge logged."""
         found = []
         for token, number in self.known:
-            found += [f.form for f in leakscan.scan_bytes(self.edge.log.read_bytes(), leakscan.forms(number, token))]
+            found += [f.form for f in known.scan_bytes(self.edge.log.read_bytes(), known.forms(number, token))]
         return found
 
     def close(self) -> None:

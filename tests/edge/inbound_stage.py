@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edge_stage import Stage, decodings
 from sip_peer import SDP, Dialog, Message, Peer, render
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -68,12 +68,10 @@ class InboundStage(Stage):
         found = []
         for peer in self.freeswitches:
             peer.drain()
-        needles = {
-            needle: form for token, number in self.known for needle, form in leakscan.forms(number, token).items()
-        }
+        needles = {needle: form for token, number in self.known for needle, form in known.forms(number, token).items()}
         for message in [m for peer in self.freeswitches for m in peer.heard] if needles else ():
             heard = b"\n".join(decodings(message.raw))
-            found += [f"{f.form} in {message.first[:12]}" for f in leakscan.scan_bytes(heard, needles)]
+            found += [f"{f.form} in {message.first[:12]}" for f in known.scan_bytes(heard, needles)]
         self.alpha.drain()
         inner = [EXTENSION.encode(), *(f":{peer.port}".encode() for peer in self.freeswitches)]
         for message in self.alpha.heard:

@@ -21,7 +21,7 @@ from edge_stage import decodings
 from sip_peer import free_port
 from sipp import HOST, Carrier, Message, Sipp
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -133,7 +133,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Playe
         yield calls
         logged = edge.log.read_bytes()
         for call in calls.values():
-            assert leakscan.scan_bytes(logged, leakscan.forms(call.number, call.token)) == []
+            assert known.scan_bytes(logged, known.forms(call.number, call.token)) == []
     finally:
         for call in calls.values():
             call.stop()
@@ -185,22 +185,22 @@ def test_a_carrier_is_told_the_number_where_it_looks_for_it(played, name):
 def test_freeswitchs_side_holds_no_form_of_the_number(played, name):
     """Nothing FreeSWITCH's side sent or received holds the number, nor base64, hex or an XOR that does."""
     call = played[name]
-    needles = leakscan.forms(call.number, call.token)
+    needles = known.forms(call.number, call.token)
     assert len(call.switch.messages) >= 4
     for message in call.switch.messages:
         heard = b"\n".join(decodings(message.text.encode("latin-1")))
         assert call.token.encode() in heard
-        assert [finding.form for finding in leakscan.scan_bytes(heard, needles)] == [], message.first_line
+        assert [finding.form for finding in known.scan_bytes(heard, needles)] == [], message.first_line
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_a_carrier_learns_neither_token_nor_permit(played, name):
     """Nothing a carrier received holds the token or the permit, decoded or not."""
     call = played[name]
-    secret = dict.fromkeys(leakscan.forms(f"+{call.token}"), "token") | {call.permit.encode(): "permit"}
+    secret = dict.fromkeys(known.forms(f"+{call.token}"), "token") | {call.permit.encode(): "permit"}
     for message in call.arrived:
         heard = b"\n".join(decodings(message.text.encode("latin-1")))
-        assert [finding.form for finding in leakscan.scan_bytes(heard, secret)] == [], message.first_line
+        assert [finding.form for finding in known.scan_bytes(heard, secret)] == [], message.first_line
 
 
 def test_each_early_tag_has_a_name_of_its_own(played):

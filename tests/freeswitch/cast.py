@@ -18,7 +18,7 @@ from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 from tape import Tape
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,13 +132,13 @@ class Cast:
             )
             for place, count in row.items():
                 total[place] = total.get(place, 0) + count
-            forms = leakscan.encodings(number, token)
+            forms = known.encodings(number, token)
             heard = "\n".join(message.text for message in Everybody(self.agents).messages).encode()
-            total["any form: files"] = len(leakscan.scan_tree(self.switch.folder, forms))
-            total["any form: events"] = len(leakscan.scan_bytes(b"\n".join(self.tap.events), forms))
-            total["any form: phones"] = len(leakscan.scan_bytes(heard, forms))
-            total["any form: ours"] = len(leakscan.scan_bytes(self.shield.dump(), forms))
-            total["any form: edge"] = len(leakscan.scan_bytes(self.edge.log.read_bytes(), forms))
+            total["any form: files"] = len(known.scan_tree(self.switch.folder, forms))
+            total["any form: events"] = len(known.scan_bytes(b"\n".join(self.tap.events), forms))
+            total["any form: phones"] = len(known.scan_bytes(heard, forms))
+            total["any form: ours"] = len(known.scan_bytes(self.shield.dump(), forms))
+            total["any form: edge"] = len(known.scan_bytes(self.edge.log.read_bytes(), forms))
             total["other customers"] = total.get("other customers", 0) + self._at_others(number)
         return total
 

@@ -22,7 +22,7 @@ from shield import TENANT, Shield
 from stage import CARRIER_A
 from tape import Tape
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 if TYPE_CHECKING:
     from lines import Line
@@ -386,5 +386,5 @@ def test_the_worker_of_a_direct_delivery_hears_no_number(database, stage, tmp_pa
     assert said.count(b"variable_shield_side") == said.count(b"filter variable_shield_side") + said.count(
         b"[variable_shield_side]"
     )
-    assert not leakscan.scan_bytes(said, leakscan.encodings(number, token))
+    assert not known.scan_bytes(said, known.encodings(number, token))
     assert any(number in message.text for message in customers.invites)

@@ -12,7 +12,7 @@ from polling import until
 from shield import DUMMY, Shield
 from stage import CARRIER_A, CARRIER_B, EMERGENCY
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 USER = "1001"
 NUMBER = "+8613800138042"
@@ -30,7 +30,7 @@ def shield(database, stage):
     """A seeded tenant; start its processes as the test needs them. At the end nothing of ours holds the number."""
     shield = Shield(database, stage)
     yield shield
-    assert not leakscan.scan_bytes(shield.dump(), leakscan.encodings(NUMBER))
+    assert not known.scan_bytes(shield.dump(), known.encodings(NUMBER))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from shield import Shield
 from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 USER = "1001"
 TALKS = sip.agent_talks(USER, DOMAIN)
@@ -100,12 +100,12 @@ def test_edge_delivery_leaves_the_number_nowhere_in_freeswitch(database, stage, 
     assert invite.count(case.number[1:]) == 2  # the Request-URI and To
     assert row["other carriers"] == 0
 
-    forms = leakscan.encodings(case.number, token)
-    assert not leakscan.scan_tree(switch.folder, forms)
-    assert not leakscan.scan_bytes(b"\n".join(tap.events), forms)
-    assert not leakscan.scan_bytes("\n".join(m.text for m in phone.messages).encode(), forms)
-    assert not leakscan.scan_bytes(shield.dump(), forms)
-    assert not leakscan.scan_bytes(edge.log.read_bytes(), forms)
+    forms = known.encodings(case.number, token)
+    assert not known.scan_tree(switch.folder, forms)
+    assert not known.scan_bytes(b"\n".join(tap.events), forms)
+    assert not known.scan_bytes("\n".join(m.text for m in phone.messages).encode(), forms)
+    assert not known.scan_bytes(shield.dump(), forms)
+    assert not known.scan_bytes(edge.log.read_bytes(), forms)
 
 
 def test_the_edge_takes_the_next_carrier_within_one_permit(database, stage, edge):

@@ -17,7 +17,7 @@ from shield import Shield
 from sipp import HOST
 from stage import CARRIER_A
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 DID = "+862160001111"
 ROWS: dict[str, dict[str, int]] = {}
@@ -58,12 +58,12 @@ def shield(database, stage):
 
 
 def _nothing_left(switch, tap, shield, edge, desk, number, token):
-    forms = leakscan.encodings(number, token)
-    assert not leakscan.scan_tree(switch.folder, forms)
-    assert not leakscan.scan_bytes(b"\n".join(tap.events), forms)
-    assert not leakscan.scan_bytes("\n".join(m.text for m in desk.messages).encode(), forms)
-    assert not leakscan.scan_bytes(shield.dump(), forms)
-    assert not leakscan.scan_bytes(edge.log.read_bytes(), forms)
+    forms = known.encodings(number, token)
+    assert not known.scan_tree(switch.folder, forms)
+    assert not known.scan_bytes(b"\n".join(tap.events), forms)
+    assert not known.scan_bytes("\n".join(m.text for m in desk.messages).encode(), forms)
+    assert not known.scan_bytes(shield.dump(), forms)
+    assert not known.scan_bytes(edge.log.read_bytes(), forms)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from recorder import Attempt
 from shield import Shield
 from stage import CARRIER_A, CARRIER_B, EMERGENCY
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 USER = "1001"
 ROWS: dict[str, dict[str, int]] = {}
@@ -106,11 +106,11 @@ def test_direct_delivery_leaves_the_number_on_the_wire_and_in_b_leg_events_only(
     assert invite.count(number[1:]) == 1
     assert row["other carriers"] == 0
 
-    forms = leakscan.encodings(number)
-    written = leakscan.scan_tree(stage.switch.folder, forms)
+    forms = known.encodings(number)
+    written = known.scan_tree(stage.switch.folder, forms)
     if "hostile" in name:  # debug prints the carrier's SDP, in which it may repeat the number
         debug = {str(stage.switch.debug_log), str(stage.switch.console)}
         written = [finding for finding in written if finding.path not in debug]
     assert not written
-    assert not leakscan.scan_bytes("\n".join(m.text for m in phone.messages).encode(), forms)
-    assert not leakscan.scan_bytes(shield.dump(), forms)
+    assert not known.scan_bytes("\n".join(m.text for m in phone.messages).encode(), forms)
+    assert not known.scan_bytes(shield.dump(), forms)

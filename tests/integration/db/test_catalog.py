@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-ROLES = ("shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer")
+ROLES = (
+    "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
+    "shield_scanner",
+)  # fmt: skip
 EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
@@ -16,6 +19,7 @@ EXECUTE = {
     "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
+    "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -24,6 +28,7 @@ SELECT = {
     "shield_seeder": {"dids", "tenants", "tokens"},
     "shield_auditor": {"audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
     "shield_revealer": {"reveals", "tenants"},
+    "shield_scanner": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -32,6 +37,7 @@ USAGE = {
     "shield_seeder": {"shield_api", "dba"},
     "shield_auditor": {"dba"},
     "shield_revealer": {"shield_api", "dba"},
+    "shield_scanner": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

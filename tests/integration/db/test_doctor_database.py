@@ -10,7 +10,7 @@ from sqlalchemy.engine import make_url
 
 from esl_shield.config import Config, DatabaseConfig
 from esl_shield.db import shipped_sql
-from esl_shield.db.schema import sql_files
+from esl_shield.db.schema import GROUP_ROLES, sql_files
 from esl_shield.errors import DatabaseAway, LoginRefused, RolesMissing
 from esl_shield.service.doctor.catalog import ask_database
 from esl_shield.service.doctor.database_checks import AREA
@@ -215,7 +215,7 @@ def only_ours(database):
         " ON g.oid = a.roleid WHERE g.rolname LIKE 'shield\\_%' AND m.rolname LIKE 'test\\_%'"
     )
     for (name,) in rows:
-        database.query(f"REVOKE shield_worker, shield_resolver, shield_seeder, shield_auditor FROM {name}")
+        database.query(f"REVOKE {', '.join(GROUP_ROLES)} FROM {name}")
 
 
 @pytest.mark.parametrize("role", ["admin", "worker", "resolver", "seeder", "auditor"])

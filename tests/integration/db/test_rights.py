@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import psycopg2
 import pytest
 from shield_calls import TOKEN, Attempt
@@ -21,7 +23,7 @@ TABLES = (
 VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(), "masker": set(),
+    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -49,6 +51,11 @@ FUNCTIONS = {
     "deny_reveal": (("revealer",), 1),
     "open_reveal": (("revealer",), 2),
     "add_revealer": ((), 4),
+    "start_leakscan": (("scanner",), 2),
+    "leakscan_filter": (("scanner",), 3),
+    "find_leaks": (("scanner",), 4),
+    "finish_leakscan": (("scanner",), 7),
+    "set_lookup_rate": ((), 2),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
@@ -206,6 +213,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "revealer":
             asked = opened.call("request_reveal", "acme", "number", TOKEN, "C-1", "complaint", None)
             assert asked == [("REFUSED", None, None)]
+        elif role == "scanner":
+            assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
+            assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

@@ -64,7 +64,7 @@ def test_an_upgrade_without_roles_says_what_to_run(bare):
     assert _run(bare.url(), "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'shield%'") == []
     assert schema.make_roles(engine) == [
         "shield_owner", "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor",
-        "shield_revealer",
+        "shield_revealer", "shield_scanner",
     ]  # fmt: skip
     assert schema.make_roles(engine) == []
 
@@ -83,7 +83,7 @@ def test_the_second_upgrade_does_nothing(empty):
 
 
 def test_the_newest_revision_can_be_undone_and_done_again(empty):
-    """A downgrade removes its tables and our functions; older tables keep their rows; an upgrade brings all back."""
+    """A downgrade removes what it made and our functions; older tables keep their rows; an upgrade brings all back."""
     engine = _engine(empty)
     schema.upgrade(engine)
     _run(empty, "SELECT shield_api.add_tenant('acme', 'acme.example', '91', 14, 'CN')")

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from resolver_process import NUMBERS, REVEALS_SECRET, held
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 ROOT = Path(__file__).parents[3]
 REQUESTER, APPROVER, CASE = "Li Wei", "陈宇", "K-2031"
@@ -128,9 +128,9 @@ def office(database, vault, resolver, tmp_path_factory):
     yield made
     needles = {}
     for number in (NUMBER, NUMBERS["fixed"]):
-        needles |= leakscan.forms(number) | leakscan.forms(number, vault.tokens["mobile"])
-    assert leakscan.scan_bytes("\n".join(made.printed).encode(), needles) == []
-    assert leakscan.scan_tree(folder, needles) == []
+        needles |= known.forms(number) | known.forms(number, vault.tokens["mobile"])
+    assert known.scan_bytes("\n".join(made.printed).encode(), needles) == []
+    assert known.scan_tree(folder, needles) == []
 
 
 def test_a_number_is_shown_to_the_requester_once(office):

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from esl_shield.audit import leakscan
+from esl_shield.audit import known
 
 GOOD = ("+8613800138101", "+8613800138102", "+442079460018", "+12025550101", "+61491570006")
 BAD = ("+8613800138103", "+8613800138104", "+8613800138105", "+8613800138106", "+8613800138107", "+8613800138108")
@@ -30,9 +30,9 @@ def _rows():
 def _needles(tokens):
     found = {}
     for number in (*GOOD, *BAD):
-        found |= leakscan.forms(number)
+        found |= known.forms(number)
         for token in tokens:
-            found |= leakscan.forms(number, token)
+            found |= known.forms(number, token)
     return found
 
 
@@ -101,13 +101,13 @@ def test_canaries(vault):
     needles = _needles(tokens)
     printed = "\n".join(done.stdout + done.stderr for done in runs).encode()
     assert b"Traceback" not in printed
-    assert leakscan.scan_bytes(printed, needles) == []
-    assert leakscan.scan_bytes(_dump(vault), needles) == []
-    assert leakscan.scan_bytes(_bytea(vault), needles) == []
+    assert known.scan_bytes(printed, needles) == []
+    assert known.scan_bytes(_dump(vault), needles) == []
+    assert known.scan_bytes(_bytea(vault), needles) == []
     for name in ("numbers.csv", "headless.csv"):
-        assert leakscan.scan_tree(vault.folder / name, needles)
+        assert known.scan_tree(vault.folder / name, needles)
         (vault.folder / name).unlink()
-    assert leakscan.scan_tree(vault.folder, needles) == []
+    assert known.scan_tree(vault.folder, needles) == []
 
 
 @pytest.mark.timeout(300)
@@ -117,7 +117,7 @@ def test_canaries_in_the_servers_files(vault):
     vault.import_(source, "--label", "note")
     vault.run("token", "show", "--alias", "13800138103", "--tenant", "acme")
     vault.database.query("CHECKPOINT")
-    assert leakscan.scan_tree(vault.database.cluster.folder, _needles([])) == []
+    assert known.scan_tree(vault.database.cluster.folder, _needles([])) == []
 
 
 def test_the_search_would_find_them(vault):
@@ -126,6 +126,6 @@ def test_the_search_would_find_them(vault):
     needles = _needles([vault.output()[0]["token"]])
     for hidden in ("13800138101", base64.b64encode(b"x13800138101").decode(), b"13800138101".hex()):
         vault.database.query("UPDATE shield.tokens SET labels = jsonb_build_object('x', %s)", hidden)
-        assert leakscan.scan_bytes(_dump(vault), needles)
+        assert known.scan_bytes(_dump(vault), needles)
     vault.database.query("UPDATE shield.tokens SET labels = '{}', ciphertext = %s", b"\1" * 34 + b"13800138101")
-    assert leakscan.scan_bytes(_bytea(vault), needles)
+    assert known.scan_bytes(_bytea(vault), needles)

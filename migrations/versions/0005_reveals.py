@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 
@@ -25,10 +25,7 @@ CREATE DOMAIN shield.reveal_step AS text CHECK (VALUE IN ('request', 'approve', 
 COMMENT ON DOMAIN shield.person IS 'whose login it is: a name, no number';
 """
 
-# Roles are listed in db/schema.py; here only their form.
 LOGINS = """
-ALTER TABLE shield.logins DROP CONSTRAINT IF EXISTS logins_role_check;
-ALTER TABLE shield.logins ADD CONSTRAINT logins_role_check CHECK (role ~ '^[a-z]{1,16}$');
 ALTER TABLE shield.logins ADD COLUMN person shield.person, ADD COLUMN rights shield.reveal_rights;
 COMMENT ON COLUMN shield.logins.person IS 'revealer: who it belongs to; two logins of one person never make a pair';
 COMMENT ON COLUMN shield.logins.rights IS 'revealer: request, approve or both';
@@ -81,8 +78,8 @@ CREATE TABLE shield.reveal_usage (
 COMMENT ON TABLE shield.reveal_usage IS 'steps a login took since its window opened; the window is 60 minutes';
 """
 
-# Calls are found by their token; another revision may have made the index, whose downgrade then drops it.
-CALLS = "CREATE INDEX IF NOT EXISTS calls_of_token ON shield.calls (tenant_id, token, started_at)"
+# Calls are found by their token.
+CALLS = "CREATE INDEX calls_of_token ON shield.calls (tenant_id, token, started_at)"
 
 
 def upgrade() -> None:
@@ -95,6 +92,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     run = op.get_bind().exec_driver_sql
+    run("DROP INDEX shield.calls_of_token")
     for table in TABLES:
         run(f"DROP TABLE shield.{table}")
     # Past row-level security, which a downgrade has just left without policies.

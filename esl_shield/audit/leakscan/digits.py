@@ -1,0 +1,201 @@
+"""Digit runs that may be telephone numbers, cut out of bytes at the speed of a few table look-ups per byte.
+
+Each byte is translated into a class (digit, separator, dot, plus, letters by what they can be in base64). Searching the
+classes for a literal, such as eight digits in a row, is what CPython's string search is fastest at; only where one is
+found is the text itself read. Runs are remembered, so a date that stands in each line is read once.
+
+Invariants: a run is taken whole: digits touch no further digit, a run split by separators touches no letter; what is
+remembered is bounded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Sequence
+
+MOST_DIGITS = 17  # 15 of E.164 and the 00 in front
+MOST_REMEMBERED = 200_000
+PLAIN = "plain"
+GROUPED = "grouped"
+LONG = "long"
+LONG_DIGITS = 18
+
+# What a run can extend to on either side of the place it was noticed at.
+REACH = 32
+
+
+def _classes() -> bytes:
+    table = bytearray(b"o" * 256)
+    for byte in b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz":
+        table[byte] = ord("x")
+    # Base64 of digits: four characters stand for three digits, each out of one of these sets (RFC 4648, section 4).
+    for letters, name in ((b"ACEIQUYcgk", b"c"), (b"wxy", b"d"), (b"NOP", b"a"), (b"M", b"m"), (b"DTjz", b"b")):
+        for byte in letters:
+            table[byte] = name[0]
+    for byte in b"0123456789":
+        table[byte] = ord("0")
+    # A no-break space, a no-break hyphen and a hyphen are C2 A0, E2 80 91 and E2 80 90 in UTF-8.
+    for byte in b" -()/_\xc2\xa0\xe2\x80\x90\x91":
+        table[byte] = ord("1")
+    for sign, kind in ((".", "2"), ("+", "3"), ("\0", "n")):
+        table[ord(sign)] = ord(kind)
+    return bytes(table)
+
+
+CLASSES = _classes()
+_RUN_CLASSES = b"0123"
+_GROUPS = re.compile(rb"[0-9]+")
+_DATE = re.compile(rb"(?:19|20)[0-9]{2}[-_/. ](?:0[1-9]|1[0-2])[-_/. ](?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_OCTETS = 4
+_PLUS = 0x2B
+_DIGIT = ord("0")
+_GROUPED_AT = (
+    # What follows is looked at first, because it fails most often; then that the group before touches no letter.
+    re.compile(
+        rb"001(?=1?00000|00100100100|1{0,2}000)(?<!0{8}1)"
+        rb"(?<![abcdmx]001)(?<![abcdmx]0001)(?<![abcdmx]00001)(?<![abcdmx]000001)"
+        rb"(?:1?0{5,11}|(?<=0001)1{0,2}0{3,11}|0010010010{2})(?![0abcdmx])"
+    ),
+    re.compile(rb"30(?:0{0,2}[12]1{0,2}0|0{1,4}30)"),
+)
+_DOTTED_AT = (b"00020000", b"00200200200200")
+_MOST_GAP = 4
+_MOST_GROUPS = 7
+_LONGEST_GROUP = 11
+
+
+class Run(NamedTuple):
+    """A run that may be a number: where its first and behind its last digit is, and its digits, ``+`` in front.
+
+    A ``LONG`` one has more digits than a number; they may be hexadecimal.
+    """
+
+    start: int
+    end: int
+    digits: bytes
+    spelling: str
+
+
+class Shape(Protocol):
+    """What the digits of a number look like."""
+
+    @property
+    def heads(self) -> Sequence[Container[bytes]]:
+        """By the length of the whole: the three digits it can begin with."""
+
+    def fits(self, digits: bytes) -> bool:
+        """Whether digits can be a number."""
+
+
+class Cutter:
+    """Cuts runs out of bytes and keeps those with the shape of a number.
+
+    ``least`` is the shortest run of digits without separators that is looked at.
+    """
+
+    def __init__(self, shape: Shape, least: int) -> None:
+        self._heads = shape.heads
+        self._fits = shape.fits
+        self._least = least
+        self._whole = re.compile(b"0" * least + b"0*")
+        self._known: dict[bytes, tuple[Run, ...]] = {}
+
+    def runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
+        """Yield runs whose first digit lies from ``begin`` up to ``end``; ``classes`` are those of ``data``."""
+        yield from self._whole_runs(data, classes, begin, end)
+        yield from self._grouped_runs(data, classes, begin, end)
+
+    def _whole_runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
+        heads, most = self._heads, len(self._heads)
+        for match in self._whole.finditer(classes, begin):
+            at, past = match.span()
+            if past - at >= LONG_DIGITS and begin <= at < end:
+                yield Run(at, past, b"", LONG)
+            if past - at >= most or data[at : at + 3] not in heads[past - at] or not self._fits(data[at:past]):
+                continue
+            if at < end and not (begin == at > 0 and classes[at - 1] == _DIGIT):
+                plus = 1 if at and data[at - 1] == _PLUS else 0
+                yield Run(at, past, data[at - plus : past], PLAIN)
+
+    def _grouped_runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
+        done = -1
+        for at in _grouped_places(classes, max(0, begin - REACH), end + REACH):
+            if at < done:
+                continue
+            first, done = _extent(classes, at)
+            base = max(0, first - 1)
+            text = data[base : done + 1]
+            found = self._known.get(text)
+            if found is None:
+                found = tuple(self._split(text, first - base, done - base))
+                self._remember(text, found)
+            if done == at + 2 * REACH:
+                done = at + REACH  # more follows, and what lies across is seen from there
+            for run in found:
+                if begin <= base + run.start < end:
+                    yield Run(base + run.start, base + run.end, run.digits, GROUPED)
+
+    def _split(self, text: bytes, first: int, end: int) -> Iterator[Run]:
+        """Yield every sequence of neighbouring groups that is a number, out of what lies from ``first`` to ``end``."""
+        if len(text.translate(None, _NO_DIGITS)) < self._least:
+            return
+        groups = [match.span() for match in _GROUPS.finditer(text)]
+        for number, (start, _) in enumerate(groups):
+            if (start <= first and text[:first].isalnum()) or _DATE.match(text, start):
+                continue
+            digits = b"+" if start and text[start - 1] == _PLUS else b""
+            for last in range(number, min(number + _MOST_GROUPS, len(groups))):
+                here, past = groups[last]
+                if (
+                    past > end
+                    or past - here > _LONGEST_GROUP
+                    or (last > number and not _joins(text, *groups[last - 1 : last + 1]))
+                ):
+                    break
+                digits += text[here:past]
+                if len(digits) > MOST_DIGITS:
+                    break
+                if last == number or len(digits) < self._least or text[past : past + 1].isalpha():
+                    continue
+                if not _address(text[start:past]) and self._fits(digits.removeprefix(b"+")):
+                    yield Run(start, past, digits, GROUPED)
+
+    def _remember(self, text: bytes, found: tuple[Run, ...]) -> None:
+        if len(self._known) >= MOST_REMEMBERED:
+            self._known.clear()
+        self._known[text] = found
+
+
+def _grouped_places(classes: bytes, begin: int, end: int) -> Iterator[int]:
+    """Yield where two neighbouring groups look as if they were of one number, in order for each way of looking."""
+    for pattern in _GROUPED_AT:
+        for match in pattern.finditer(classes, begin, end):
+            yield match.start()
+    for dotted in _DOTTED_AT:
+        at = classes.find(dotted, begin, end)
+        while at >= 0:
+            yield at
+            at = classes.find(dotted, at + 1, end)
+
+
+def _extent(classes: bytes, at: int) -> tuple[int, int]:
+    """Return the ends of the digits and separators around a place, at most ``REACH`` before and twice that behind."""
+    left = classes[max(0, at - REACH) : at]
+    right = classes[at : at + 2 * REACH]
+    return at - len(left) + len(left.rstrip(_RUN_CLASSES)), at + len(right) - len(right.lstrip(_RUN_CLASSES))
+
+
+def _joins(text: bytes, one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two groups can belong to one number: little between them, and only a first group of one digit."""
+    gap = text[one[1] : other[0]]
+    return len(gap) <= _MOST_GAP and (other[1] - other[0] > 1 or gap.endswith(b"("))
+
+
+def _address(text: bytes) -> bool:
+    """Whether groups are those of an IPv4 address, or its first three."""
+    parts = text.split(b".")
+    return len(parts) in (_OCTETS - 1, _OCTETS) and all(part.isdigit() and len(part) < _OCTETS for part in parts)
