@@ -136,11 +136,12 @@ class Agent(Sipp):
     """An agent's phone making one call."""
 
     def __init__(
-        self, folder: Path, name: str, scenario: str, *, dialled: str, password: str, user: str, to: int
-    ) -> None:
+        self, folder: Path, name: str, scenario: str, *, dialled: str, password: str, user: str, to: int,
+        port: int | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(
             folder, name, scenario, f"{HOST}:{to}", "-m", "1", "-s", dialled, "-au", user, "-ap", password,
-            "-timeout", "60s", "-timeout_error",
+            "-timeout", "60s", "-timeout_error", port=port,
         )  # fmt: skip
 
     @property

@@ -56,17 +56,18 @@ class Stage(contextlib.ExitStack):
         return agent
 
     def desk(self, scenario: str, *, user: str = "1001") -> Carrier:
-        """Start an agent's phone that is called, and register it."""
-        desk = Carrier(self.folder, f"desk-{user}", scenario, port=free_port())
-        self.callback(desk.stop)
-        register = scenarios.desk_registers(user, DOMAIN, desk.port)
+        """Register an agent's phone and start it at the same port: FreeSWITCH calls where it registered from."""
+        port = free_port()
+        register = scenarios.desk_registers(user, DOMAIN, port)
         phone = Agent(
             self.folder, f"register-{user}", register, dialled=user, password=AGENT_PASSWORD.format(user=user),
-            user=user, to=self.ports.agents,
+            user=user, to=self.ports.agents, port=port,
         )  # fmt: skip
         self.callback(phone.stop)
         if phone.wait():
             raise RuntimeError(phone.statuses)
+        desk = Carrier(self.folder, f"desk-{user}", scenario, port=port)
+        self.callback(desk.stop)
         return desk
 
     def customer(self, scenario: str, *, did: str, to: int) -> Agent:

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from esl_shield.calls.arrivals import CONTEXT as INBOUND
 from esl_shield.service.doctor.finding import Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
 
@@ -54,6 +55,13 @@ def digest(facts: SwitchFacts) -> Iterator[Problem]:
     for name, settings in facts.profiles.items():
         if is_true(settings.get("accept-blind-auth")):
             yield Problem(f"profile {name} takes any password (accept-blind-auth)")
+        if settings.get("context") == INBOUND:
+            if "apply-inbound-acl" not in settings:
+                yield Problem(
+                    f"profile {name} takes calls from everybody, and what callers say of themselves there is believed",
+                    f"Profile {name}: apply-inbound-acl with a list of the edge's addresses.",
+                )
+            continue
         if name in carriers:
             if not is_true(settings.get("auth-calls")) and "apply-inbound-acl" not in settings:
                 yield Problem(

@@ -60,6 +60,11 @@ BAD = {
     "refer": ({"external": {"disable-transfer": "false"}}, "warning freeswitch.transfers", "external"),
     "blind": ({"internal": {"accept-blind-auth": "true"}}, "critical freeswitch.digest", "any password"),
     "no digest": ({"internal": {"auth-calls": "false"}}, "critical freeswitch.digest", "without a digest"),
+    "inbound from everybody": (
+        {"internal": {"context": "shield-inbound", "auth-calls": "false"}},
+        "critical freeswitch.digest",
+        "is believed",
+    ),
     "address for digest": (
         {"internal": {"apply-inbound-acl": "lan"}},
         "critical freeswitch.digest",
