@@ -46,7 +46,11 @@ _WITHOUT_LENGTH = frozenset({COMMAND_REPLY, "auth/request"})
 _SERIALISED = "Event-Name: "
 _STRAY_LINE_FEEDS = 2  # a reply whose text ends in a line feed is followed by one too many
 
-_BLOCK = re.compile(rb"(?:[^\x00-\x20\x7f:][^\x00-\x1f\x7f:]*+:(?: [^\x00-\x08\n-\x1f\x7f]*+)?\n)++")
+# A name may hold colons (`export nolocal:x` makes one): it ends at the first that a blank or the line's end follows.
+_BLOCK = re.compile(
+    rb"(?:[^\x00-\x20\x7f:][^\x00-\x1f\x7f:]*+(?::[^\x00-\x20\x7f:][^\x00-\x1f\x7f:]*+)*+"
+    rb":(?: [^\x00-\x08\n-\x1f\x7f]*+)?\n)++"
+)
 _LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -228,11 +232,11 @@ class FrameReader:
         """Return the first value of each wanted header."""
         found: dict[str, str] = {}
         for line in lines:
-            name, _, value = line.partition(":")
-            shared = wanted.get(name)
+            name, blank, value = line.partition(": ")
+            shared = wanted.get(name if blank else line[:-1])
             if shared is None:
                 continue
-            value = self._value(value[1:], quoted=quoted)
+            value = self._value(value, quoted=quoted)
             if found.setdefault(shared, value) != value and shared in ("Content-Type", "Content-Length"):
                 self._refuse("a header contradicts itself")
         return found

@@ -110,6 +110,14 @@ def test_the_first_value_of_a_repeated_header_wins():
     assert frame.event["Unique-ID"] == "one"
 
 
+def test_a_name_may_hold_colons():
+    """`export nolocal:x` names a variable with a colon: it is read past, and is no variable of a shorter name."""
+    headers = b"Event-Name: A\nvariable_user_name:x: 1001\nvariable_user_name: 1002\nHangup-Cause:\n"
+    (frame,) = read(event_frame(headers))
+    assert frame.event.get("variable_user_name") == "1002"
+    assert frame.event.get("Hangup-Cause") == ""
+
+
 def test_only_named_headers_are_kept():
     """What ``keep`` does not name is not stored."""
     frame = read(event_frame(b"Event-Name: A\nvariable_secret: x\nApplication: lua\n"))[0]
