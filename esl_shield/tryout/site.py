@@ -28,6 +28,7 @@ DATABASE = "postgres"
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 20.0
 COMMAND_TIMEOUT_S = 300.0
+MINT_PER_S = 2000
 
 
 class Tenant(NamedTuple):
@@ -151,7 +152,10 @@ class Site:
     def _add_login(self, role: str) -> None:
         tenants = [word for tenant in self._tenants for word in ("--tenant", tenant.name)]
         user = f"site_{role}"
-        self.run("admin", "db", "login", user, "--role", role, *tenants, stdin=self.postgres.password(user) + "\n")
+        # Agents who do not wait for one another call faster than a login may mint by default.
+        rate = ("--mint-per-s", str(MINT_PER_S)) if role == "worker" else ()
+        password = self.postgres.password(user) + "\n"
+        self.run("admin", "db", "login", user, "--role", role, *rate, *tenants, stdin=password)
         self._write_config(role, self.url(role), keys=role in ("resolver", "seeder"))
 
     def _write_config(self, role: str, url: str, *, keys: bool) -> None:
