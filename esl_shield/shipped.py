@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from esl_shield.config import Address
+from esl_shield.config.values import Address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,13 +17,13 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.binaries import find_binaries
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
 from esl_shield.db.upgrade import make_roles, upgrade
-from esl_shield.errors import EmbeddedUnavailable
+from esl_shield.errors.database import EmbeddedUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import gevent
 import pytest
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.esl import double
 from esl_shield.tryout.site import Site, Tenant

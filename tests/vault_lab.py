@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from fix_postgres import ShieldDatabase
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
 
 TENANT = "acme"
 ROOT = Path(__file__).resolve().parent.parent

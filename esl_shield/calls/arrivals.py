@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from esl_shield.errors import HandoffRejected
+from esl_shield.errors.calls import HandoffRejected
 from esl_shield.vault import tokens
 
 if TYPE_CHECKING:

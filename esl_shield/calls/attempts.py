@@ -16,7 +16,8 @@ from uuid import UUID, uuid4
 from esl_shield.calls import dialstring, signs, states
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.states import Cause, State, cause_of
-from esl_shield.errors import CommandRefused, DatabaseAway, DatabaseRefused, SessionGone
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.freeswitch import CommandRefused, SessionGone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.records import CallRecord, Ledger, Observer
     from esl_shield.calls.routing import Route
-    from esl_shield.config import CallsConfig
+    from esl_shield.config.calls import CallsConfig
     from esl_shield.esl.session import Event, Session
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.calls import signs
 from esl_shield.calls.states import Cause, cause_of
-from esl_shield.errors import CommandRefused
+from esl_shield.errors.freeswitch import CommandRefused
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from esl_shield.errors import UnsafeArgument
+from esl_shield.errors.freeswitch import UnsafeArgument
 
 if TYPE_CHECKING:
     from uuid import UUID

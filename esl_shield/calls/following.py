@@ -15,7 +15,7 @@ from esl_shield.calls import signs, states
 from esl_shield.calls.attempts import Attempts
 from esl_shield.calls.customer import Customer, End
 from esl_shield.calls.states import Cause, State, cause_of
-from esl_shield.errors import EslError, SessionGone
+from esl_shield.errors.freeswitch import EslError, SessionGone
 from esl_shield.esl.session import Hangup, Session
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.permits import Permit
     from esl_shield.calls.records import CallRecord, Ledger, Observer
     from esl_shield.calls.routing import Route
-    from esl_shield.config import CallsConfig
+    from esl_shield.config.calls import CallsConfig
 
 log = logging.getLogger(__name__)
 

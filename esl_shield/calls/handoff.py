@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from esl_shield.errors import HandoffRejected
+from esl_shield.errors.calls import HandoffRejected
 from esl_shield.vault import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esl_shield.config import HandoffConfig
+    from esl_shield.config.calls import HandoffConfig
 
 TOKEN_HEADER = "variable_sip_h_X-Shield-Token"  # noqa: S105 - a header's name
 HEADERS = frozenset(

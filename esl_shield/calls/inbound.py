@@ -18,7 +18,9 @@ import gevent
 from esl_shield.calls import arrivals, dialstring, signs, states
 from esl_shield.calls.records import CallRecord
 from esl_shield.calls.states import Cause, State, cause_of
-from esl_shield.errors import CommandRefused, DatabaseAway, DatabaseRefused, EslError, HandoffRejected, SessionGone
+from esl_shield.errors.calls import HandoffRejected
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.freeswitch import CommandRefused, EslError, SessionGone
 from esl_shield.esl.session import Event, Hangup, Session
 
 if TYPE_CHECKING:

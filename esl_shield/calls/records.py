@@ -18,7 +18,7 @@ from gevent.event import Event
 from gevent.queue import Full, Queue
 
 from esl_shield.calls.states import State
-from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.arrivals import Arrival
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.permits import Permit
-    from esl_shield.config import Gateway
+    from esl_shield.config.gateways import Gateway
     from esl_shield.db.engine import Database
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esl_shield.config import Gateway
+    from esl_shield.config.gateways import Gateway
 
 
 class Route(NamedTuple):

@@ -19,7 +19,9 @@ from esl_shield.calls.inbound import Inbound
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
 from esl_shield.calls.states import State, cause_of
-from esl_shield.errors import DatabaseAway, DatabaseRefused, EslError, HandoffRejected, SessionGone
+from esl_shield.errors.calls import HandoffRejected
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.freeswitch import EslError, SessionGone
 
 if TYPE_CHECKING:
     from esl_shield.calls.handoff import Handoff

@@ -18,7 +18,7 @@ from esl_shield.calls.states import Cause, cause_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esl_shield.config import Delivery
+    from esl_shield.config.gateways import Delivery
     from esl_shield.esl.session import Event
 
 EVENTS = ("CHANNEL_CALLSTATE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP_COMPLETE")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from typing import NamedTuple
 
-from esl_shield.errors import IllegalTransition
+from esl_shield.errors.calls import IllegalTransition
 
 
 class State(StrEnum):

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Mapping
 
-    from esl_shield.config import Config, DatabaseConfig
+    from esl_shield.config import Config
+    from esl_shield.config.database import DatabaseConfig
 
 # What is followed comes one by one, so its columns have these widths from the start.
 WIDTHS = {

@@ -10,7 +10,7 @@ from esl_shield.cli import times, views
 from esl_shield.cli.careful import CarefulGroup, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_json, print_line, print_record, print_rows
-from esl_shield.errors import CallUnknown
+from esl_shield.errors.calls import CallUnknown
 
 if TYPE_CHECKING:
     import uuid

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from esl_shield.cli import views
-from esl_shield.errors import CheckDigitWrong, NumberInArgument, ShieldError, TokenMalformed
+from esl_shield.errors import ShieldError
+from esl_shield.errors.tokens import CheckDigitWrong, NumberInArgument, TokenMalformed
 from esl_shield.vault import lookalikes, tokens
 from esl_shield.vault.numbers import plain
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import click
 
 from esl_shield import config as configuration
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

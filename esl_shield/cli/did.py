@@ -12,7 +12,7 @@ from esl_shield.cli.careful import CarefulGroup
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.files import open_source
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
-from esl_shield.errors import DidUnknown
+from esl_shield.errors.tenants import DidUnknown
 from esl_shield.vault import dids
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from esl_shield.cli.careful import hide_numbers
-from esl_shield.errors import CsvRejected
+from esl_shield.errors.tokens import CsvRejected
 from esl_shield.vault.csvfile import Source
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from esl_shield.cli import views
 from esl_shield.cli.careful import CarefulGroup
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 from esl_shield.service.hardening import harden
 from esl_shield.vault.keys import Kek, open_kek
 from esl_shield.vault.provisioning import init_keys

@@ -17,7 +17,7 @@ from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, cell, format_option, print_json, print_line
 from esl_shield.cli.progress import Bar
-from esl_shield.errors import NumberInArgument
+from esl_shield.errors.tokens import NumberInArgument
 from esl_shield.vault.leaks import Leaks
 
 if TYPE_CHECKING:

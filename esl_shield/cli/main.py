@@ -21,7 +21,8 @@ import click
 from esl_shield import __version__
 from esl_shield.cli.context import Context
 from esl_shield.config import CONFIG_VARIABLE
-from esl_shield.errors import ShieldError, SystemRefused, Unexpected
+from esl_shield.errors import ShieldError
+from esl_shield.errors.process import SystemRefused, Unexpected
 
 INTERRUPTED = 130
 MAX_PLACES = 6

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from esl_shield.errors import NumberRejected
+from esl_shield.errors.tokens import NumberRejected
 
 _MAX_LINE = 256
 

@@ -20,7 +20,9 @@ from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, cell, format_option, moment, print_result, print_rows
 from esl_shield.cli.prompts import confirm, read_number
 from esl_shield.cli.watermark import sink, spell
-from esl_shield.errors import NumberInArgument, RevealLost, RevealRefused, ShieldError, TextRejected
+from esl_shield.errors import ShieldError
+from esl_shield.errors.reveals import RevealLost, RevealRefused, TextRejected
+from esl_shield.errors.tokens import NumberInArgument
 from esl_shield.resolver.desk import desk
 from esl_shield.service.hardening import harden
 from esl_shield.vault import lookalikes, numbers
@@ -29,7 +31,8 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator
 
-    from esl_shield.config import Config, DatabaseConfig
+    from esl_shield.config import Config
+    from esl_shield.config.database import DatabaseConfig
     from esl_shield.vault.numbers import SubscriberNumber
 
 COLUMNS = (

@@ -13,7 +13,7 @@ from esl_shield.cli.careful import CarefulGroup, may_be_number
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
-from esl_shield.errors import TenantRejected
+from esl_shield.errors.tenants import TenantRejected
 from esl_shield.vault import tokens
 from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant, resize_tenant
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-from esl_shield.errors import ExpiryRejected, TimeRejected
+from esl_shield.errors.process import TimeRejected
+from esl_shield.errors.tokens import ExpiryRejected
 from esl_shield.vault.rows import read_moment
 
 SPAN_FORMS = "a whole number and m, h, d or w, such as 30m, 12h, 7d, 2w"

@@ -19,7 +19,7 @@ from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
 from esl_shield.cli.prompts import read_number
-from esl_shield.errors import TokenUnknown
+from esl_shield.errors.tokens import TokenUnknown
 from esl_shield.vault.csvfile import rejected_path
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder

@@ -9,12 +9,13 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import DatabaseRefused, LoginRefused, RightMissing, TenantUnknown
+from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
+from esl_shield.errors.tenants import TenantUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
 
 _NO_RIGHT = "42501"
 _READERS = {"tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder"}

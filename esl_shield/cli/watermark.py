@@ -14,7 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.cli.output import cell, moment
-from esl_shield.errors import NoTerminal
+from esl_shield.errors.reveals import NoTerminal
 
 if TYPE_CHECKING:
     import datetime as dt

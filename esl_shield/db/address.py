@@ -16,10 +16,10 @@ import psycopg2.extensions as pg
 import sqlalchemy
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 
 if TYPE_CHECKING:
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
 
 MAX_PASSWORD_BYTES = 1024
 _DIALECT: Any = dialect.dialect

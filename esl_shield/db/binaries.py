@@ -15,7 +15,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import EmbeddedUnavailable
+from esl_shield.errors.database import EmbeddedUnavailable
 
 if TYPE_CHECKING:
     import pwd

@@ -26,7 +26,7 @@ from urllib.parse import quote
 import psycopg2
 
 from esl_shield.db.binaries import find_binaries, made_usable
-from esl_shield.errors import EmbeddedUnavailable
+from esl_shield.errors.database import EmbeddedUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

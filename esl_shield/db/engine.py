@@ -23,12 +23,13 @@ from sqlalchemy.pool import NullPool
 
 from esl_shield.db import address, failures, waiting
 from esl_shield.db.waiting import use_gevent
-from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
 
 __all__ = ["Database", "sqlalchemy_engine", "use_gevent"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused, SchemaRefused
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused, SchemaRefused
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812

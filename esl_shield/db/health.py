@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from gevent.lock import BoundedSemaphore
 
-from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginMisplaced, ShieldError
+from esl_shield.errors import ShieldError
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginMisplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable

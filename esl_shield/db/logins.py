@@ -18,7 +18,8 @@ from psycopg2.extensions import encrypt_password
 
 from esl_shield.db.schema import GROUP_ROLES, LOGIN_ROLES, OWNER
 from esl_shield.db.upgrade import administering, driver_connection
-from esl_shield.errors import LoginRejected, TenantUnknown
+from esl_shield.errors.database import LoginRejected
+from esl_shield.errors.tenants import TenantUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.failures import change_failed
 from esl_shield.db.schema import GROUP_ROLES, OWNER, SCHEMAS, sql_files, sql_hash
-from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
+from esl_shield.errors.database import NothingToDowngrade, RolesMissing, SchemaRefused
 from esl_shield.shipped import shipped
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from esl_shield.errors import UnsafeArgument
+from esl_shield.errors.freeswitch import UnsafeArgument
 from esl_shield.esl.frames import API_RESPONSE, Frame
 
 MAX_ARGUMENT_BYTES = 8 * 1024

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from gevent import socket
 from gevent.lock import Semaphore
 
-from esl_shield.errors import EslTimeout, FrameRejected, SessionGone
+from esl_shield.errors.freeswitch import EslTimeout, FrameRejected, SessionGone
 from esl_shield.esl.commands import Execute, Hangup, render, reply_of
 from esl_shield.esl.frames import (
     API_RESPONSE,

@@ -29,7 +29,7 @@ from functools import lru_cache
 from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
-from esl_shield.errors import FrameRejected
+from esl_shield.errors.freeswitch import FrameRejected
 
 COMMAND_REPLY = "command/reply"
 API_RESPONSE = "api/response"

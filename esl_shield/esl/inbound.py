@@ -11,14 +11,14 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import FrameRejected, FreeSwitchAway, FreeSwitchRefused
+from esl_shield.errors.freeswitch import FrameRejected, FreeSwitchAway, FreeSwitchRefused
 from esl_shield.esl.commands import Reply, render, reply_of
 from esl_shield.esl.frames import API_RESPONSE, COMMAND_REPLY, RUDE_REJECTION, Frame, FrameReader, Limits
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from esl_shield.config import Address
+    from esl_shield.config.values import Address
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024  # a dialplan of tens of thousands of extensions is a few MiB
 _AUTH_REQUEST = "auth/request"

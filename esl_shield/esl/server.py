@@ -30,13 +30,14 @@ from gevent.event import Event as Signal
 from gevent.lock import Semaphore
 from gevent.server import StreamServer
 
-from esl_shield.errors import SessionGone, ShieldError
+from esl_shield.errors import ShieldError
+from esl_shield.errors.freeswitch import SessionGone
 from esl_shield.esl.session import Session
 
 if TYPE_CHECKING:
     from greenlet import greenlet
 
-    from esl_shield.config import EslConfig
+    from esl_shield.config.calls import EslConfig
 
 Handler = Callable[[Session], None]
 

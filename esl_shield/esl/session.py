@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from greenswitch.esl import OutboundSession
 
-from esl_shield.errors import CommandRefused, SessionGone, UnsafeMethod
+from esl_shield.errors.freeswitch import CommandRefused, SessionGone, UnsafeMethod
 from esl_shield.esl.commands import Command, Execute, Hangup, Reply, name_of
 from esl_shield.esl.conversation import Conversation
 from esl_shield.esl.frames import Event, Limits

@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING
 
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health
-from esl_shield.errors import CallerError, ConfigError, CryptoError, DatabaseAway, DatabaseRefused, RequestRejected
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.keys import CryptoError
+from esl_shield.errors.resolver import CallerError, RequestRejected
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
@@ -34,7 +37,9 @@ if TYPE_CHECKING:
 
     from gevent import socket
 
-    from esl_shield.config import Address, Config, ResolverConfig
+    from esl_shield.config import Config
+    from esl_shield.config.resolver import ResolverConfig
+    from esl_shield.config.values import Address
 
 LOG = logging.getLogger(__name__)
 

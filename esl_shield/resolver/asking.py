@@ -14,11 +14,12 @@ import secrets
 import urllib.parse
 from typing import TYPE_CHECKING, Any
 
-from esl_shield.errors import ResolverAway, RevealRefused
+from esl_shield.errors.resolver import ResolverAway
+from esl_shield.errors.reveals import RevealRefused
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:
-    from esl_shield.config import Address
+    from esl_shield.config.values import Address
     from esl_shield.vault.numbers import SubscriberNumber
 
 TIMEOUT_S = 5.0

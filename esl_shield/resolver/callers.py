@@ -17,13 +17,15 @@ import re
 import time
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import CallerRejected, ConfigError
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.resolver import CallerRejected
 from esl_shield.resolver.secretfile import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from esl_shield.config import Delivery, ResolverConfig
+    from esl_shield.config.gateways import Delivery
+    from esl_shield.config.resolver import ResolverConfig
     from esl_shield.resolver.forms import RedeemForm
 
 _BEARER = re.compile(r"Bearer ([\x21-\x7e]{1,512})", re.IGNORECASE)

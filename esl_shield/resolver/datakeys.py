@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import KeysMissing
+from esl_shield.errors.keys import KeysMissing
 from esl_shield.vault import keyring
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 from esl_shield.resolver import formats
 from esl_shield.vault import numbers
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from esl_shield.config import DestinationsConfig, Gateway
+    from esl_shield.config.gateways import Gateway
+    from esl_shield.config.resolver import DestinationsConfig
     from esl_shield.vault.numbers import SubscriberNumber
 
 Rule = Literal["emergency", "short_number", "invalid", "own_number", "country", "line_type", "format"]

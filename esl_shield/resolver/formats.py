@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 
 if TYPE_CHECKING:
-    from esl_shield.config import Gateway
+    from esl_shield.config.gateways import Gateway
     from esl_shield.vault.numbers import SubscriberNumber
 
 _WIRE = re.compile(r"\+?[0-9]{3,20}")

@@ -12,7 +12,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import RequestRejected
+from esl_shield.errors.resolver import RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from esl_shield.db.health import refuse_foreign_right
-from esl_shield.errors import OtherKek
+from esl_shield.errors.keys import OtherKek
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

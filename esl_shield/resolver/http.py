@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import RequestRejected
+from esl_shield.errors.resolver import RequestRejected
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

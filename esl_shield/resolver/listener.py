@@ -20,8 +20,8 @@ import gevent
 from gevent.pool import Group
 from gevent.server import StreamServer
 
-from esl_shield.config import Address
-from esl_shield.errors import RequestRejected
+from esl_shield.config.values import Address
+from esl_shield.errors.resolver import RequestRejected
 from esl_shield.resolver.http import Request, RequestReader
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from gevent import socket
     from greenlet import greenlet
 
-    from esl_shield.config import ResolverConfig
+    from esl_shield.config.resolver import ResolverConfig
 
 REQUEST_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 15.0

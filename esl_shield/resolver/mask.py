@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
-from esl_shield.errors import NumberRejected
+from esl_shield.errors.tokens import NumberRejected
 from esl_shield.resolver.redeem import REFUSED, TOKEN, Outcome
 from esl_shield.vault import numbers
 from esl_shield.vault.rows import Row

@@ -13,14 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from esl_shield.errors import CryptoError
+from esl_shield.errors.keys import CryptoError
 from esl_shield.vault import cipher
 
 if TYPE_CHECKING:
     import uuid
     from collections.abc import Mapping, Sequence
 
-    from esl_shield.config import Delivery, Gateway
+    from esl_shield.config.gateways import Delivery, Gateway
     from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.destinations import Destinations
     from esl_shield.resolver.forms import RedeemForm

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esl_shield.errors import CryptoError
+from esl_shield.errors.keys import CryptoError
 from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome
 from esl_shield.vault import cipher, keyring
 from esl_shield.vault.numbers import SubscriberNumber

@@ -10,7 +10,7 @@ import os
 import re
 import stat
 
-from esl_shield.errors import ConfigError
+from esl_shield.errors.config import ConfigError
 
 MIN_SECRET_BYTES = 16
 MAX_SECRET_BYTES = 512

@@ -11,7 +11,7 @@ import os
 import resource
 import sys
 
-from esl_shield.errors import NotHardened
+from esl_shield.errors.process import NotHardened
 
 # linux/prctl.h
 _PR_SET_DUMPABLE = 4

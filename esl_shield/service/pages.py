@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esl_shield.config import ResolverConfig
+from esl_shield.config.resolver import ResolverConfig
 from esl_shield.resolver.app import METRICS_TYPE
 from esl_shield.resolver.http import reply
 from esl_shield.resolver.listener import Listener, Reply
@@ -12,7 +12,7 @@ from esl_shield.resolver.listener import Listener, Reply
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esl_shield.config import Address
+    from esl_shield.config.values import Address
     from esl_shield.resolver.http import Request
 
 

@@ -23,7 +23,8 @@ from esl_shield.service.metrics import ResolverMetrics, WorkerMetrics
 from esl_shield.service.worker import Worker
 
 if TYPE_CHECKING:
-    from esl_shield.config import Address, Config
+    from esl_shield.config import Config
+    from esl_shield.config.values import Address
 
 INTERRUPTED = 130
 LOST = 1

@@ -16,10 +16,11 @@ from esl_shield.calls import arrivals
 from esl_shield.calls.records import Ledger
 from esl_shield.calls.script import Script, refuse_overflow
 from esl_shield.calls.signs import HEADERS
-from esl_shield.config import Address
+from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health, refuse_foreign_right
-from esl_shield.errors import ConfigError, WorkerMisplaced
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
 from esl_shield.service.pages import Pages
 

@@ -15,9 +15,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from esl_shield.config import Address
+from esl_shield.config.values import Address
 from esl_shield.db.embedded import EmbeddedPostgres
-from esl_shield.errors import SiteFailed
+from esl_shield.errors.process import SiteFailed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from Crypto.Cipher import AES
 
-from esl_shield.errors import CipherDamaged, CipherOtherVersion, CipherUnknownFormat, NumberRejected
+from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnknownFormat
+from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
 
 if TYPE_CHECKING:

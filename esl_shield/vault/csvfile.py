@@ -14,7 +14,7 @@ import os
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from esl_shield.errors import CsvRejected, LabelRejected, OutputRejected
+from esl_shield.errors.tokens import CsvRejected, LabelRejected, OutputRejected
 from esl_shield.vault.folders import sync_folder
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
-from esl_shield.errors import DidRejected, DidTaken, NumberRejected, TenantUnknown
+from esl_shield.errors.tenants import DidRejected, DidTaken, TenantUnknown
+from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault import numbers
 from esl_shield.vault.provisioning import NO_REGION, administering
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
     from esl_shield.vault.csvfile import Source
 
 MAX_DESTINATIONS = 3

@@ -15,7 +15,7 @@ import secrets
 import struct
 from typing import Literal
 
-from esl_shield.errors import KeyDamaged, WrongKek
+from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
 from esl_shield.vault.keys import KEY_BYTES, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits

@@ -15,7 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.db.engine import Database
-from esl_shield.errors import DatabaseRefused, KeysMissing, LoginRefused, LookupsForbidden, RightMissing, TenantUnknown
+from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
+from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.process import LookupsForbidden
+from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault import keyring
 from esl_shield.vault.numbers import SubscriberNumber
 from esl_shield.vault.plan import Plan, Shape
@@ -23,7 +26,7 @@ from esl_shield.vault.plan import Plan, Shape
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
     from esl_shield.vault.keys import Kek, Key
 
 APPLICATION = "esl_shield leakscan"

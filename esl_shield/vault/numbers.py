@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, final
 import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from esl_shield.errors import NumberRejected
+from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:

@@ -16,15 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import (
-    KekLost,
-    KekMissing,
-    OtherKek,
-    RightMissing,
-    TenantRejected,
-    TenantTaken,
-    TenantUnknown,
-)
+from esl_shield.errors.database import RightMissing
+from esl_shield.errors.keys import KekLost, KekMissing, OtherKek
+from esl_shield.errors.tenants import TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
 from esl_shield.vault.keys import Key
 
@@ -33,7 +27,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
     from esl_shield.errors import ShieldError
     from esl_shield.vault.keys import Kek
 

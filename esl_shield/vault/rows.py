@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import AliasRejected, ExpiryRejected, LabelRejected, NumberRejected
+from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected, NumberRejected
 from esl_shield.vault import lookalikes, numbers, tokens
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import AliasTaken
+from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
 from esl_shield.vault.numbers import parse_derived
 from esl_shield.vault.rows import Row, check_alias, read_expiry

@@ -13,7 +13,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors import OutputRejected
+from esl_shield.errors.tokens import OutputRejected
 from esl_shield.vault import numbers
 from esl_shield.vault.csvfile import Header, Output, Source, defused, rejected_path
 from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, check_label_name, read_row

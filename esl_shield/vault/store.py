@@ -10,14 +10,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.db.engine import Database
-from esl_shield.errors import DatabaseRefused, KeysMissing, LoginRefused, RightMissing, SpaceFull, TenantUnknown
+from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
+from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.tenants import TenantUnknown
+from esl_shield.errors.tokens import SpaceFull
 from esl_shield.vault import keyring, tokens
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Sequence
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
     from esl_shield.errors import ShieldError
     from esl_shield.vault.keys import Kek, Key
 

@@ -24,12 +24,12 @@ from esl_shield.calls import dialstring
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.routing import Route
 from esl_shield.calls.signs import EVENTS
-from esl_shield.config import Gateway
+from esl_shield.config.gateways import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from esl_shield.config import Delivery
+    from esl_shield.config.gateways import Delivery
 
 CALLER_ID = "+862100000000"
 ALARM_S = 300

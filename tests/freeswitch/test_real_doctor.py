@@ -16,7 +16,7 @@ from lab import DOMAIN, ESL_PASSWORD, FreeSwitch, Ports
 from sipp import HOST
 
 from esl_shield import config as configuration
-from esl_shield.errors import FreeSwitchRefused
+from esl_shield.errors.freeswitch import FreeSwitchRefused
 from esl_shield.service.doctor import switch
 from esl_shield.service.doctor.examine import Examination
 from esl_shield.service.doctor.finding import Severity

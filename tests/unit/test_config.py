@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from esl_shield import config
+from esl_shield.config.values import Address
 from esl_shield.db import address
-from esl_shield.errors import ConfigError, ConfigExposed
+from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
 FULL = (
@@ -73,7 +74,7 @@ def written(spec: dataclasses.Field[object]) -> str:
         return "required"
     if default is None:
         return "none"
-    value = str(default) if isinstance(default, config.Address) else default
+    value = str(default) if isinstance(default, Address) else default
     return f"`{json.dumps(value)}`"
 
 
@@ -83,13 +84,13 @@ KEYS = {f"{name} {spec.name}": written(spec) for name, cls in SECTIONS.items() f
 def test_a_full_file_becomes_frozen_dataclasses():
     """Every section and list arrives with its type; what is absent has its default."""
     loaded = config.loads(FULL)
-    assert loaded.esl.listen == config.Address("::1", 8084)
+    assert loaded.esl.listen == Address("::1", 8084)
     assert loaded.esl.command_timeout_s == 1.0
     assert loaded.gateways[0].caller_id == ("+862100000000",)
     assert loaded.gateways[1].domains == ("bank.example",)
     assert loaded.keys is not None
     assert loaded.freeswitch is not None
-    assert loaded.freeswitch.workers == (config.Address("127.0.0.1", 8084), config.Address("::1", 8085))
+    assert loaded.freeswitch.workers == (Address("127.0.0.1", 8084), Address("::1", 8085))
     assert loaded.calls == config.CallsConfig()
     with pytest.raises(AttributeError):
         loaded.esl.max_calls = 1  # type: ignore[misc]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -10,10 +12,13 @@ import pytest
 
 from esl_shield import errors
 
+NAMES = [module.name for module in pkgutil.iter_modules(errors.__path__)]
+MODULES = [importlib.import_module(f"esl_shield.errors.{name}") for name in NAMES]
 CONCRETE = [
     value
-    for _, value in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(value, errors.ShieldError) and "error_id" in vars(value)
+    for module in MODULES
+    for _, value in inspect.getmembers(module, inspect.isclass)
+    if value.__module__ == module.__name__ and "error_id" in vars(value)
 ]
 
 

@@ -20,7 +20,7 @@ from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.db.schema import OWNER, SCHEMAS
 from esl_shield.db.upgrade import driver_connection
-from esl_shield.errors import RolesMissing
+from esl_shield.errors.database import RolesMissing
 from esl_shield.service.doctor import catalog_sql
 from esl_shield.service.doctor.finding import NotAskedError, Severity
 from esl_shield.shipped import shipped

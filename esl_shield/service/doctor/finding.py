@@ -6,7 +6,8 @@ import enum
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from esl_shield.errors import ConfigError, ShieldError
+from esl_shield.errors import ShieldError
+from esl_shield.errors.config import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

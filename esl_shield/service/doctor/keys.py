@@ -16,7 +16,8 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors import DatabaseRefused, ShieldError
+from esl_shield.errors import ShieldError
+from esl_shield.errors.database import DatabaseRefused
 from esl_shield.service.doctor.files import FileFacts, look, process_user
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden

@@ -11,7 +11,8 @@ from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, N
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from esl_shield.config import Address, Config
+    from esl_shield.config import Config
+    from esl_shield.config.values import Address
 
 _TIMEOUT_S = 3.0
 _FORM = "application/x-www-form-urlencoded"

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esl_shield.db.address import read_password
-from esl_shield.errors import FreeSwitchAway
+from esl_shield.errors.freeswitch import FreeSwitchAway
 from esl_shield.esl.inbound import InboundSocket
 from esl_shield.service.doctor.finding import NotApplicableError, NotAskedError
 
 if TYPE_CHECKING:
-    from esl_shield.config import Address, Config
+    from esl_shield.config import Config
+    from esl_shield.config.values import Address
 
 _EMPTY = ET.Element("section")
 _MOST_FILES = 500

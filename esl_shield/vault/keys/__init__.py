@@ -6,7 +6,7 @@ the demo only.
 
 from __future__ import annotations
 
-from esl_shield.errors import KekUnusable
+from esl_shield.errors.keys import KekUnusable
 from esl_shield.vault.keys import env, file
 from esl_shield.vault.keys.secret import KEY_BYTES, Kek, Key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from esl_shield.errors import KekMissing, KekUnusable
+from esl_shield.errors.keys import KekMissing, KekUnusable
 from esl_shield.vault.keys.secret import from_hex
 
 

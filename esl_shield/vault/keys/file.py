@@ -11,7 +11,7 @@ import stat
 import tempfile
 from pathlib import Path
 
-from esl_shield.errors import KekExposed, KekMissing, KekUnusable
+from esl_shield.errors.keys import KekExposed, KekMissing, KekUnusable
 from esl_shield.vault.folders import sync_folder
 from esl_shield.vault.keys.secret import Kek, from_hex
 

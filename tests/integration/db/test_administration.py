@@ -9,7 +9,8 @@ import pytest
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.logins import QUIET_SETTINGS, make_login
-from esl_shield.errors import DatabaseRefused, LoginRejected, TenantUnknown
+from esl_shield.errors.database import DatabaseRefused, LoginRejected
+from esl_shield.errors.tenants import TenantUnknown
 
 ADD = ("add_tenant", "acme", "sip.acme.example", "91", 14, "CN")
 

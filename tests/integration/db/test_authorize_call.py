@@ -7,7 +7,7 @@ import uuid
 import pytest
 from shield_calls import TOKEN, Attempt, reasons
 
-from esl_shield.errors import DatabaseRefused
+from esl_shield.errors.database import DatabaseRefused
 
 CALL = "SELECT state, agent, token, alias, dialled_class, dialled_length, gateway, delivery, permits FROM shield.calls"
 

@@ -8,10 +8,11 @@ import pytest
 from doctor_facts import told, wrong
 from sqlalchemy.engine import make_url
 
-from esl_shield.config import Config, DatabaseConfig
+from esl_shield.config import Config
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import shipped_sql
 from esl_shield.db.schema import GROUP_ROLES, sql_files
-from esl_shield.errors import DatabaseAway, LoginRefused, RolesMissing
+from esl_shield.errors.database import DatabaseAway, LoginRefused, RolesMissing
 from esl_shield.service.doctor.catalog import ask_database
 from esl_shield.service.doctor.database_checks import AREA
 from esl_shield.service.doctor.examine import Examination

@@ -17,7 +17,7 @@ import pytest
 
 from esl_shield.db import binaries
 from esl_shield.db.embedded import EmbeddedPostgres, _server_user
-from esl_shield.errors import EmbeddedUnavailable
+from esl_shield.errors.database import EmbeddedUnavailable
 
 PARENT = """
 import sys

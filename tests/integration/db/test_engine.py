@@ -13,10 +13,11 @@ import uuid
 import pytest
 from shield_calls import Attempt
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import waiting
 from esl_shield.db.engine import Database
-from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused, LoginRefused
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
 
 NUMBER = "+8613800138000"
 ECHO = """

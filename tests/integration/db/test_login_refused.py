@@ -6,11 +6,11 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import failures
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.upgrade import is_current
-from esl_shield.errors import DatabaseAway, DatabaseRefused, LoginRefused
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
 
 WRONG = "wrong-password"
 

@@ -17,11 +17,12 @@ import pytest
 from gevent.event import Event
 from test_engine import deaf_listener
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import waiting
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import Database, use_gevent
-from esl_shield.errors import ConfigError, DatabaseAway
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.database import DatabaseAway
 
 CONNECT_S = 0.6
 STATEMENT_S = 0.6

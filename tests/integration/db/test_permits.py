@@ -9,7 +9,7 @@ import uuid
 import pytest
 from shield_calls import TOKEN, Attempt, reasons
 
-from esl_shield.errors import DatabaseRefused
+from esl_shield.errors.database import DatabaseRefused
 
 CIPHERTEXT = hashlib.sha512(TOKEN.encode()).digest()
 

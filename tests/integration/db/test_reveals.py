@@ -16,7 +16,7 @@ from shield_calls import TOKEN, Attempt, reasons
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.logins import make_login
-from esl_shield.errors import DatabaseRefused, LoginRejected
+from esl_shield.errors.database import DatabaseRefused, LoginRejected
 
 if TYPE_CHECKING:
     from fix_postgres import ShieldDatabase

@@ -9,7 +9,7 @@ import pytest
 from shield_calls import TOKEN, Attempt
 
 from esl_shield.db.schema import LOGIN_ROLES
-from esl_shield.errors import DatabaseRefused
+from esl_shield.errors.database import DatabaseRefused
 
 BRICK_TOKEN = "92000000000014"
 INSUFFICIENT_PRIVILEGE = "42501"

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from esl_shield.errors import DatabaseRefused
+from esl_shield.errors.database import DatabaseRefused
 
 _drawn = itertools.count(1000)
 

@@ -7,7 +7,7 @@ import pytest
 from fix_postgres import ShieldDatabase
 from shield_calls import Attempt
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.upgrade import make_roles, upgrade

@@ -11,12 +11,12 @@ import pytest
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import make_url
 
-from esl_shield.config import DatabaseConfig
+from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import upgrade as schema
 from esl_shield.db.embedded import EmbeddedPostgres
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.logins import make_login
-from esl_shield.errors import NothingToDowngrade, RolesMissing, SchemaRefused
+from esl_shield.errors.database import NothingToDowngrade, RolesMissing, SchemaRefused
 from esl_shield.shipped import shipped
 
 REVISIONS = [script.revision for script in ScriptDirectory(str(shipped("migrations"))).walk_revisions()]

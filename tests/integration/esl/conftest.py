@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from esl_worker import KEEP, full
 
-from esl_shield.config import Address, EslConfig
+from esl_shield.config.calls import EslConfig
+from esl_shield.config.values import Address
 from esl_shield.esl.server import Server
 
 

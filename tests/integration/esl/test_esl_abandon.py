@@ -6,7 +6,7 @@ import gevent
 from gevent import socket
 from gevent.event import Event as Signal
 
-from esl_shield.errors import SessionGone
+from esl_shield.errors.freeswitch import SessionGone
 
 
 class Told:

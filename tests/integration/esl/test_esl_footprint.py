@@ -27,7 +27,8 @@ WORKER = """
     import gc, json, sys, time
     import gevent
     from gevent.os import tp_read
-    from esl_shield.config import Address, EslConfig
+    from esl_shield.config.calls import EslConfig
+    from esl_shield.config.values import Address
     from esl_shield.esl.server import Server
 
     KEEP = frozenset("Caller-Destination-Number variable_sip_authorized variable_sip_auth_username variable_domain_name"

@@ -15,8 +15,8 @@ from esl_worker import Worker, full
 from gevent import socket
 from gevent.event import Event as Signal
 
-from esl_shield.config import Address
-from esl_shield.errors import CallError
+from esl_shield.config.values import Address
+from esl_shield.errors.calls import CallError
 from esl_shield.esl.double import Call, play
 
 TOKEN = "70001234567893"
@@ -268,7 +268,8 @@ EXHAUSTED = """
     import json, os, resource, sys, time
     import gevent
     from gevent import socket
-    from esl_shield.config import Address, EslConfig
+    from esl_shield.config.calls import EslConfig
+    from esl_shield.config.values import Address
     from esl_shield.esl.server import Server
 
     def handle(session):

@@ -20,7 +20,7 @@ import pytest
 from esl_worker import KEEP, Worker
 from gevent import socket
 
-from esl_shield.errors import FrameRejected, SessionGone, UnsafeArgument
+from esl_shield.errors.freeswitch import FrameRejected, SessionGone, UnsafeArgument
 from esl_shield.esl.double import Agent, Call, play
 from esl_shield.esl.session import Execute, Session
 

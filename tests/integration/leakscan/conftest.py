@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from esl_shield.config import DatabaseConfig
+    from esl_shield.config.database import DatabaseConfig
 
 
 class LeakLab:

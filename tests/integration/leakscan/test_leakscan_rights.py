@@ -7,7 +7,10 @@ import uuid
 
 import pytest
 
-from esl_shield.errors import LookupsForbidden, RightMissing, TenantUnknown, WrongKek
+from esl_shield.errors.database import RightMissing
+from esl_shield.errors.keys import WrongKek
+from esl_shield.errors.process import LookupsForbidden
+from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault.keys import create_kek, open_kek
 from esl_shield.vault.leaks import Leaks
 

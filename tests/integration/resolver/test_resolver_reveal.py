@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from resolver_process import EDGE_SECRET, NUMBERS, REFUSED, REVEALS_SECRET, post
 
-from esl_shield.config import Address
-from esl_shield.errors import ResolverAway, RevealRefused
+from esl_shield.config.values import Address
+from esl_shield.errors.resolver import ResolverAway
+from esl_shield.errors.reveals import RevealRefused
 from esl_shield.resolver.asking import ResolverClient, Ticket
 from esl_shield.resolver.desk import Desk
 from esl_shield.vault import cipher

@@ -5,7 +5,8 @@ import uuid
 import pytest
 
 from esl_shield.calls import arrivals, dialstring
-from esl_shield.errors import HandoffRejected, UnsafeArgument
+from esl_shield.errors.calls import HandoffRejected
+from esl_shield.errors.freeswitch import UnsafeArgument
 
 CHANNEL, SIP_CALL = uuid.uuid4(), uuid.uuid4()
 TOKEN = "91000000000011"

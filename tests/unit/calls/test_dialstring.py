@@ -8,8 +8,8 @@ import pytest
 
 from esl_shield.calls import dialstring, routing
 from esl_shield.calls.permits import Permit
-from esl_shield.config import Gateway
-from esl_shield.errors import UnsafeArgument
+from esl_shield.config.gateways import Gateway
+from esl_shield.errors.freeswitch import UnsafeArgument
 
 EDGE = Gateway("edge-1", "edge", caller_id=("+862100000000",))
 DIRECT = Gateway("carrier", "direct", proxy="127.0.0.1:5080")

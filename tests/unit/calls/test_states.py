@@ -6,7 +6,7 @@ import pytest
 
 from esl_shield.calls import states
 from esl_shield.calls.states import CAUSES, TRANSITIONS, Elsewhere, State, advance, cause_of, ending
-from esl_shield.errors import IllegalTransition
+from esl_shield.errors.calls import IllegalTransition
 
 
 def test_nothing_leaves_a_terminal_state():

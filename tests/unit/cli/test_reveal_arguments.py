@@ -11,7 +11,8 @@ import pytest
 
 from esl_shield.cli.reveals import _check_text
 from esl_shield.cli.watermark import sink, spell
-from esl_shield.errors import NoTerminal, NumberInArgument, TextRejected
+from esl_shield.errors.reveals import NoTerminal, TextRejected
+from esl_shield.errors.tokens import NumberInArgument
 from esl_shield.resolver.asking import Ticket
 
 ROW = {

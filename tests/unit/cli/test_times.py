@@ -7,7 +7,7 @@ import datetime as dt
 import pytest
 
 from esl_shield.cli import times
-from esl_shield.errors import TimeRejected
+from esl_shield.errors.process import TimeRejected
 
 SPANS = {"30m": 1800, "12h": 43200, "7d": 604800, "2w": 1209600}
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import FrameRejected
+from esl_shield.errors.freeswitch import FrameRejected
 from esl_shield.esl.frames import Frame, FrameReader, Limits
 
 KEEP = frozenset(

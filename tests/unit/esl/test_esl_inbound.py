@@ -8,8 +8,8 @@ import time
 import pytest
 from event_socket_double import PASSWORD, EventSocketDouble
 
-from esl_shield.config import Address
-from esl_shield.errors import FreeSwitchAway, FreeSwitchRefused, UnsafeArgument
+from esl_shield.config.values import Address
+from esl_shield.errors.freeswitch import FreeSwitchAway, FreeSwitchRefused, UnsafeArgument
 from esl_shield.esl import inbound
 from esl_shield.esl.inbound import InboundSocket
 

@@ -10,12 +10,12 @@ import pytest
 from gevent import socket
 from greenswitch.esl import OutboundSession
 
-from esl_shield.errors import (
+from esl_shield.errors import ShieldError
+from esl_shield.errors.freeswitch import (
     CommandRefused,
     EslTimeout,
     FrameRejected,
     SessionGone,
-    ShieldError,
     UnsafeArgument,
     UnsafeMethod,
 )

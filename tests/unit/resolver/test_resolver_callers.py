@@ -9,8 +9,9 @@ import os
 import pytest
 
 from esl_shield import config
-from esl_shield.config import ResolverConfig
-from esl_shield.errors import CallerRejected, ConfigError, RequestRejected
+from esl_shield.config.resolver import ResolverConfig
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.resolver import CallerRejected, RequestRejected
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.forms import RedeemForm
 

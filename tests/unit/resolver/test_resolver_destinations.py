@@ -9,8 +9,9 @@ import phonenumbers
 import pytest
 from phonenumbers import PhoneNumberFormat, PhoneNumberType
 
-from esl_shield.config import DestinationsConfig, Gateway
-from esl_shield.errors import ConfigError
+from esl_shield.config.gateways import Gateway
+from esl_shield.config.resolver import DestinationsConfig
+from esl_shield.errors.config import ConfigError
 from esl_shield.resolver.destinations import LINE_TYPES, Destinations
 from esl_shield.resolver.formats import check, dial_string
 from esl_shield.vault import numbers

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import RequestRejected
+from esl_shield.errors.resolver import RequestRejected
 from esl_shield.resolver.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, RequestReader, reply
 
 BODY = b"permit=00&token=1"

@@ -6,7 +6,8 @@ import gevent
 import pytest
 
 from esl_shield.db.health import MAX_AGE_S, Health
-from esl_shield.errors import DatabaseAway, KeysMissing, WrongKek
+from esl_shield.errors.database import DatabaseAway
+from esl_shield.errors.keys import KeysMissing, WrongKek
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.vault import keyring
 from esl_shield.vault.keys import Kek, Key

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from esl_shield.errors import CipherDamaged
+from esl_shield.errors.keys import CipherDamaged
 from esl_shield.service.log import MAX_EVENTS, MAX_PER_SECOND, Logfmt, Throttle, mask
 
 CANARY = "+8613800138777"

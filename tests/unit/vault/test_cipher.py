@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import CipherDamaged, CipherOtherVersion, CipherUnknownFormat, CryptoError
+from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnknownFormat, CryptoError
 from esl_shield.vault import cipher
 from esl_shield.vault.keys import Key
 from esl_shield.vault.numbers import SubscriberNumber

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import CsvRejected, LabelRejected, OutputRejected
+from esl_shield.errors.tokens import CsvRejected, LabelRejected, OutputRejected
 from esl_shield.vault import csvfile
 from esl_shield.vault.csvfile import Header, Output, Source
 
@@ -195,7 +195,7 @@ def test_full_disk(tmp_path):
     code = """
 import resource, signal, sys
 from pathlib import Path
-from esl_shield.errors import OutputRejected
+from esl_shield.errors.tokens import OutputRejected
 from esl_shield.vault.csvfile import Output
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))

@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from esl_shield.errors import KeyDamaged, WrongKek
+from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import keyring
 from esl_shield.vault.keys import Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber

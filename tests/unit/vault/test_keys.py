@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from esl_shield.errors import KekExposed, KekMissing, KekUnusable
+from esl_shield.errors.keys import KekExposed, KekMissing, KekUnusable
 from esl_shield.vault.keys import Kek, Key, create_kek, open_kek
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import NumberRejected
+from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault import numbers
 from esl_shield.vault.numbers import SubscriberNumber
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esl_shield.errors import AliasRejected, ExpiryRejected, LabelRejected
+from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected
 from esl_shield.vault import rows, tokens
 from esl_shield.vault.rows import Refused, Row, read_row
 from esl_shield.vault.store import SeedingTenant

@@ -12,7 +12,9 @@ import pytest
 from doctor_facts import CONFIG, told, wrong
 
 from esl_shield import config as configuration
-from esl_shield.errors import ConfigError, DatabaseAway, DatabaseRefused, KekExposed
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.keys import KekExposed
 from esl_shield.service.doctor import clock, edge, keys, processes, settings
 from esl_shield.service.doctor.edge import EdgeFacts
 from esl_shield.service.doctor.examine import AREAS, Examination, exit_code, guess_role, reference
