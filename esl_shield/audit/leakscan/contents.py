@@ -29,6 +29,15 @@ _CLOSED = {
 }
 
 
+HEAD_BYTES = archives.TAR_HEAD
+
+
+def is_plain(head: bytes) -> bool:
+    """Whether what begins like this is searched as it is."""
+    known = (*_CLOSED, *archives.ZIP, databases.SQLITE)
+    return not (head.startswith(known) or unpacker(head) or archives.is_tar(head) or captures.is_capture(head))
+
+
 class Closed(NamedTuple):
     """A part that cannot be looked into, and why."""
 
@@ -50,7 +59,7 @@ def _parts(
     name: tuple[str, ...], source: Reader, allowance: Allowance, path: Path | None, depth: int
 ) -> Iterator[Part | Closed]:
     ahead = Ahead(source)
-    head = ahead.peek(archives.TAR_HEAD)
+    head = ahead.peek(HEAD_BYTES)
     make = unpacker(head)
     reason = next((why for magic, why in _CLOSED.items() if head.startswith(magic)), None)
     if reason is not None:

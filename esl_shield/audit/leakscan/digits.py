@@ -67,8 +67,8 @@ def _three(separators: bytes, before_five: bytes = b"") -> bytes:
     return rb"(?:(?<=000%b)%b)%b" % (last, before_five, _behind(last))
 
 
-# Where two neighbouring groups look as if they were of one number. Each way begins with the separator between them: text
-# has fewer of those than digits, and how often its beginning is met decides how long a search takes.
+# Where two neighbouring groups look as if they were of one number. Each way begins with the separator between them:
+# text has fewer of those than digits, and how often a beginning is met decides how long a search takes.
 _PAIRS = b"100" * 4
 _GROUPED_AT = (
     re.compile(

@@ -20,7 +20,7 @@ from leak_finder import search
 
 from esl_shield.audit.leakscan import digits, parts
 from esl_shield.audit.leakscan.parts import CHUNK_BYTES
-from esl_shield.audit.leakscan.scan import AHEAD_BYTES, BACK_BYTES
+from esl_shield.audit.leakscan.search import AHEAD_BYTES, BACK_BYTES
 
 NUMBER = b"13800138001"
 
@@ -231,4 +231,4 @@ def test_memory_is_flat(tmp_path, monkeypatch):
     search(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10  # KiB
     assert len(first.found) == 1
-    assert len(first.scan._speller._cutter._known) <= 1000
+    assert len(first.scan._search.speller._cutter._known) <= 1000
