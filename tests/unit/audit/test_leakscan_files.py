@@ -218,7 +218,7 @@ def test_a_folder_that_may_not_be_read_and_a_file_that_vanishes_are_told_or_left
         if str(path).endswith("locked"):
             raise PermissionError(13, "Permission denied")
         if str(path).endswith("gone"):
-            os.unlink(path)
+            path.unlink()
         return opened(path, *arguments, **more)
 
     monkeypatch.setattr(os, "open", open_)

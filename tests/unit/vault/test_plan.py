@@ -11,8 +11,8 @@ from esl_shield.vault.beginnings import HEAD, beginnings
 from esl_shield.vault.plan import Plan, Shape
 
 REGIONS = (
-    "AE", "AR", "AU", "BR", "CA", "CN", "DE", "ES", "FR", "GB", "HK", "ID", "IN", "IT", "JP", "KR", "MX", "MY", "NL", "NZ",
-    "PH", "PL", "SE", "SG", "TH", "TR", "TW", "US", "VN", "ZA",
+    "AE", "AR", "AU", "BR", "CA", "CN", "DE", "ES", "FR", "GB", "HK", "ID", "IN", "IT", "JP", "KR", "MX", "MY", "NL",
+    "NZ", "PH", "PL", "SE", "SG", "TH", "TR", "TW", "US", "VN", "ZA",
 )  # fmt: skip
 KINDS = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE, PhoneNumberType.TOLL_FREE)
 
