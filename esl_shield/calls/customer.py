@@ -19,8 +19,6 @@ from esl_shield.calls.states import Cause, cause_of
 from esl_shield.errors.freeswitch import CommandRefused
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from esl_shield.calls.records import CallRecord, Ledger
     from esl_shield.esl.session import Session
 
@@ -45,14 +43,14 @@ class End(NamedTuple):
 class Customer:
     """One customer's leg, followed over the session of the leg that called it."""
 
-    def __init__(self, session: Session, ledger: Ledger, record: CallRecord, *, leg: str, parked: UUID) -> None:
+    def __init__(self, session: Session, ledger: Ledger, record: CallRecord, *, leg: str, company: set[str]) -> None:
+        """``company`` are the legs known to talk to the customer, whose agents the ledger was told of."""
         self._session = session
         self._ledger = ledger
         self._record = record
         self._leg = leg
-        self._parked = str(parked)
         self._agents: dict[str, str] = {}  # legs we have asked about -> agent, empty for nobody's
-        self._company: set[str] = {self._parked}
+        self._company = company
         self._in_conference = False
 
     def talks_on(self) -> bool:
