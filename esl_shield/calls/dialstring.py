@@ -104,14 +104,23 @@ def execution(
     return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
 
 
-def customer_leg_variables(token: str | None, channel: UUID, *, ring_s: int) -> str:
+def customer_leg_variables(token: str | None, channel: UUID, *, domain: str, ring_s: int) -> str:
     """Write the argument of ``uuid_setvar_multi`` for a customer who calls in; ``token`` None is anonymous."""
     shown = token or ANONYMOUS
     variables = dict(_PARKED_LEG, call_timeout=str(ring_s), effective_caller_id_number=shown)
     variables["effective_caller_id_name"] = shown
-    variables["force_transfer_context"] = TRANSFERS  # wherever an agent's REFER wants to send the customer
+    # Wherever an agent's REFER wants to send the customer, and what the leg is known by there.
+    variables["force_transfer_context"], variables["shield_side"] = TRANSFERS, "customer"
+    if _SAFE.fullmatch(domain):
+        variables["shield_domain"] = variables["eavesdrop_group"] = domain
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+
+
+def notes_of_ringing(agent: str, domain: str, channel: UUID) -> list[str]:
+    """Write the commands that note a customer's leg as what rings at an agent, as the dialplan's ``hash`` does."""
+    at = f"{_safe('agent', agent)}@{_safe('domain', domain)}"
+    return [f"api hash insert/{realm}/{at}/{channel}" for realm in ("shield_ringing", "shield_calls")]
 
 
 def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:

@@ -10,9 +10,8 @@ import logging
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-import gevent
-
-from esl_shield.calls import dialstring, signs
+from esl_shield.calls import dialstring, signs, states
+from esl_shield.calls.customer import Customer, End
 from esl_shield.calls.parked import MARGIN_S, ParkedLeg
 from esl_shield.calls.refusals import UNAVAILABLE, refuse, refuse_verdict
 from esl_shield.calls.states import Cause, State, cause_of
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACCEPTED = "ACCEPTED"
-AGENT_LOOKS_S = (0.05, 0.1, 0.2, 0.4, 0.8)
 UNSET = "_undef_"
 _QUEUE = "queue:"
 _NAME = re.compile(r"[A-Za-z0-9._+@\-]{1,128}")
@@ -59,6 +57,7 @@ class Inbound:
         self._leg = leg
         self._config = config
         self._arrival = arrival
+        self._customer = Customer(leg.session, leg.ledger, leg.record, leg=str(leg.channel), company=set())
 
     def run(self) -> None:
         """Take the call from its hand-off to its CDR."""
@@ -82,18 +81,33 @@ class Inbound:
         leg = self._leg
         waits = [self._wait_s(way) for way in accepted.ways]
         alarm_s = sum(waits) + int(len(waits) * MARGIN_S) + 1
-        variables = dialstring.customer_leg_variables(accepted.token, leg.channel, ring_s=self._config.ring_s)
+        domain = accepted.domain or ""
+        variables = dialstring.customer_leg_variables(
+            accepted.token, leg.channel, domain=domain, ring_s=self._config.ring_s
+        )  # fmt: skip
         leg.prepare(variables, alarm_s=alarm_s)
-        leg.end(self._ring_all(accepted))
+        cause = self._ring_all(accepted.ways, domain)
+        seen_off = self._see_off() if leg.record.answered_at and not leg.ending else None
+        if seen_off is None:
+            leg.end(cause)
+        else:
+            leg.close(states.ending(leg.record.state, seen_off.cause), seen_off.cause, seen_off.at)
+
+    def _see_off(self) -> End | None:
+        """Follow a customer who talks on when our application is done: in a queue's call, or transferred."""
+        if not self._customer.talks_on():
+            return None
+        self._leg.observe.count("transferred", "talks_on")
+        return self._customer.follow(self._leg.calls.max_call_s)
 
     def _wait_s(self, way: str) -> int:
         return self._config.queue_s if way.startswith(_QUEUE) else self._config.ring_s
 
-    def _ring_all(self, accepted: Accepted) -> Cause:
+    def _ring_all(self, ways: Sequence[str], domain: str) -> Cause:
         leg, cause = self._leg, cause_of("NO_ROUTE_DESTINATION")
-        for way in accepted.ways:
+        for way in ways:
             try:
-                cause = self._ring(way, accepted.domain or "")
+                cause = self._ring(way, domain)
             except SessionGone:
                 if not leg.session.lingering:
                     raise
@@ -110,19 +124,21 @@ class Inbound:
             app, argument = dialstring.wait_in_queue(way.removeprefix(_QUEUE))
         else:
             app, argument = dialstring.ring_agent(way, domain, ring_s=self._config.ring_s)
-        rung = "" if in_queue else way
+            # For pickup and supervision; a FreeSWITCH without mod_hash has neither.
+            leg.session.request(*dialstring.notes_of_ringing(way, domain, leg.channel))
         execution = leg.execute(app, argument)
+        rung = "" if in_queue else way
         last = leg.until_done(execution, self._wait_s(way), lambda event: self._note(event, rung))
-        if in_queue and last not in (None, leg.over) and last.get("variable_cc_cause") == "answered":
-            # mod_callcenter is done once it has an agent: they talk now, or did
-            self._answered(signs.stamp(last), self._agent_of_queue())
-            if not leg.ending:
-                last = leg.until_done("", 0, lambda event: self._note(event, rung))
         if last is None:
             return cause_of("ALLOTTED_TIMEOUT")
         if last is leg.over:
             return cause_of(last.get("Hangup-Cause", ""))
-        return cause_of("NO_ANSWER") if in_queue else signs.cause(last, "edge", answered=bool(leg.record.answered_at))
+        if in_queue:
+            if last.get("variable_cc_cause") == "answered":
+                # mod_callcenter is done once it has an agent: they talk now, or did
+                self._answered(signs.stamp(last), "")
+            return cause_of("NO_ANSWER")
+        return signs.cause(last, "edge", answered=leg.record.answered_at is not None)
 
     def _note(self, event: Event, rung: str) -> None:
         """Keep what an event says of the call's progress; ``rung`` is empty in a queue, which answers first."""
@@ -130,17 +146,20 @@ class Inbound:
         if rung and (signs.is_answer(event) or signs.was_bridged(event, "edge")):
             self._answered(signs.answered_at(event), rung)
 
-    def _agent_of_queue(self) -> str:
-        """Ask which agent mod_callcenter found: it says so a moment after it is done; empty if it does not."""
+    def _answered(self, at: datetime | None, rung: str) -> None:
+        """Tell the answer, and who answered: whoever is at the other end, for a colleague may have picked up."""
         leg = self._leg
-        for pause_s in AGENT_LOOKS_S:
-            gevent.sleep(pause_s)
-            (reply,) = leg.session.request(f"api uuid_getvar {leg.channel} cc_agent")
-            name = reply.body.strip()
-            if _NAME.fullmatch(name) and name != UNSET:
-                return name.partition("@")[0]
-        return ""
+        if at is None or not leg.note_answer(at):
+            return
+        agent = ""
+        try:
+            agent = self._customer.meets() or rung or self._agent_of_queue()
+        finally:
+            leg.ledger.inbound_answered(leg.record, agent or rung)
+        self._customer.look(at)
 
-    def _answered(self, at: datetime | None, agent: str) -> None:
-        if self._leg.note_answer(at):
-            self._leg.ledger.inbound_answered(self._leg.record, agent)
+    def _agent_of_queue(self) -> str:
+        """Ask which agent mod_callcenter found; empty if it does not say."""
+        (reply,) = self._leg.session.request(f"api uuid_getvar {self._leg.channel} cc_agent")
+        name = reply.body.strip()
+        return name.partition("@")[0] if _NAME.fullmatch(name) and name != UNSET else ""

@@ -35,6 +35,7 @@ class Line:
     ended: bool = False
     remote_sdp: str = ""
     session_expires: str = ""
+    user: str = ""  # who the phone is in this call, if not who was called
 
     # What a test does:
 
@@ -144,7 +145,9 @@ class Line:
 
 
 def line_user(line: Line) -> str:
-    """The user part a call was made to."""
+    """Who a phone is in a call: the user part it was made to, but for a customer who calls in."""
+    if line.user:
+        return line.user
     uri = line.invite.uri if line.invite else line.target
     return uri.split(":", 1)[1].split("@", maxsplit=1)[0]
 

@@ -56,6 +56,7 @@ class Phone:
         self.answer_with: tuple[tuple[str, str], ...] = ()  # headers for the calls to come
         self.lines: list[Line] = []
         self.heard: list[Message] = []
+        self.sent: list[bytes] = []
         self._answers: dict[tuple[str, str], bytes] = {}
         self._stopping = threading.Event()
         self._wake, self._woken = socket.socketpair()
@@ -88,6 +89,15 @@ class Phone:
             line.request("ACK", cseq=cseq, branch=branch)
             proof = ("Proxy-Authorization", self._proof("INVITE", target, challenge["proxy-authenticate"]))
             line.request("INVITE", headers=[proof, ("Supported", "timer, replaces"), *extra], sdp="sendrecv")
+        return line
+
+    def call_in(self, did: str, number: str) -> Line:
+        """Call a DID as the customer with that number."""
+        local = f'"{number}" <sip:{number}@{HOST}:{self.port}>;tag={secrets.token_hex(6)}'
+        target = f"sip:{did}@{HOST}:{self.to[1]}"
+        line = Line(self, f"{number}-{secrets.token_hex(8)}@{HOST}", local, f"<{target}>", target, user=number)
+        self.lines.append(line)
+        line.request("INVITE", headers=self.spread(line), sdp="sendrecv")
         return line
 
     def ringing(self, count: int = 1) -> Line:
@@ -147,6 +157,7 @@ class Phone:
 
     def send(self, data: bytes) -> None:
         """Send to our proxy."""
+        self.sent.append(data)
         self._socket.sendto(data, self.to)
 
     # The thread:
