@@ -317,6 +317,52 @@ def test_both_sides_renegotiate(stage, method):
     calling.hang_up()
 
 
+@pytest.mark.parametrize(
+    ("told", "passed"),
+    [
+        ("7", "7"),
+        ("10", "10"),
+        ("9 (Overlapping Requests)", "9"),
+        ("5 (I am +442079460999)", "5"),
+        ("5;duration=442079460999", "5"),
+        ("120", ""),
+        ("442079460999", ""),
+        ("soon", ""),
+        ("", ""),
+    ],
+)
+def test_a_refused_offer_may_say_when_to_ask_again(stage, told, passed):
+    """Retry-After of a refusal within the call passes both ways, the number of at most 99 seconds alone."""
+    calling = stage.ring()
+    calling.answer()
+    for ours, theirs, hear, hears_back in (
+        (calling.customer, calling.agent, calling.hears, calling.told),
+        (calling.agent, calling.customer, calling.told, calling.hears),
+    ):
+        ours.request("INVITE", body=SDP)
+        headers = [("Retry-After", told)] if told else []
+        theirs.peer.reply(hear("INVITE"), 500, "Overlapping", headers=headers)
+        hear("ACK")
+        assert hears_back(500)["retry-after"] == passed
+    calling.hang_up()
+
+
+def test_an_answer_is_logged_once(stage):
+    """An answered call leaves one event with the carrier's name and the call's; a re-INVITE leaves none."""
+    calling = stage.ring()
+    calling.answer()
+    calling.customer.request("INVITE", body=SDP)
+    calling.switch.reply(calling.hears("INVITE"), 200, "OK", headers=[("Contact", calling.agent.contact)], body=SDP)
+    calling.customer.request("ACK", cseq=calling.told(200).cseq)
+    calling.hears("ACK")
+    calling.hang_up()
+    logged = [line for line in stage.edge.log.read_text().splitlines() if calling.inner["call-id"] in line]
+    answered = [line for line in logged if "edge.inbound_answered" in line]
+    assert [line.split("edge.inbound_answered ")[1] for line in answered] == [
+        f"carrier=alpha call={calling.inner['call-id']}"
+    ]
+
+
 def test_a_reliable_ringing_is_acknowledged(stage):
     """100rel: the customer's PRACK reaches FreeSWITCH with RAck and its answer comes back."""
     calling = stage.ring(headers=[("Supported", "100rel")])

@@ -239,11 +239,15 @@ class Phone:
         if message.body:
             line.remote_sdp = message.body
             self.media.towards(message.body)
-        if message.status == 200 and not line.answered:
-            line.answered, line.target = True, message.contact
-            line.routes = list(reversed(message.all("record-route")))
-            line.session_expires = message["session-expires"]
-            line.request("ACK", cseq=message.cseq)
+        if message.status == 200:
+            line.target = message.contact or line.target
+            if not line.answered:
+                line.answered = True
+                line.routes = list(reversed(message.all("record-route")))
+                line.session_expires = message["session-expires"]
+            # Each copy of it: until an ACK has arrived the other side takes no re-INVITE (RFC 3261 13.2.2.4, 14.2).
+            if line.acknowledges:
+                line.request("ACK", cseq=message.cseq)
         elif message.status >= 300 and message.status != 407:
             line.ended = not line.answered
             line.request("ACK", cseq=message.cseq, branch=message["via"].split("branch=z9hG4bK")[1].split(";")[0])
