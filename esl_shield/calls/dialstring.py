@@ -117,16 +117,28 @@ def customer_leg_variables(token: str | None, channel: UUID, *, domain: str, rin
     return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
 
 
-def notes_of_ringing(agent: str, domain: str, channel: UUID) -> list[str]:
-    """Write the commands that note a customer's leg as what rings at an agent, as the dialplan's ``hash`` does."""
-    at = f"{_safe('agent', agent)}@{_safe('domain', domain)}"
-    return [f"api hash insert/{realm}/{at}/{channel}" for realm in ("shield_ringing", "shield_calls")]
+def note_ringing(agent: str, domain: str, channel: UUID) -> str:
+    """Write the command that lets a colleague pick up what rings at an agent, as the dialplan's ``hash`` does."""
+    return f"api hash insert/shield_ringing/{_at(agent, domain)}/{channel}"
+
+
+def note_answer(rung: str, agent: str, domain: str, channel: UUID) -> list[str]:
+    """Write the commands that end pickup at who was ``rung`` and let supervisors find the call of who answered.
+
+    Either may be empty, as the name of nobody known.
+    """
+    noted = [f"api hash delete/shield_ringing/{_at(rung, domain)}"] if rung else []
+    return [*noted, *([f"api hash insert/shield_calls/{_at(agent, domain)}/{channel}"] if agent else [])]
+
+
+def _at(agent: str, domain: str) -> str:
+    return f"{_safe('agent', agent)}@{_safe('domain', domain)}"
 
 
 def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
     """Write the application that rings an agent's phones for a customer; raises UnsafeArgument."""
     variables = dict(_FAR_LEG, leg_timeout=str(ring_s))
-    return Execution("bridge", f"[{_join(variables, ',')}]user/{_safe('agent', agent)}@{_safe('domain', domain)}")
+    return Execution("bridge", f"[{_join(variables, ',')}]user/{_at(agent, domain)}")
 
 
 def wait_in_queue(queue: str) -> Execution:

@@ -57,6 +57,7 @@ class Inbound:
         self._leg = leg
         self._config = config
         self._arrival = arrival
+        self._domain = ""  # the tenant's
         self._customer = Customer(leg.session, leg.ledger, leg.record, leg=str(leg.channel), company=set())
 
     def run(self) -> None:
@@ -81,12 +82,12 @@ class Inbound:
         leg = self._leg
         waits = [self._wait_s(way) for way in accepted.ways]
         alarm_s = sum(waits) + int(len(waits) * MARGIN_S) + 1
-        domain = accepted.domain or ""
+        self._domain = accepted.domain or ""
         variables = dialstring.customer_leg_variables(
-            accepted.token, leg.channel, domain=domain, ring_s=self._config.ring_s
+            accepted.token, leg.channel, domain=self._domain, ring_s=self._config.ring_s
         )  # fmt: skip
         leg.prepare(variables, alarm_s=alarm_s)
-        cause = self._ring_all(accepted.ways, domain)
+        cause = self._ring_all(accepted.ways)
         seen_off = self._see_off() if leg.record.answered_at and not leg.ending else None
         if seen_off is None:
             leg.end(cause)
@@ -103,11 +104,11 @@ class Inbound:
     def _wait_s(self, way: str) -> int:
         return self._config.queue_s if way.startswith(_QUEUE) else self._config.ring_s
 
-    def _ring_all(self, ways: Sequence[str], domain: str) -> Cause:
+    def _ring_all(self, ways: Sequence[str]) -> Cause:
         leg, cause = self._leg, cause_of("NO_ROUTE_DESTINATION")
         for way in ways:
             try:
-                cause = self._ring(way, domain)
+                cause = self._ring(way)
             except SessionGone:
                 if not leg.session.lingering:
                     raise
@@ -117,15 +118,15 @@ class Inbound:
             leg.observe.count("passed_on", cause.name)
         return cause
 
-    def _ring(self, way: str, domain: str) -> Cause:
+    def _ring(self, way: str) -> Cause:
         """Ring one agent, or wait in one queue; returns what ended it."""
         leg, in_queue = self._leg, way.startswith(_QUEUE)
         if in_queue:
             app, argument = dialstring.wait_in_queue(way.removeprefix(_QUEUE))
         else:
-            app, argument = dialstring.ring_agent(way, domain, ring_s=self._config.ring_s)
-            # For pickup and supervision; a FreeSWITCH without mod_hash has neither.
-            leg.session.request(*dialstring.notes_of_ringing(way, domain, leg.channel))
+            app, argument = dialstring.ring_agent(way, self._domain, ring_s=self._config.ring_s)
+            # Its reply does not matter: a FreeSWITCH without mod_hash has no pickup and no supervision.
+            leg.session.request(dialstring.note_ringing(way, self._domain, leg.channel))
         execution = leg.execute(app, argument)
         rung = "" if in_queue else way
         last = leg.until_done(execution, self._wait_s(way), lambda event: self._note(event, rung))
@@ -151,12 +152,14 @@ class Inbound:
         leg = self._leg
         if at is None or not leg.note_answer(at):
             return
-        agent = ""
+        agent = rung
         try:
             agent = self._customer.meets() or rung or self._agent_of_queue()
         finally:
-            leg.ledger.inbound_answered(leg.record, agent or rung)
+            leg.ledger.inbound_answered(leg.record, agent)
         self._customer.look(at)
+        if notes := dialstring.note_answer(rung, agent, self._domain, leg.channel):
+            leg.session.request(*notes)
 
     def _agent_of_queue(self) -> str:
         """Ask which agent mod_callcenter found; empty if it does not say."""

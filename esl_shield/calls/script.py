@@ -96,9 +96,11 @@ class Script:
 
     def _ways(self, parked: Handoff) -> list[Route]:
         domain, token = parked.domain or "", parked.dialled.token or ""
-        return routing.routes(
-            self._config.gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts
-        )
+        # A transferred leg was answered before: only a leg whose UUID we choose can tell us of the answer.
+        gateways = [
+            gateway for gateway in self._config.gateways if not parked.transferred or gateway.delivery == "edge"
+        ]
+        return routing.routes(gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts)
 
     def _give_up(self, parked: Handoff) -> None:
         """End a call of a tenant that no gateway is configured for."""

@@ -56,6 +56,10 @@ IDENTITIES = {
     "From without plus": ("<sip:{d}@x>", []),
     "From with separators": ("<sip:+44-20.7946(0)@x>", [("P-Asserted-Identity", "<sip:{n}@x>")]),
     "From with parameters": ("<sip:{n};phone-context=x@x;user=phone>", []),
+    "tel, subaddress": ("<tel:{n};isub=1411>", []),
+    "tel, ported": ("<tel:{n};npdi;rn=+442079460998>", []),
+    "sip, ported": ("<sip:{n};npdi;rn=+442079460998@x;user=phone>", []),
+    "an extension behind it": ("<sip:{n};ext=4711;postd=pp22@x>", []),
     "escaped": ("<sip:%2B{d}@x>", []),
     "display name": ('"a <b> c" <sip:{n}@x>', []),
     "PAI before From": ("<sip:+442079460998@x>", [("P-Asserted-Identity", '"x" <sip:{n}@x>')]),
@@ -101,6 +105,9 @@ WITHHELD = {
 MALFORMED = {
     "no number": ("<sip:pbx@x>", []),
     "letters": ("<sip:{d}abc@x>", []),
+    "200 digits": ("<sip:{d}" + "0" * 188 + "@x>", []),
+    "200 digits with plus": ("<sip:+" + "1" * 200 + "@x>", [("P-Asserted-Identity", "<tel:+" + "2" * 200 + ">")]),
+    "an agent's name": ('"agent" <sip:agent.one@agents.example.com>', []),
     "two digits": ("<sip:12@x>", []),
     "too long": ("<sip:{d}{d}@x>", []),
     "a very long URI": ("<sip:x@x;p=" + "y" * 300 + ">", []),
@@ -125,6 +132,17 @@ def test_who_is_withheld_or_malformed_is_anonymous(stage, name):
     calling.agent.request("BYE")
     calling.carrier.reply(calling.told("BYE"), 200, "OK")
     assert calling.hears(200).method == "BYE"
+
+
+@pytest.mark.parametrize("caller", ["1001", "81999999999992", "anonymous;x=1"])
+def test_a_caller_who_says_to_be_an_agent_or_a_token_is_anonymous(stage, caller):
+    """What is shown comes from the resolver alone: an extension or a token in From is no more than a number to it."""
+    calling = stage.call(from_=f"<sip:{caller}@{stage.first.host}>", headers=[("X-Shield-Token", "81999999999992")])
+    invite = calling.reaches_freeswitch()
+    assert _shown(calling) == ANONYMOUS
+    assert not [name for name in invite.names if name.startswith("x-")]
+    calling.answer()
+    calling.hang_up()
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
