@@ -65,6 +65,19 @@ class Replay:
                 else:
                     self._hear(message.data.decode())
 
+    def hang_up_at_once(self, worker: tuple[str, int]) -> None:
+        """Play the hand-off of a leg that is gone before the worker says anything about it."""
+        with socket.create_connection(worker, PATIENCE_S) as self._socket:
+            assert self._command() == "connect"
+            data = next(message.data for message in self._messages if not message.from_worker)
+            self._socket.sendall(self._now(data.decode()).encode() + b"\n\n")
+            gone = "-ERR No such channel!\n"
+            while (command := self._command()) != "exit":
+                reply = "Content-Type: command/reply\nReply-Text: +OK\n\n"
+                if command.startswith("api "):
+                    reply = f"Content-Type: api/response\nContent-Length: {len(gone)}\n\n{gone}"
+                self._socket.sendall(reply.encode())
+
     def _is_old(self, question: str, reply: str) -> bool:
         return question.startswith(_ASKS) and self._answers.get(self._now(question)) == self._now(reply)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cast import DID, Cast, inside
 from census import table
+from lines import _tag
 from polling import until
 from shield import TENANT
 
@@ -132,9 +133,12 @@ def test_blind_transfer_to_a_token(cast, number):
     assert (call, detail) == (first["id"], {"to_call": second["id"], "verdict": "allowed"})
 
 
-@pytest.mark.parametrize("target", ["70001234567894", "9613800138000", "86", "*91002", DID])
+@pytest.mark.parametrize(
+    "target",
+    ["70001234567894", "9613800138000", "86", "*91002", DID, "sofia%2Fgateway%2Fedge%2F70001234567894", "1%2C1002"],
+)
 def test_a_transfer_to_nothing_ends_the_call(cast, number, target):
-    """An unknown token, a number, a feature code not for transfers, a DID: the customer is released."""
+    """An unknown token, a number, a feature code not for transfers, a DID, a gateway: the customer is released."""
     agent = cast.agent("1001")
     customer = cast.take_in(number)
     agent.ringing().refer(target)
@@ -243,6 +247,22 @@ def test_a_supervisor_listens(cast, number):
     listening.hang_up()
     customer.hang_up()
     assert cast.talkers(number) == [("1001", True)]
+
+
+def test_whoever_takes_a_call_by_replaces_is_recorded(cast, number):
+    """A colleague who knows the dialog may take the customer over; the record names both, and nothing leaks."""
+    agent, third = cast.agent("1001"), cast.agent("1003")
+    customer = cast.take_in(number)
+    line = agent.ringing()
+    quoted = f"{line.call_id};to-tag={_tag(line.local)};from-tag={_tag(line.remote)}"
+    taken = third.dial("1001", ("Replaces", quoted))
+    taken.until_answered()
+    line.until_ended()
+    cast.until_talks(number, "1003")
+    cast.look()
+    taken.hang_up()
+    customer.until_ended()
+    assert cast.talkers(number) == [("1001", True), ("1003", True)]
 
 
 def test_pickup(cast, number):

@@ -129,3 +129,14 @@ def test_a_customer_who_called_in_reaches_a_token_while_the_call_lives(call_cent
     assert (to["direction"], to["agent"], to["token"], to["referred_by"]) == ("outbound", "1001", token, call["id"])
     assert talkers(call_centre, call) == ["1001"]
     assert talkers(call_centre, to) == []
+
+
+@pytest.mark.parametrize("name", ["blind-transfer", "inbound-blind-transfer"])
+def test_a_caller_who_is_gone_at_once_has_cancelled(call_centre, did, name):
+    """The leg was hung up before the worker could dress it: nobody failed."""
+    caller = call_centre.token(SHOP, 47)
+    incoming = {"dialled": did, "caller": caller} if "inbound" in name else {"dialled": caller}
+    replay = Replay(name, domain=SHOP.domain, **incoming)
+    replay.hang_up_at_once(call_centre.worker)
+    call = record(call_centre, replay)
+    assert (call["state"], call["hangup_cause"], call["sip_code"]) == ("CANCELLED", "ORIGINATOR_CANCEL", 487)
