@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ACCEPTED = "ACCEPTED"
+TOO_LONG = cause_of("ALLOTTED_TIMEOUT")
 UNSET = "_undef_"
 _QUEUE = "queue:"
 _NAME = re.compile(r"[A-Za-z0-9._+@\-]{1,128}")
@@ -58,6 +59,7 @@ class Inbound:
         self._config = config
         self._arrival = arrival
         self._domain = ""  # the tenant's
+        self._queued = False  # mod_callcenter connected the customer
         self._customer = Customer(leg.session, leg.ledger, leg.record, leg=str(leg.channel), company=set())
 
     def run(self) -> None:
@@ -88,9 +90,9 @@ class Inbound:
         )  # fmt: skip
         leg.prepare(variables, alarm_s=alarm_s)
         cause = self._ring_all(accepted.ways)
-        seen_off = self._see_off() if leg.record.answered_at and not leg.ending else None
-        if seen_off is None:
-            leg.end(cause)
+        seen_off = self._see_off() if leg.record.answered_at and not leg.ending and cause != TOO_LONG else None
+        if seen_off is None or seen_off.cause == TOO_LONG:
+            leg.end(seen_off.cause if seen_off else cause)
         else:
             leg.close(states.ending(leg.record.state, seen_off.cause), seen_off.cause, seen_off.at)
 
@@ -98,7 +100,8 @@ class Inbound:
         """Follow a customer who talks on when our application is done: in a queue's call, or transferred."""
         if not self._customer.talks_on():
             return None
-        self._leg.observe.count("transferred", "talks_on")
+        if not self._queued:
+            self._leg.observe.count("transferred", "talks_on")
         return self._customer.follow(self._leg.calls.max_call_s)
 
     def _wait_s(self, way: str) -> int:
@@ -131,12 +134,13 @@ class Inbound:
         rung = "" if in_queue else way
         last = leg.until_done(execution, self._wait_s(way), lambda event: self._note(event, rung))
         if last is None:
-            return cause_of("ALLOTTED_TIMEOUT")
+            return TOO_LONG
         if last is leg.over:
             return cause_of(last.get("Hangup-Cause", ""))
         if in_queue:
             if last.get("variable_cc_cause") == "answered":
                 # mod_callcenter is done once it has an agent: they talk now, or did
+                self._queued = True
                 self._answered(signs.stamp(last), "")
             return cause_of("NO_ANSWER")
         return signs.cause(last, "edge", answered=leg.record.answered_at is not None)
