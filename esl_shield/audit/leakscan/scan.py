@@ -104,11 +104,15 @@ class Totals:
 
 
 class Scan:
-    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` comes often."""
+    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` comes often.
+
+    ``searched`` is told each file: its path, its name without numbers, the open descriptor, its state before.
+    """
 
     def __init__(
         self, finder: Finder, found: Callable[[Finding], None], unread: Callable[[str, str], None],
         moved: Callable[[Totals], None] = lambda _: None,
+        searched: Callable[[str, str, int, os.stat_result], None] = lambda *_: None,
     ) -> None:  # fmt: skip
         self.totals = Totals()
         self._finder = finder
@@ -116,6 +120,7 @@ class Scan:
         self._found = found
         self._tell_unread = unread
         self._moved = moved
+        self._tell_searched = searched
         self._pending: list[tuple[Any, Finding]] = []
 
     def path(self, path: Path) -> None:
@@ -137,7 +142,7 @@ class Scan:
     def _entry(self, entry: File) -> None:
         path = str(entry.path)
         name = (f"{path} -> {entry.target}",) if entry.target else (path,)
-        self._name(name, own=len(path) - len(entry.path.name))
+        told = self._name(name, own=len(path) - len(entry.path.name))
         if not entry.regular:
             self.totals.left_out += not entry.target and not entry.path.is_dir()
             return
@@ -155,6 +160,7 @@ class Scan:
                 # What is written to it from now on is the next search's: a file that grows faster would never end.
                 source = _Counted(stream, state.st_size, self.totals)
                 self._parts(name, source, Allowance.of(state.st_size), entry.path)
+                self._tell_searched(path, told, descriptor, state)
 
     def _parts(self, name: tuple[str, ...], source: Reader, allowance: Allowance, path: Path | None) -> None:
         last, told = name, ""
