@@ -119,6 +119,8 @@ def guess_role(config: Config) -> str:
     """Return the role a configuration is most likely for, by what only that role's file has."""
     if config.resolver.secrets:
         return "resolver"
+    if config.canary:
+        return "scanner"
     if config.gateways:
         return "worker"
     return "seeder" if config.keys else "auditor"
