@@ -24,6 +24,7 @@ from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 _PURPOSE = b"esl_shield report v1\n"
 _CURVE = "Ed25519"
 _MOST_BYTES = 1 << 30
+_MOST_KEY_BYTES = 4096
 _OTHERS = 0o077
 _FINGERPRINT_DIGITS = 32
 _FIELDS = {"key", "report", "signature"}
@@ -32,8 +33,12 @@ _FIELDS = {"key", "report", "signature"}
 def make_keys(path: str) -> str:
     """Write a new pair to ``path`` (mode 0400) and ``path.pub``; returns its fingerprint. Raises SigningKeyUnusable."""
     key = ECC.generate(curve=_CURVE)
-    _write(f"{path}.pub", key.public_key().export_key(format="PEM"), 0o444)
     _write(path, key.export_key(format="PEM"), 0o400)
+    try:
+        _write(f"{path}.pub", key.public_key().export_key(format="PEM"), 0o444)
+    except SigningKeyUnusable:
+        Path(path).unlink()  # this call made it a moment ago: no half of a pair stays
+        raise
     return fingerprint(key)
 
 
@@ -122,13 +127,15 @@ def _read(path: str, forbidden: int) -> ECC.EccKey:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SigningKeyUnusable(path=path, problem=f"it cannot be opened ({error.strerror})") from None
-    with open(descriptor, "rb") as stream:  # noqa: PTH123 - an open descriptor
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise SigningKeyUnusable(path=path, problem="it is not a file")
         if stat.S_IMODE(status.st_mode) & forbidden:
             raise SigningKeyUnusable(path=path, problem="others can read it, so it proves nothing any more")
-        text = stream.read(4096)
+        text = os.read(descriptor, _MOST_KEY_BYTES)
+    finally:
+        os.close(descriptor)
     try:
         key = ECC.import_key(text)
     except (ValueError, IndexError, TypeError):

@@ -72,9 +72,17 @@ def _programs(inodes: set[str], proc: Path) -> dict[str, str]:
     """Return the names of the programs that hold these sockets, as far as this user may look."""
     found: dict[str, str] = {}
     for process in proc.glob("[0-9]*") if inodes else ():
-        with contextlib.suppress(OSError):  # ended meanwhile, or another user's
-            for handle in (process / "fd").iterdir():
-                match = _SOCKET.fullmatch(str(handle.readlink()))
-                if match and match[1] in inodes:
+        for handle in _handles(process):
+            match = _SOCKET.fullmatch(handle)
+            if match and match[1] in inodes:
+                with contextlib.suppress(OSError):  # ended meanwhile
                     found[match[1]] = f"{(process / 'comm').read_text().strip()[:32]}, process {process.name}"
     return found
+
+
+def _handles(process: Path) -> Iterator[str]:
+    """Yield what a process has open; nothing of another user's, or of one that ended."""
+    with contextlib.suppress(OSError):
+        for handle in (process / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield str(handle.readlink())
