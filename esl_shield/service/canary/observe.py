@@ -71,10 +71,15 @@ def observe(
             secret = read_password(config.freeswitch.password, "[freeswitch] password")
             watching = stack.enter_context(watch.Watch(config.freeswitch, secret, needles))
         look = watching.look if watching else _nowhere
-        placed = calls.place(phone, records, needles.tokens, look, done)
+
+        def over() -> None:
+            if watching:
+                watching.settle()
+            done()
+
+        placed = calls.place(phone, records, needles.tokens, look, over)
         watched = None
         if watching:
-            watching.settle()
             legs = frozenset(watching.legs)
             watched = Watched(watching.version, watching.host, legs, watching.complete)
         places = {watch.PHONE: _heard(placed, needles), **(watching.places if watching else {})}

@@ -74,7 +74,7 @@ def reasons(observation: Observation, outcome: Outcome) -> list[Reason]:
     if not outcome.files:
         found.append(Reason(INCOMPLETE, "there was no file to search"))
     if observation.watched and not observation.watched.complete:
-        found.append(Reason(INCOMPLETE, "FreeSWITCH fired more events than were read"))
+        found.append(Reason(INCOMPLETE, "not every event that FreeSWITCH fired was read"))
     return found
 
 
@@ -125,6 +125,7 @@ def report(
         "finished_at": _moment(dt.datetime.now(dt.UTC)),
         "calls": [_call(call, outcome) for call in observation.calls],
         "freeswitch": [_place(place) for place in observation.places.values()] if watched else None,
+        "all_events_read": watched.complete if watched else None,
         "telephone": _place(observation.places["phone"]),
         "control_found": len(outcome.control),
         "quiet": outcome.quiet,

@@ -6,6 +6,7 @@ of fields and counts; a field's name is told without its digits.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import secrets
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 PHONE, CHANNELS, AGENTS_LEG, CARRIERS_LEG, EVENTS = "phone", "show channels", "agent's leg", "carrier's leg", "events"
 _MOST_EVENT_BYTES = 64 * 1024 * 1024
+_EVENTS_S = 10.0
 _GONE_S = 10.0
 _POLL_S = 0.1
 _MOST_FIELDS = 12
@@ -61,23 +63,19 @@ class Watch:
         self.legs: set[str] = set()
         self.complete = True
         self._needles = needles
-        self._asking = InboundSocket(config.address, password, timeout_s=config.timeout_s)
-        try:
-            self._listening = InboundSocket(config.address, password, timeout_s=config.timeout_s)
+        with contextlib.ExitStack() as opened:
+            self._asking = opened.enter_context(InboundSocket(config.address, password, timeout_s=config.timeout_s))
+            self._listening = opened.enter_context(InboundSocket(config.address, password, timeout_s=config.timeout_s))
             self._listening.listen()
             self.version = self._asking.api("version short").body.strip()[:32]
             self.host = self._asking.api("global_getvar hostname").body.strip()[:64]
-        except BaseException:
-            self._asking.close()
-            raise
-        self._timeout_s = config.timeout_s
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._asking.close()
-        self._listening.close()
+        self._opened.close()
 
     def look(self, token: str) -> None:
         """Look at what there is of the call that dialled ``token``, now."""
@@ -92,28 +90,44 @@ class Watch:
             self._leg(str(row.get("uuid", "")), CARRIERS_LEG if row.get("direction") == "outbound" else AGENTS_LEG)
 
     def settle(self) -> None:
-        """Wait until the legs seen are gone, then read the events up to now and search them."""
+        """Wait until the legs seen are gone, then read the events up to now and search them.
+
+        Called after each call: FreeSWITCH drops the events of a listener that does not read.
+        """
         end = time.monotonic() + _GONE_S
         while time.monotonic() < end and any(self._api(f"uuid_exists {leg}") == "true" for leg in self.legs):
             time.sleep(_POLL_S)
         marker = f"esl_shield-{secrets.token_hex(8)}"
         self._api(f"echo {marker}")  # every command is an event itself: behind it stands nothing of the calls
-        read, end = 0, time.monotonic() + self._timeout_s
-        while read < _MOST_EVENT_BYTES:
-            event = self._listening.next_event(max(end - time.monotonic(), 0.001))
-            read += len(event)
-            self._event(event)
-            if marker.encode() in event:
-                return
-        self.complete = False
+        self.complete = self._read_to(marker.encode()) and self.complete
+
+    def _read_to(self, marker: bytes) -> bool:
+        read, end = 0, time.monotonic() + _EVENTS_S
+        try:
+            while read < _MOST_EVENT_BYTES:
+                event = self._listening.next_event(max(end - time.monotonic(), 0.001))
+                read += len(event)
+                self._event(event)
+                if marker in event:
+                    return True
+        except FreeSwitchAway:  # `complete` says it: what the calls were like is still to be told
+            return False
+        return False
 
     def _event(self, event: bytes) -> None:
         place = self.places[EVENTS]
         place.looks += 1
-        if next(self._needles.in_bytes(event), None) is None:
+        tokens = {token for token, _, _ in self._needles.in_bytes(event)}
+        if not tokens:
             return
-        parsed = json.loads(event)
-        self._fields(place, f"{parsed.get('Event-Name', '?')}: ", parsed.items())
+        try:
+            parsed = json.loads(event)
+        except ValueError:
+            parsed = {}
+        name, before = f"{parsed.get('Event-Name', 'an event')}: ", place.sightings
+        self._fields(place, name, parsed.items())
+        if place.sightings == before:  # across fields, or in what is no JSON
+            place.sees(tokens, f"{name}somewhere")
 
     def _leg(self, uuid: str, name: str) -> None:
         if not _UUID.fullmatch(uuid):

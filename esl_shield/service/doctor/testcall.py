@@ -120,7 +120,7 @@ def _seen(facts: CallFacts, place: watch.Place, *, unavoidable: bool) -> Iterato
 def _events(facts: CallFacts) -> Iterator[Problem]:
     yield from _nowhere_in(watch.EVENTS, unavoidable=True)(facts)
     if facts.seen.watched and not facts.seen.watched.complete:
-        message = "FreeSWITCH fired more events than were read"
+        message = "not every event that FreeSWITCH fired was read"
         raise NotAskedError(message)
 
 
