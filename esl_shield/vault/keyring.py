@@ -13,12 +13,15 @@ import hashlib
 import hmac
 import secrets
 import struct
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
 from esl_shield.vault.keys import KEY_BYTES, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Purpose = Literal["data", "index"]
 PURPOSES: tuple[Purpose, ...] = ("data", "index")
@@ -51,8 +54,19 @@ def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, versio
 
 def blind_index(index_key: Key, number: SubscriberNumber, tenant_id: int) -> bytes:
     """Return the 32 bytes by which a tenant finds that it already has a number, without keeping the number."""
-    message = b"esl_shield index\0" + struct.pack(">Q", tenant_id) + secret_digits(number).encode("ascii")
-    return hmac.digest(index_key.raw, message, hashlib.sha256)
+    return indexer(index_key, tenant_id)(number)
+
+
+def indexer(index_key: Key, tenant_id: int) -> Callable[[SubscriberNumber], bytes]:
+    """Return ``blind_index`` for many numbers: HMAC's work on the key is done once, which is half of it."""
+    keyed = hmac.new(index_key.raw, b"esl_shield index\0" + struct.pack(">Q", tenant_id), hashlib.sha256)
+
+    def index(number: SubscriberNumber) -> bytes:
+        made = keyed.copy()
+        made.update(secret_digits(number).encode("ascii"))
+        return made.digest()
+
+    return index
 
 
 def _parts(wrapped: bytes) -> tuple[bytes, bytes, bytes]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sip_peer import HOST, free_port
+from ports import HOST, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

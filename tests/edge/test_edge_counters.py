@@ -11,7 +11,8 @@ import time
 import pytest
 from edge_lab import EDGE, Edge, Resolver
 from edge_stage import Stage
-from sip_peer import HOST, Peer, Switch
+from ports import HOST
+from sip_peer import Peer, Switch
 
 EVENTS = {
     "edge.call", "edge.answered", "edge.failed", "edge.failover", "edge.refused", "edge.redeemed", "edge.stranger",

@@ -7,7 +7,8 @@ import uuid
 import pytest
 from edge_lab import Edge
 from inbound_stage import DID, EXTENSION, LINES, InboundStage
-from sip_peer import HOST, SDP, Dialog, uri_of
+from ports import HOST
+from sip_peer import SDP, Dialog, uri_of
 
 ANONYMOUS = "sip:anonymous@anonymous.invalid"
 

@@ -11,7 +11,8 @@ import time
 import pytest
 from edge_lab import Edge, Resolver, registration
 from edge_stage import Stage
-from sip_peer import HOST, SDP, StreamPeer, free_port
+from ports import HOST, free_port
+from sip_peer import SDP, StreamPeer
 
 NAME = "sip.carrier.example"
 

@@ -13,8 +13,8 @@ from edge_lab import SECRET, Edge
 from lab import AGENT_PASSWORD, DOMAIN
 from phones import Phone
 from polling import until
+from ports import HOST
 from shield import Shield
-from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 from tape import Tape
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edge_lab import Edge
 from lab import DOMAIN, ESL_PASSWORD, FreeSwitch, Ports
-from sipp import HOST
+from ports import HOST
 
 from esl_shield import config as configuration
 from esl_shield.errors.freeswitch import FreeSwitchRefused
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 BINARY_AREAS = ("freeswitch", "bypass")
 # What the lab itself changes: the examples' passwords, a log at debug, CDRs of both legs, and its own listeners.
 OF_THE_LAB = {
-    "freeswitch.passwords", "freeswitch.listeners", "freeswitch.log_level", "freeswitch.cdr_legs", "freeswitch.connected",
+    "freeswitch.passwords", "freeswitch.listeners", "freeswitch.log_level", "freeswitch.cdr_legs",
+    "freeswitch.connected",
 }  # fmt: skip
 CANARY = "13800138042"
 HOLES = """

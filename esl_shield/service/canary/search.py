@@ -20,7 +20,7 @@ from esl_shield.audit.leakscan.scan import Finding, Scan
 from esl_shield.audit.leakscan.walk import File, walk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from esl_shield.audit.leakscan.scan import Totals
     from esl_shield.service.canary.needles import Needles
@@ -71,14 +71,12 @@ def settle(paths: Iterable[str], quiet_s: float, within_s: float) -> bool:
 
 def _state(paths: Iterable[str]) -> dict[str, tuple[int, int]]:
     found = {}
-    for path in paths:
-        for entry in walk(Path(path)):
-            if isinstance(entry, File) and entry.regular:
-                try:
-                    state = entry.path.stat()
-                except OSError:
-                    continue  # rotated away; the search says what it cannot read
-                found[str(entry.path)] = (state.st_size, state.st_mtime_ns)
+    for path in _regular(paths):
+        try:
+            state = path.stat()
+        except OSError:
+            continue  # rotated away; the search says what it cannot read
+        found[str(path)] = (state.st_size, state.st_mtime_ns)
     return found
 
 
@@ -101,12 +99,15 @@ class Search:
         """Search for every number of the vault, then for the canaries'."""
         outcome = self.outcome
         scan = Scan(
-            self._leaks, outcome.findings.append, lambda name, why: outcome.unread.append((name, why)), self._moved,
-            self._note,
-        )  # fmt: skip
+            self._leaks, outcome.findings.append, lambda name, why: outcome.unread.append((name, why)), self._moved
+        )
+        before = [(path, *hashed) for path in _regular(paths) if (hashed := self._hashed(path))]
         for path in paths:
             scan.path(Path(path))
+        self._names = {str(file): scan.told(str(file)) for file, _, _ in before}
         self._exactly(paths)
+        for file, state, sha256 in before:
+            self._note(file, state, sha256)
         return scan.totals
 
     def wire(self, paths: Sequence[str]) -> None:
@@ -134,17 +135,41 @@ class Search:
                 self.outcome.unread.append((_DIGITS.sub("*", path), error.strerror or _UNREAD))
         self.outcome.traces = {token: len(files) for token, files in traces.items()}
 
-    def _note(self, path: str, name: str, descriptor: int, before: os.stat_result) -> None:
-        digest, at = hashlib.sha256(), 0
-        while at < before.st_size and (piece := os.pread(descriptor, min(_PIECE_BYTES, before.st_size - at), at)):
-            digest.update(piece)
-            at += len(piece)
-        after = os.fstat(descriptor)
-        changed = (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
-        if at < before.st_size:
+    def _hashed(self, path: Path) -> tuple[os.stat_result, str] | None:
+        """Return a file's state and the SHA-256 of what it holds now; None if it cannot be read, which Scan tells."""
+        digest, left = hashlib.sha256(), 0
+        try:
+            with path.open("rb") as stream:
+                state = os.fstat(stream.fileno())
+                left = state.st_size
+                while left and (piece := stream.read(min(_PIECE_BYTES, left))):
+                    digest.update(piece)
+                    left -= len(piece)
+        except OSError:
+            return None
+        return state, digest.hexdigest()
+
+    def _note(self, path: Path, before: os.stat_result, sha256: str) -> None:
+        """Tell a file, and whether what was hashed is what was searched: appended to is, replaced or cut is not."""
+        name = self._names[str(path)]
+        try:
+            after = path.stat()
+        except OSError:
+            after = None
+        if after is None or after.st_ino != before.st_ino or after.st_size < before.st_size:
             self.outcome.unread.append((name, _UNREAD))
-        self._names[path] = name
-        self.outcome.files.append(Searched(name, at, digest.hexdigest(), changed))
+        changed = after is None or (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
+        self.outcome.files.append(Searched(name, before.st_size, sha256, changed))
+
+
+def _regular(paths: Iterable[str]) -> Iterator[Path]:
+    """Yield each file once."""
+    seen: set[Path] = set()
+    for path in paths:
+        for entry in walk(Path(path)):
+            if isinstance(entry, File) and entry.regular and entry.path not in seen:
+                seen.add(entry.path)
+                yield entry.path
 
 
 def as_fields(finding: Finding) -> dict[str, Any]:

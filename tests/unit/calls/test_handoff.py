@@ -86,7 +86,9 @@ def test_the_header_counts_behind_the_dummy_number_only():
     assert parked.dialled.token is None
 
 
-@pytest.mark.parametrize("header", [None, "", "12", "+442079460123", MISTYPED])
+@pytest.mark.parametrize(
+    "header", [None, "", "12", "+442079460123", MISTYPED], ids=["absent", "empty", "short", "a number", "mistyped"]
+)
 def test_a_dummy_call_without_a_token_has_none(header):
     """The dummy number with a missing or malformed header is a malformed token."""
     parked = read(DUMMY, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: header})
