@@ -26,6 +26,20 @@ BEGIN
     EXECUTE format('CREATE POLICY own_login_adds ON shield.audit_events FOR INSERT WITH CHECK ('
         'login = session_user::text AND (tenant_id IS NULL OR tenant_id <@ %s))', v_scope);
 
+    -- The sealer reads every tenant's events, whatever its login is mapped to: one left out would have no seal.
+    -- Blocks are of all tenants, so only who sees all sees one. They are added by the sealer and never changed.
+    DROP POLICY IF EXISTS sealer_reads ON shield.audit_events;
+    CREATE POLICY sealer_reads ON shield.audit_events FOR SELECT
+        USING ((SELECT pg_has_role(session_user, 'shield_sealer', 'MEMBER')));
+    FOREACH v_table IN ARRAY ARRAY['audit_blocks', 'audit_code'] LOOP
+        EXECUTE format('DROP POLICY IF EXISTS all_tenants ON shield.%I', v_table);
+        EXECUTE format('DROP POLICY IF EXISTS sealer_adds ON shield.%I', v_table);
+        EXECUTE format('CREATE POLICY all_tenants ON shield.%I FOR SELECT USING ((SELECT upper_inf(%s)) '
+            'OR (SELECT pg_has_role(session_user, ''shield_sealer'', ''MEMBER'')))', v_table, v_scope);
+        EXECUTE format('CREATE POLICY sealer_adds ON shield.%I FOR INSERT '
+            'WITH CHECK ((SELECT pg_has_role(session_user, ''shield_sealer'', ''MEMBER'')))', v_table);
+    END LOOP;
+
     DROP POLICY IF EXISTS own_login ON shield.mint_buckets;
     CREATE POLICY own_login ON shield.mint_buckets USING (login = session_user::text);
 
