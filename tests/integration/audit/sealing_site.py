@@ -7,9 +7,12 @@ import secrets
 
 from typing import TYPE_CHECKING, Any
 
+from esl_shield.audit.findings import Report
 from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Sealer
 from esl_shield.audit.signing import Signer
+from esl_shield.audit.source import open_source
+from esl_shield.audit.verify import Extent, Trust, Verification
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,3 +67,9 @@ class SealingSite:
             sealed += step
         self.sealer.export()
         return sealed
+
+    def verify(self, *, heads: bool = True, extent: Extent | None = None, **more: Any) -> Report:
+        """As an auditor who holds the exported heads and the public key."""
+        trust = Trust(str(self.heads_path) if heads else None, (self.signer.public,))
+        with open_source(self.auditor_login) as source:
+            return Verification(source, trust, extent or Extent(), **more).run()
