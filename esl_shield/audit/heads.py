@@ -132,7 +132,7 @@ class HeadFile:
         try:
             with self._path.open("rb") as stream:
                 stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = stream.read().split(b"\n")
+                lines = stream.read(_TAIL_BYTES).split(b"\n")
         except FileNotFoundError:
             return Written()
         for line in reversed(lines[:-1]):

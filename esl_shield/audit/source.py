@@ -115,9 +115,10 @@ class Source:
         """Return the line of one event, by its id."""
         return next(iter(self._copy(f"{_SELECT} WHERE id = {number:d} LIMIT 1", ())), None)
 
-    def unbegun(self, next_xid: int) -> list[bytes]:
-        """Return some events of transactions that have not begun."""
-        return self._copy(f"{_SELECT} WHERE xid >= '{next_xid:d}'::xid8 ORDER BY xid, id LIMIT 10", ())
+    def unbegun(self, next_xid: int, floor: int) -> list[bytes]:
+        """Return some events of transactions that have not begun, of those this cluster numbered."""
+        where = f"xid >= '{next_xid:d}'::xid8 AND id > {floor:d}"
+        return self._copy(f"{_SELECT} WHERE {where} ORDER BY xid, id LIMIT 10", ())
 
     def manifests(self) -> dict[str, str]:
         """Return the stored manifests by their hash."""

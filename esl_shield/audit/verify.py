@@ -75,7 +75,7 @@ class Verification:
         self._compare_events(chain)
         self._judge_code(chain.changes)
         if self.extent.last == LAST:
-            self._judge_end(sealing)
+            self._judge_end(sealing, chain.previous.position if chain.previous else Position())
         return self.report
 
     def _walk_headers(self) -> Chain:
@@ -98,24 +98,24 @@ class Verification:
     def _compare_events(self, chain: Chain) -> None:
         before = self.source.block_before(self.extent.first)
         last = Block.parse(before.header, before.signature) if before else None
-        position, number = (last.position, last.number) if last else (Position(), 0)
+        position = last.position if last else Position()  # up to which events were compared
+        end, number = position, last.number if last else 0  # of the block before
         group: list[Sealed] = []
         for sealed in self._sealed_blocks():
-            crosses = position.database not in ("", sealed.block.fields["database"])
+            crosses = end.database not in ("", sealed.block.fields["database"])
             gap = sealed.block.number != number + 1 and not sealed.block.fields["lost"]
             if group and (crosses or gap or len(group) >= GROUP_BLOCKS or _events(group) >= GROUP_EVENTS):
-                position = self._compare_group(chain, position, group)
-                group = []
-            if gap and sealed.entries and not crosses:  # events of blocks that are missing belong to none that is there
-                f = sealed.block.fields
+                self._compare_group(chain, position, group)
+                position, group = end, []
+            if gap and sealed.entries and not crosses:  # events of blocks that are missing are nobody's here
                 position = replace(
-                    position, database=f["database"], floor=f["floor"], xid=sealed.entries.xids[0], id=sealed.entries.ids[0] - 1
-                )
+                    sealed.block.position, xid=sealed.entries.xids[0], id=sealed.entries.ids[0] - 1
+                )  # fmt: skip
             group.append(sealed)
-            number = sealed.block.number
+            end, number = sealed.block.position, sealed.block.number
             if crosses:
-                position = self._compare_group(chain, position, group)
-                group = []
+                self._compare_group(chain, position, group)
+                position, group = end, []
         if group:
             self._compare_group(chain, position, group)
 
@@ -130,7 +130,7 @@ class Verification:
                 self.report.find(finding)
             yield sealed
 
-    def _compare_group(self, chain: Chain, before: Position, group: Sequence[Sealed]) -> Position:
+    def _compare_group(self, chain: Chain, before: Position, group: Sequence[Sealed]) -> None:
         """Hold the events between two positions against the blocks that sealed them, all at once if they agree."""
         after, since_us = group[-1].block.position, self.extent.since_us
         ceiling = next((top for block, top in chain.ceilings if block > group[-1].block.number), None)
@@ -142,7 +142,6 @@ class Verification:
         if self.redemptions is not None:
             self.redemptions.take(lines)
         self.show(self.report.events)
-        return after
 
     def _compare_each(self, before: Position, group: Sequence[Sealed], lines: list[bytes]) -> None:
         """Give each block the events in its place."""
@@ -182,8 +181,8 @@ class Verification:
                 what = f"{thing} is not what this release ships, since block {last.block} at the latest"
                 self.report.find(Finding("code_foreign", what, last.block, at=last.sealed_at))
 
-    def _judge_end(self, sealing: Sealing) -> None:
-        for line in self.source.unbegun(sealing.next_xid):
+    def _judge_end(self, sealing: Sealing, end: Position) -> None:
+        for line in self.source.unbegun(sealing.next_xid, end.floor):
             what = "an event claims a transaction that has not begun"
             self.report.find(present_event("inserted", what, None, line))
         if sealing.waiting:

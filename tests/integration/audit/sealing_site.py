@@ -11,7 +11,7 @@ from esl_shield.audit.findings import Report
 from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Sealer
 from esl_shield.audit.signing import Signer
-from esl_shield.audit.source import open_source
+from esl_shield.audit.source import Source, open_source
 from esl_shield.audit.verify import Extent, Trust, Verification
 
 if TYPE_CHECKING:
@@ -67,6 +67,18 @@ class SealingSite:
             sealed += step
         self.sealer.export()
         return sealed
+
+    def verify_after(self, tamper: str, values: object = None, **options: Any) -> Report:
+        """What is found after a superuser ran this, in a transaction that is then rolled back."""
+        connection = self.database.connect()
+        connection.autocommit = False
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(tamper, values)
+            trust = Trust(str(self.heads_path), (self.signer.public,))
+            return Verification(Source(connection), trust, **options).run()
+        finally:
+            connection.rollback()
 
     def verify(self, *, heads: bool = True, extent: Extent | None = None, **more: Any) -> Report:
         """As an auditor who holds the exported heads and the public key."""

@@ -63,31 +63,34 @@ WAYS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def sealed(site):
-    """Three blocks."""
-    for _ in range(3):
-        site.write_events(6)
-        site.seal()
-    report = site.verify()
-    assert (report.findings, report.blocks, report.events) == ([], 3, site.sql("SELECT max(id) FROM shield.audit_events")[0][0])
-    return site
-
-
 @pytest.mark.parametrize("way", sorted(WAYS))
 def test_tampering_is_found_and_named(sealed, way):
     """Whatever a superuser does to what is sealed is a finding that names it."""
     statement, kind, words = WAYS[way]
     names = {"a": 8, "b": 9}
-    sealed.sql(statement.format(**names))
-    report = sealed.verify()
+    report = sealed.verify_after(statement.format(**names))
     found = [(finding.kind, finding.sentence) for finding in report.findings]
     assert any(k == kind and words.format(**names) in sentence for k, sentence in found), found
 
 
+def test_the_first_edited_event_is_named_with_its_time_and_kind(sealed):
+    """Of several edited events the first comes first, with its id, moment and kind as they were sealed."""
+    at, = sealed.sql("SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM shield.audit_events WHERE id = 8")[0]
+    report = sealed.verify_after("UPDATE shield.audit_events SET kind = 'x.y', at = now() WHERE id IN (8, 10)")
+    first = report.findings[0]
+    assert (first.event, first.at, first.event_kind, first.block) == (8, at, "call.authorized", 1)
+    assert "its at, kind changed" in first.sentence
+
+
 def test_swapped_events_are_named(sealed):
     """Two events that changed places are named as a swap, each with the other's id."""
-    sealed.database.connect().cursor().execute(SWAP, {"a": 7, "b": 8})
-    report = sealed.verify()
+    report = sealed.verify_after(SWAP, {"a": 7, "b": 8})
     assert [(f.kind, f.event) for f in report.findings] == [("swapped", 7), ("swapped", 8)]
     assert "what was sealed as event 8" in report.findings[0].sentence
+
+
+def test_what_is_as_it_was_sealed_is_proved(sealed):
+    """An auditor without tampering finds nothing, and everything was compared."""
+    report = sealed.verify()
+    assert (report.findings, report.blocks) == ([], 3)
+    assert report.events == sealed.sql("SELECT count(*) FROM shield.audit_events")[0][0]
