@@ -69,7 +69,8 @@ class Entries:
         columns = [struct.unpack_from(f">{count}q", data, column * count * 8) for column in range(3)]
         start = 3 * 8 * count
         checks = [struct.unpack_from(f">{count}I", data, start + n * count * 4) for n in range(len(events.CHECKED))]
-        return cls(*columns, tuple(checks))
+        ids, xids, ats = columns
+        return cls(ids, xids, ats, tuple(checks))
 
     def pack(self) -> bytes:
         """Return the stored form: big-endian columns, one after the other."""
@@ -126,7 +127,7 @@ def signed_message(header: str) -> bytes:
     return b"esl-shield block\0" + header.encode()
 
 
-def write_header(  # noqa: PLR0913 - one argument a fact
+def write_header(
     previous: Block | None, position: Position, entries: Entries, leaves: bytes, *,
     number: int, code: str, key: str, sealed_at: int, lost: dict[str, Any] | None = None,
 ) -> str:  # fmt: skip

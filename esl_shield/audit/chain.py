@@ -45,12 +45,13 @@ class Chain:
         self._heads = _Heads(heads)
         self._unchecked: list[Block] = []
         self.previous: Block | None = None
+        self.first_previous: Block | None = None
         self.changes: list[CodeChange] = []
         self.ceilings: list[tuple[int, int]] = []  # (block that begins another cluster, highest id sealed before)
 
     def begin(self, before: Block | None) -> None:
         """Start behind a block, which the next one's hash vouches for."""
-        self.previous = before
+        self.previous = self.first_previous = before
 
     def walk(self, rows: Iterable[Row]) -> Iterator[Block]:
         """Yield every header that can be read, once it was held against its neighbours and the heads."""
@@ -93,10 +94,11 @@ class Chain:
             what = f"blocks {expected} to {lost['block']} were lost in a restore, accepted with block {block.number}"
             self._report.notices.append(f"{what}: {lost['reason']}")
         elif block.number > expected:
-            which = f"block {expected} is" if block.number == expected + 1 else f"blocks {expected} to {block.number - 1} are"
+            one = block.number == expected + 1
+            which = f"block {expected} is" if one else f"blocks {expected} to {block.number - 1} are"
             self._report.find(Finding("block_missing", f"{which} missing", expected))
         if (last.hash if last else "") != block.fields["previous"] and block.number <= expected:
-            what = f"block {block.number} does not follow the block {expected - 1} that is there: one of them was replaced"
+            what = f"block {block.number} does not follow the block {expected - 1} that is there: one was replaced"
             self._report.find(Finding("chain_broken", what, block.number, at=moment(block.fields["sealed_at"])))
         if last is None or last.fields["code"] != block.fields["code"]:
             at = moment(block.fields["sealed_at"])

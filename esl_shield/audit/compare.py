@@ -64,12 +64,11 @@ def compare(sealed: Sealed, lines: Sequence[bytes], source: Source, since_us: in
         if event in there and not _as_sealed(sealed, entries, n, there[event])
     ]  # fmt: skip
     swapped = dict(_swapped(entries, edited, there))
-    findings = []
-    for event, n in places.items():
-        if event not in there and (since_us is None or entries.ats[n] >= since_us):
-            findings.append((entries.xids[n], event, _gone(sealed, entries, n, source)))
-    for n in edited:
-        findings.append((entries.xids[n], entries.ids[n], _edited(number, entries, n, there, swapped)))
+    findings = [
+        (entries.xids[n], event, _gone(sealed, entries, n, source)) for event, n in places.items()
+        if event not in there and (since_us is None or entries.ats[n] >= since_us)
+    ]  # fmt: skip
+    findings += [(entries.xids[n], entries.ids[n], _edited(number, entries, n, there, swapped)) for n in edited]
     for event in there.keys() - places.keys():
         xid = int(there[event].split(b"\t", 2)[1])
         what = f"event {event} stands among the events of block {number}, which did not seal it"
@@ -112,7 +111,8 @@ def _edited(
 ) -> Finding:  # fmt: skip
     event = entries.ids[n]
     if n in swapped:
-        what = f"event {event} of block {number} has what was sealed as event {entries.ids[swapped[n]]}: they were swapped"
+        other = entries.ids[swapped[n]]
+        what = f"event {event} of block {number} has what was sealed as event {other}: they were swapped"
         return sealed_event("swapped", what, number, entries, n)
     columns = differing(entries, n, there[event])
     kind = "reordered" if "xid" in columns else "edited"

@@ -1,7 +1,7 @@
-"""An audit event as the bytes that are sealed (docs/audit-format.md, "Lines").
+r"""An audit event as the bytes that are sealed (docs/audit-format.md, "Lines").
 
 Invariants: a line is what ``COPY (SELECT … FROM dba.audit_lines) TO STDOUT`` writes for the event, without its newline:
-columns in the order of COLUMNS between tabs, NULL as ``\\N``, backslash escapes for control characters; so a verifier
+columns in the order of COLUMNS between tabs, NULL as ``\N``, backslash escapes for control characters; so a verifier
 hashes what PostgreSQL sends, as it comes, and needs no encoder of its own.
 """
 

@@ -90,7 +90,7 @@ class HeadFile:
         descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             self._written = None  # until it is known how much was written
-            if _ends_midway(self._path):
+            if ends_midway(self._path):
                 text = b"\n" + text
             while text:
                 text = text[os.write(descriptor, text) :]
@@ -167,7 +167,8 @@ def read_heads(path: str) -> Iterator[Head]:
         raise EvidenceUnreadable(source=path, what="exported heads", problem=f"line {damaged} is no head")
 
 
-def _ends_midway(path: Path) -> bool:
+def ends_midway(path: Path) -> bool:
+    """Say whether a file ends within a line, as one does whose writer was killed."""
     with path.open("rb") as stream:
         if stream.seek(0, os.SEEK_END) == 0:
             return False

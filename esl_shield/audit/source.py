@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _BLOCKS_AT_A_TIME = 16
 _HEADERS_AT_A_TIME = 500
+_HEADERS = "SELECT number, header, signature FROM dba.audit_blocks"
+_BLOCKS = "SELECT number, header, signature, entries, leaves FROM dba.audit_blocks"
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dba.audit_lines"
 
 
@@ -65,29 +67,18 @@ class Source:
 
     def headers(self, first: int, last: int) -> Iterator[Row]:
         """Yield headers in the order of their numbers."""
-        statement = "SELECT number, header, signature FROM dba.audit_blocks WHERE number BETWEEN %s AND %s ORDER BY number"
+        statement = f"{_HEADERS} WHERE number BETWEEN %s AND %s ORDER BY number"
         yield from self._streamed("headers", statement, (first, last), _HEADERS_AT_A_TIME)
 
     def blocks(self, first: int, last: int) -> Iterator[Row]:
         """Yield whole blocks in the order of their numbers."""
-        statement = (
-            "SELECT number, header, signature, entries, leaves FROM dba.audit_blocks "
-            "WHERE number BETWEEN %s AND %s ORDER BY number"
-        )
+        statement = f"{_BLOCKS} WHERE number BETWEEN %s AND %s ORDER BY number"
         yield from self._streamed("blocks", statement, (first, last), _BLOCKS_AT_A_TIME)
 
     def block_before(self, number: int) -> Row | None:
         """Return the header of the nearest block before a number."""
-        statement = "SELECT number, header, signature FROM dba.audit_blocks WHERE number < %s ORDER BY number DESC LIMIT 1"
-        return next((Row(n, header, bytes(signature)) for n, header, signature in self._rows(statement, (number,))), None)
-
-    def block_at(self, xid: int, event: int) -> int | None:
-        """Return the number of the first block that ends at or behind a place in the order."""
-        statement = (
-            "SELECT number FROM dba.audit_blocks WHERE ((header::jsonb ->> 'xid')::bigint, (header::jsonb ->> 'id')::bigint) "
-            ">= (%s, %s) ORDER BY number LIMIT 1"
-        )
-        return next((row[0] for row in self._rows(statement, (xid, event))), None)
+        rows = self._rows(f"{_HEADERS} WHERE number < %s ORDER BY number DESC LIMIT 1", (number,))
+        return next((Row(n, header, bytes(signature)) for n, header, signature in rows), None)
 
     def lines(
         self, before: Position, after: Position, *, since_us: int | None = None, ceiling: int | None = None,
@@ -97,7 +88,7 @@ class Source:
         ``ceiling`` is the highest id of events sealed in this cluster, when there was another after it.
         """
         crosses = before.database not in ("", after.database)
-        conditions, values = [f"(xid, id) <= ('{after.xid:d}'::xid8, {after.id:d})"], []
+        conditions = [f"(xid, id) <= ('{after.xid:d}'::xid8, {after.id:d})"]
         if crosses:
             conditions = [
                 f"(id > {before.top:d} OR (xid, id) > ('{before.xid:d}'::xid8, {before.id:d}))",
@@ -109,16 +100,40 @@ class Source:
             conditions.append(f"id <= {ceiling:d}")
         if since_us is not None:
             conditions.append(f"at_us >= {since_us:d}")
-        return self._copy(f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY xid, id", values)
+        return self._copy(f"{_SELECT} WHERE {' AND '.join(conditions)} ORDER BY xid, id")
 
     def event(self, number: int) -> bytes | None:
         """Return the line of one event, by its id."""
-        return next(iter(self._copy(f"{_SELECT} WHERE id = {number:d} LIMIT 1", ())), None)
+        return next(iter(self._copy(f"{_SELECT} WHERE id = {number:d} LIMIT 1")), None)
 
     def unbegun(self, next_xid: int, floor: int) -> list[bytes]:
         """Return some events of transactions that have not begun, of those this cluster numbered."""
         where = f"xid >= '{next_xid:d}'::xid8 AND id > {floor:d}"
-        return self._copy(f"{_SELECT} WHERE {where} ORDER BY xid, id LIMIT 10", ())
+        return self._copy(f"{_SELECT} WHERE {where} ORDER BY xid, id LIMIT 10")
+
+    def unsealed(self, position: Position) -> list[bytes]:
+        """Return the events behind a position."""
+        where = f"(xid, id) > ('{position.xid:d}'::xid8, {position.id:d}) AND id > {position.floor:d}"
+        return self._copy(f"{_SELECT} WHERE {where}")
+
+    def now(self) -> int:
+        """Return the second this look was taken."""
+        return int(self._rows("SELECT extract(epoch FROM now())")[0][0])
+
+    def chosen(self, conditions: Sequence[str], values: Sequence[object]) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
+        """Yield the place in the order, and the columns, of the events that fulfil conditions on dba.audit_lines."""
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        columns = ", ".join(f"{column}::text" for column in COLUMNS)
+        statement = f"SELECT {columns} FROM dba.audit_lines{where} ORDER BY audit_lines.xid, audit_lines.id"
+        for row in self._streamed("chosen", statement, values, _HEADERS_AT_A_TIME, tuple):
+            yield int(row[1]), int(row[0]), row
+
+    def block_holding(self, xid: int, event: int) -> Row | None:
+        """Return the block in whose part of the order an event stands, None when it is not sealed."""
+        statement = (
+            f"{_BLOCKS} WHERE (last_xid, last_id) >= (%s::text::xid8, %s) ORDER BY last_xid, last_id, number LIMIT 1"
+        )
+        return next(iter([Row(*map(_plain, row)) for row in self._rows(statement, (str(xid), event))]), None)
 
     def manifests(self) -> dict[str, str]:
         """Return the stored manifests by their hash."""
@@ -128,13 +143,6 @@ class Source:
         """Return what the catalog says now."""
         return code.manifest((row[0], row[1]) for row in self._rows(code.STATEMENT))
 
-    def chosen(self, conditions: Sequence[str], values: Sequence[object], limit: int | None) -> Iterator[tuple[Any, ...]]:
-        """Yield (xid, id) of the events that fulfil conditions on ``dba.audit_events``' columns of dba.audit_lines."""
-        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-        bound = f" LIMIT {limit:d}" if limit is not None else ""
-        statement = f"SELECT xid::text::bigint, id FROM dba.audit_lines l{where} ORDER BY xid, id{bound}"
-        yield from self._streamed("chosen", statement, tuple(values), 1000, tuple)
-
     def _rows(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
         with self._connection.cursor() as cursor:
             cursor.execute(statement, values)
@@ -142,21 +150,23 @@ class Source:
             return rows
 
     def _streamed(
-        self, name: str, statement: str, values: Sequence[object], size: int, make: Any = None
+        self, name: str, statement: str, values: Sequence[object], size: int, make: Any = Row._make
     ) -> Iterator[Any]:
         with self._connection.cursor(name=name) as cursor:
             cursor.itersize = size
             cursor.execute(statement, values)
             for row in cursor:
-                plain = [bytes(cell) if isinstance(cell, memoryview) else cell for cell in row]
-                yield make(plain) if make else Row(*plain)
+                yield make(map(_plain, row))
 
-    def _copy(self, select: str, values: Sequence[object]) -> list[bytes]:
+    def _copy(self, select: str) -> list[bytes]:
         collected = _Lines()
         with self._connection.cursor() as cursor:
-            statement = cursor.mogrify(select, values or None).decode()
-            cursor.copy_expert(f"COPY ({statement}) TO STDOUT", collected)
+            cursor.copy_expert(f"COPY ({select}) TO STDOUT", collected)
         return collected.lines
+
+
+def _plain(cell: Any) -> Any:
+    return bytes(cell) if isinstance(cell, memoryview) else cell
 
 
 class _Lines:

@@ -14,6 +14,7 @@ from esl_shield.audit import code, merkle
 from esl_shield.audit.blocks import Block, Position
 from esl_shield.audit.chain import Chain
 from esl_shield.audit.compare import Sealed, compare
+from esl_shield.audit.decrypts import TOLERANCE_S
 from esl_shield.audit.findings import Finding, Report, present_event
 from esl_shield.audit.heads import read_heads
 from esl_shield.audit.signing import PublicKey
@@ -59,7 +60,7 @@ class Verification:
     trust: Trust
     extent: Extent = field(default_factory=Extent)
     redemptions: Redemptions | None = None
-    show: Callable[[int], None] = lambda events: None  # noqa: ARG005, E731
+    show: Callable[[int], None] = lambda events: None  # noqa: ARG005
     report: Report = field(default_factory=Report)
 
     def run(self) -> Report:
@@ -74,6 +75,8 @@ class Verification:
         chain = self._walk_headers()
         self._compare_events(chain)
         self._judge_code(chain.changes)
+        if self.redemptions is not None:
+            self._judge_decrypts(chain, self.redemptions)
         if self.extent.last == LAST:
             self._judge_end(sealing, chain.previous.position if chain.previous else Position())
         return self.report
@@ -154,6 +157,15 @@ class Verification:
             before = sealed.block.position
             for finding in compare(sealed, lines[start:at], self.source, self.extent.since_us):
                 self.report.find(finding)
+
+    def _judge_decrypts(self, chain: Chain, redemptions: Redemptions) -> None:
+        """Compare up to a few seconds ago, with the events that are not sealed yet."""
+        if chain.previous is not None:
+            redemptions.take(self.source.unsealed(chain.previous.position))
+        since = (self.extent.since_us or 0) // 1_000_000
+        if chain.first_previous is not None:
+            since = max(since, chain.first_previous.fields["sealed_at"] // 1_000_000)
+        redemptions.compare(since + TOLERANCE_S, self.source.now() - 2 * TOLERANCE_S)
 
     def _judge_code(self, changes: Sequence[CodeChange]) -> None:
         manifests = self.source.manifests()

@@ -35,6 +35,7 @@ def audit() -> None:
 
 
 audit.add_command(evidence.verify)
+audit.add_command(evidence.export)
 audit.add_command(evidence.init_key)
 
 

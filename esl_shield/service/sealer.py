@@ -45,7 +45,7 @@ class SealerService:
     """Seals until it is stopped."""
 
     def __init__(
-        self, config: Config, sealing: SealingConfig, sealer: Sealer, heads: HeadFile, sender: HeadSender | None,
+        self, config: Config, sealing: SealingConfig, *, sealer: Sealer, heads: HeadFile, sender: HeadSender | None,
         database: Database, metrics: SealerMetrics,
     ) -> None:  # fmt: skip
         self._sealing = sealing
@@ -57,7 +57,7 @@ class SealerService:
         self._stopping = Event()
         self._problems: dict[str, str] = {}
         self._lag = Lag()
-        self._greenlets: list[gevent.Greenlet] = []
+        self._greenlets: list[gevent.Greenlet[..., None]] = []
         listen = config.metrics.listen
         self._pages = Pages(listen, metrics.page, self._is_well) if listen else None
 
@@ -71,7 +71,10 @@ class SealerService:
         signer, heads = Signer.from_secret(secret, source=sealing.key), HeadFile(sealing.heads)
         database = Database(_one_connection(config), application_name="esl-shield sealer")
         sealer = Sealer(database, signer, heads, most_events=sealing.most_events, restore_reason=restore_reason)
-        return cls(config, sealing, sealer, heads, _sender(config, sealing, signer), database, metrics)
+        return cls(
+            config, sealing, sealer=sealer, heads=heads, sender=_sender(config, sealing, signer), database=database,
+            metrics=metrics,
+        )  # fmt: skip
 
     @property
     def address(self) -> Address:

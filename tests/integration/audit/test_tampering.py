@@ -75,7 +75,9 @@ def test_tampering_is_found_and_named(sealed, way):
 
 def test_the_first_edited_event_is_named_with_its_time_and_kind(sealed):
     """Of several edited events the first comes first, with its id, moment and kind as they were sealed."""
-    at, = sealed.sql("SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM shield.audit_events WHERE id = 8")[0]
+    (at,) = sealed.sql(
+        "SELECT to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM shield.audit_events WHERE id = 8"
+    )[0]
     report = sealed.verify_after("UPDATE shield.audit_events SET kind = 'x.y', at = now() WHERE id IN (8, 10)")
     first = report.findings[0]
     assert (first.event, first.at, first.event_kind, first.block) == (8, at, "call.authorized", 1)
