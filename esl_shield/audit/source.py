@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _BLOCKS_AT_A_TIME = 16
 _HEADERS_AT_A_TIME = 500
-_HEADERS = "SELECT number, header, signature FROM dba.audit_blocks"
+_HEADERS = "SELECT number, header, signature, ''::bytea, ''::bytea FROM dba.audit_blocks"
 _BLOCKS = "SELECT number, header, signature, entries, leaves FROM dba.audit_blocks"
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM dba.audit_lines"
 
@@ -47,8 +47,8 @@ class Row(NamedTuple):
     number: int
     header: str
     signature: bytes
-    entries: bytes = b""
-    leaves: bytes = b""
+    entries: bytes
+    leaves: bytes
 
 
 class Source:
@@ -78,7 +78,7 @@ class Source:
     def block_before(self, number: int) -> Row | None:
         """Return the header of the nearest block before a number."""
         rows = self._rows(f"{_HEADERS} WHERE number < %s ORDER BY number DESC LIMIT 1", (number,))
-        return next((Row(n, header, bytes(signature)) for n, header, signature in rows), None)
+        return next((Row(*map(_plain, row)) for row in rows), None)
 
     def lines(
         self, before: Position, after: Position, *, since_us: int | None = None, ceiling: int | None = None,
@@ -133,7 +133,7 @@ class Source:
         statement = (
             f"{_BLOCKS} WHERE (last_xid, last_id) >= (%s::text::xid8, %s) ORDER BY last_xid, last_id, number LIMIT 1"
         )
-        return next(iter([Row(*map(_plain, row)) for row in self._rows(statement, (str(xid), event))]), None)
+        return next((Row(*map(_plain, row)) for row in self._rows(statement, (str(xid), event))), None)
 
     def manifests(self) -> dict[str, str]:
         """Return the stored manifests by their hash."""
