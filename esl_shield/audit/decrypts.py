@@ -43,7 +43,8 @@ class _Login:
     received: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     unanswered: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     crashes: list[Crash] = field(default_factory=list)
-    covered: list[tuple[int, int]] = field(default_factory=list)  # (first, last second) of each journal
+    first: int = 2**62  # from this second to this one a journal is there
+    last: int = 0
 
 
 class Redemptions:
@@ -56,7 +57,6 @@ class Redemptions:
         self._logins: dict[str, _Login] = defaultdict(_Login)
         self._events: dict[str, dict[int, int]] = defaultdict(lambda: defaultdict(int))
         last: dict[str, Record] = {}
-        begun: dict[str, int] = {}
         for path in journals:
             for record in read_journal(path):
                 name = record.fields["name"]
@@ -64,11 +64,9 @@ class Redemptions:
                     continue  # written twice: the first time, nobody knew whether it was
                 self._check(record, last.get(name))
                 self._take_record(record, last.get(name))
-                begun.setdefault(name, record.fields["from"])
                 last[name] = record
-        for name, record in last.items():
+        for record in last.values():
             self._check_signature(record)
-            self._logins[record.fields["login"]].covered.append((begun[name], record.fields["to"]))
 
     def take(self, lines: Sequence[bytes]) -> None:
         """Count the redemptions among events."""
@@ -92,8 +90,7 @@ class Redemptions:
                 self._report.find(Finding("decrypts_unaudited", what, at=_at(second)))
         unanswered = dict(login.unanswered)
         _match(unanswered, events, TOLERANCE_S)
-        first = min(start for start, _ in login.covered) + TOLERANCE_S
-        last = max(end for _, end in login.covered) - TOLERANCE_S
+        first, last = login.first + TOLERANCE_S, login.last - TOLERANCE_S
         for second, count in sorted(events.items()):
             crashed = any(c.since - TOLERANCE_S <= second <= c.until + TOLERANCE_S for c in login.crashes)
             if count and max(first, since) <= second <= min(last, until) and not crashed:
@@ -105,8 +102,9 @@ class Redemptions:
         login = self._logins[f["login"]]
         login.received[f["to"]] += f[DECRYPTS] + f[WITHHELD]
         login.unanswered[f["to"]] += f[UNANSWERED]
+        login.first, login.last = min(login.first, f["from"]), max(login.last, f["to"])
         if f["kind"] == "start" and before is not None and before.fields["kind"] != "stop":
-            login.crashes.append(Crash(before.fields["to"], f["to"]))
+            self._logins[before.fields["login"]].crashes.append(Crash(before.fields["to"], f["to"]))
 
     def _check(self, record: Record, before: Record | None) -> None:
         f = record.fields

@@ -18,12 +18,26 @@ TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
-    "reveal_usage",
+    "reveal_usage", "audit_blocks", "audit_code",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
+VIEWS = (
+    "tenants",
+    "tokens",
+    "dids",
+    "calls",
+    "call_agents",
+    "audit_events",
+    "keys",
+    "reveals",
+    "audit_lines",
+    "audit_blocks",
+    "audit_code",
+    "sealing",
+)
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "sealer": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -56,6 +70,11 @@ FUNCTIONS = {
     "find_leaks": (("scanner",), 4),
     "finish_leakscan": (("scanner",), 7),
     "set_lookup_rate": ((), 2),
+    "sealing_state": (("sealer",), 0),
+    "unsealed_events": (("sealer",), 6),
+    "sealing_lag": (("sealer",), 3),
+    "append_block": (("sealer",), 6),
+    "sealed_heads": (("sealer",), 2),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
@@ -213,6 +232,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "revealer":
             asked = opened.call("request_reveal", "acme", "number", TOKEN, "C-1", "complaint", None)
             assert asked == [("REFUSED", None, None)]
+        elif role == "sealer":
+            assert opened.call("unsealed_events", False, 0, 0, "0", 0, 10) == []
+            assert opened.call("sealed_heads", 0, 10) == []
         elif role == "scanner":
             assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
             assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []

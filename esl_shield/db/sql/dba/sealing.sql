@@ -8,5 +8,7 @@ LEFT JOIN LATERAL (SELECT b.number, b.sealed_at, b.last_xid, b.last_id, (b.heade
     FROM shield.audit_blocks b ORDER BY b.number DESC LIMIT 1) n ON true
 LEFT JOIN LATERAL (SELECT count(*) AS waiting, min(u.at) AS oldest_at FROM (SELECT e.at FROM shield.audit_events e
     WHERE (e.xid, e.id) > (coalesce(n.last_xid, '0'::xid8), coalesce(n.last_id, 0))
-    AND e.id > coalesce(n.floor, -4611686018427387904) ORDER BY e.xid, e.id LIMIT 100000) u) w ON true;
+    AND e.id > coalesce(n.floor, -4611686018427387904) ORDER BY e.xid, e.id LIMIT 100000) u) w ON true
+WHERE EXISTS (SELECT FROM shield.logins l WHERE l.login = session_user::text)
+    OR pg_has_role(session_user, 'shield_owner', 'MEMBER');
 COMMENT ON VIEW dba.sealing IS 'how far events are sealed; waiting counts at most 100,000';
