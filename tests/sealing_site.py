@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.audit.findings import Report

@@ -63,7 +63,7 @@ class Source:
             "SELECT sees_all, blocks, waiting, lag_s, pg_snapshot_xmax(pg_current_snapshot())::text::bigint "
             "FROM dba.sealing"
         )
-        return next((Sealing(*row) for row in self._rows(statement)), Sealing(False, None, 0, None, 0))  # noqa: FBT003
+        return next((Sealing(*row) for row in self._rows(statement)), Sealing(False, None, 0, None, 0))
 
     def headers(self, first: int, last: int) -> Iterator[Row]:
         """Yield headers in the order of their numbers."""

@@ -30,7 +30,7 @@ CREATE TABLE shield.audit_blocks (
     sealed_at timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX audit_blocks_in_order ON shield.audit_blocks (last_xid, last_id);
-COMMENT ON TABLE shield.audit_blocks IS 'events in sealed blocks, append-only; docs/audit-format.md says what each byte is';
+COMMENT ON TABLE shield.audit_blocks IS 'sealed blocks, append-only; docs/audit-format.md says what each byte is';
 COMMENT ON COLUMN shield.audit_blocks.header IS 'the very text that is hashed, chained and signed';
 COMMENT ON COLUMN shield.audit_blocks.entries IS 'which events, at which position: ids, transactions, times, checksums';
 COMMENT ON COLUMN shield.audit_blocks.leaves IS 'the leaf hashes of the Merkle tree, in the order of entries';

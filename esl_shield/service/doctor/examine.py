@@ -15,6 +15,7 @@ from esl_shield.service.doctor import (
     edge,
     keys,
     processes,
+    seals,
     settings,
     switch,
     switch_checks,
@@ -32,7 +33,7 @@ ROLES = (*LOGIN_ROLES, "admin")
 AREAS: dict[str, Area[Any]] = {
     area.name: area
     for area in (
-        settings.CONFIG, database_checks.AREA, keys.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
+        settings.CONFIG, database_checks.AREA, keys.AREA, seals.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
         settings.INBOUND, edge.AREA, processes.AREA,
     )
 }  # fmt: skip
@@ -48,6 +49,7 @@ class Examination:
             "config": lambda: settings.look_at_config(config, role),
             "database": self._database,
             "keys": lambda: keys.look_at_keys(config, role),
+            "sealing": lambda: seals.look_at_seals(config, role),
             "time": self._clocks,
             "freeswitch": self._switch,
             "bypass": self._switch,
@@ -101,6 +103,8 @@ def guess_role(config: Config) -> str:
     """Return the role a configuration is most likely for, by what only that role's file has."""
     if config.resolver.secrets:
         return "resolver"
+    if config.sealing:
+        return "sealer"
     if config.gateways:
         return "worker"
     return "seeder" if config.keys else "auditor"

@@ -1,4 +1,4 @@
-"""A site with a tenant whose events are sealed; one for each test, or one of a module's own that tests leave as it was."""
+"""A site with a tenant whose events are sealed; one for each test, or one for a module."""
 
 from __future__ import annotations
 

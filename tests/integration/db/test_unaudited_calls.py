@@ -21,7 +21,9 @@ def test_a_call_whose_event_cannot_be_written_is_refused(site, worker):
     assert Attempt().authorize(worker) == ("ALLOWED",)
     before = _counts(site)
     site.sql("CREATE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$")
-    site.sql("CREATE TRIGGER disk_full BEFORE INSERT ON shield.audit_events FOR EACH ROW EXECUTE FUNCTION public.disk_full()")
+    site.sql(
+        "CREATE TRIGGER disk_full BEFORE INSERT ON shield.audit_events FOR EACH ROW EXECUTE FUNCTION public.disk_full()"
+    )
     with pytest.raises(DatabaseAway, match="53100"):
         Attempt().authorize(worker)
     assert _counts(site) == before

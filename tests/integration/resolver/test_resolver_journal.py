@@ -48,7 +48,7 @@ def journaled(database, vault, tmp_path):
 
 
 def test_the_journal_agrees_and_shows_an_event_taken_out(journaled):
-    """Redemptions, refused numbers and restarts agree; an event removed before its seal leaves a decryption too many."""
+    """What was redeemed, over restarts, agrees; an event removed before its seal leaves a decryption too many."""
     for count in (3, 2):
         resolver = journaled.start()
         for _ in range(count):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from esl_shield.audit.decrypts import Redemptions
@@ -177,7 +175,7 @@ def test_rotated_files_are_one_journal(bench):
     bench.decrypt(3)
     bench.pass_time(20)
     old = bench.path.with_name("journal.1")
-    os.rename(bench.path, old)
+    bench.path.rename(old)
     bench.decrypt(3)
     bench.pass_time(20)
     bench.end()
