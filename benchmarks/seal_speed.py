@@ -56,23 +56,30 @@ def main() -> None:
             sealed += step
         sealer.export()
         print(f"sealed    {sealed / (time.perf_counter() - started):9.0f} events/s")
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         with open_source(logins["auditor"]) as source:
             report = Verification(source, Trust(heads, (signer.public,))).run()
         print(f"verified  {report.events / (time.perf_counter() - started):9.0f} events/s, {report.count} findings")
+        print(
+            f"          {report.events / (time.process_time() - cpu):9.0f} events per second of the verifier's own CPU"
+        )
         print(f"memory    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:9.0f} MB at most")
 
 
 def _print_write_cost(engine: Engine) -> None:
     """Write events with the transaction's number and its index, and without the index."""
     with engine.begin() as connection:
-        for turn in ("warm up", "with index", "without index"):
-            if turn == "without index":
-                connection.exec_driver_sql("DROP INDEX shield.audit_events_in_order")
-            connection.exec_driver_sql("TRUNCATE shield.audit_events")
+        best = {"with the index": 1e9, "without": 1e9}
+        for turn in list(best) * 8:
+            change = "CREATE INDEX IF NOT EXISTS audit_events_in_order ON shield.audit_events (xid, id)"
+            if turn == "without":
+                change = "DROP INDEX shield.audit_events_in_order"
+            connection.exec_driver_sql(f"{change}; TRUNCATE shield.audit_events")
             started = time.perf_counter()
-            connection.exec_driver_sql(INSERT, (50_000,))
-            print(f"{turn:14} {(time.perf_counter() - started) / 50_000 * 1e6:6.1f} us an event")
+            connection.exec_driver_sql(INSERT, (10_000,))
+            best[turn] = min(best[turn], (time.perf_counter() - started) / 10_000 * 1e6)
+        for turn, cost_us in best.items():
+            print(f"written {turn:14} {cost_us:6.1f} us an event at best")
         connection.rollback()
 
 

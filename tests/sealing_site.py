@@ -6,7 +6,6 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from esl_shield.audit.findings import Report
 from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Sealer
 from esl_shield.audit.signing import Signer
@@ -16,6 +15,7 @@ from esl_shield.audit.verify import Extent, Trust, Verification
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from esl_shield.audit.findings import Report
     from esl_shield.config.database import DatabaseConfig
 
 

@@ -26,8 +26,10 @@ def test_the_sealer_spells_events_as_copy_does(site):
             text,
             json.dumps({text: [text, 1.50, None]}),
         )
-    site.sql("INSERT INTO shield.audit_events (kind, at, token, call, agent) VALUES"
-             " ('a.b', '1999-12-31 23:59:59.999999+00', '91000000000018', gen_random_uuid(), 'J\u00fcrgen \\')")  # fmt: skip
+    site.sql(
+        "INSERT INTO shield.audit_events (kind, at, token, call, agent)"
+        " VALUES ('a.b', '1999-12-31 23:59:59.999999+00', '91000000000018', gen_random_uuid(), 'J\u00fcrgen \\')"
+    )
     rows = site.database.open(site.sealer_login).call("unsealed_events", False, 0, 0, "0", 0, 1000)
     with open_source(site.auditor_login) as source:
         copied = source._copy(f"SELECT {', '.join(COLUMNS)} FROM dba.audit_lines ORDER BY xid, id")

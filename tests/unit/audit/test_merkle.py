@@ -46,7 +46,10 @@ def test_proofs_lead_to_the_root():
 
 @pytest.mark.parametrize(
     ("index", "size", "change"),
-    [(3, 3, lambda path: path), (-1, 3, lambda path: path), (1, 7, lambda path: path[:-1]), (1, 7, lambda path: [*path, b"x" * 32])],
+    [
+        (3, 3, lambda path: path), (-1, 3, lambda path: path), (1, 7, lambda path: path[:-1]),
+        (1, 7, lambda path: [*path, b"x" * 32]),
+    ],
     ids=["beyond", "negative", "short", "long"],
 )  # fmt: skip
 def test_proofs_of_another_shape_are_refused(index, size, change):
