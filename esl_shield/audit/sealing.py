@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from esl_shield.audit import code, events, merkle
 from esl_shield.audit.blocks import Block, Entries, Position, signed_message, write_header
 from esl_shield.audit.heads import Head
+from esl_shield.audit.signing import signed_by
 from esl_shield.errors.sealing import ChainUnknown, CrossingTooLarge, HeadLost, NothingLost
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from esl_shield.audit.heads import HeadFile
-    from esl_shield.audit.signing import Signer
+    from esl_shield.audit.signing import PublicKey, Signer
     from esl_shield.db.engine import Database
 
 MOST_EVENTS = 10_000  # of one block; more waiting ones go into the next, at once
@@ -56,11 +57,12 @@ class Sealer:
 
     def __init__(
         self, database: Database, signer: Signer, heads: HeadFile, *, most_events: int = MOST_EVENTS,
-        clock: Callable[[], float] = time.time, restore_reason: str = "",
+        clock: Callable[[], float] = time.time, restore_reason: str = "", older_keys: Sequence[PublicKey] = (),
     ) -> None:  # fmt: skip
         """Take a database whose pool has one connection: the lock is the session's.
 
-        ``restore_reason`` accepts, once, that the chain ends before the head exported last.
+        ``restore_reason`` accepts, once, that the chain ends before the head exported last; ``older_keys`` may have
+        signed the chain's end as well as ``signer``.
         """
         self._database = database
         self._signer = signer
@@ -70,6 +72,7 @@ class Sealer:
         self._newest: Block | None = None
         self._code = ""
         self._restore_reason = restore_reason
+        self._keys = {key.id: key for key in (*older_keys, signer.public)}
 
     @property
     def position(self) -> Position:
@@ -129,10 +132,10 @@ class Sealer:
             block = Block.parse(header, bytes(signature))
         except ValueError:
             raise ChainUnknown(block="?", problem="has no header of ours") from None
-        if block.fields["key"] != self._signer.public.id:
+        if block.fields["key"] not in self._keys:
             problem = f"is signed by the key {block.fields['key']}, and this sealer's is {self._signer.public.id}"
             raise ChainUnknown(block=block.number, problem=problem)
-        if not self._signer.public.signed(signed_message(header), block.signature):
+        if not signed_by(self._keys, block.fields["key"], signed_message(header), block.signature):
             raise ChainUnknown(block=block.number, problem="has a wrong signature")
         return block
 

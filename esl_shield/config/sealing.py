@@ -20,6 +20,7 @@ class SealingConfig:
     heads: str
     heads_url: str | None = None
     heads_secret: str | None = None
+    older_keys: tuple[str, ...] = ()
     every_s: float = 1.0
     most_events: int = 10_000
 
@@ -30,6 +31,10 @@ class SealingConfig:
         if self.most_events > _MOST_EVENTS:
             message = f"[sealing] most_events must be at most {_MOST_EVENTS}"
             raise ValueError(message)
+        for key in self.older_keys:
+            if not re.fullmatch(r"[0-9a-f]{64}", key):
+                message = "[sealing] older_keys: a public key is 64 hex digits"
+                raise ValueError(message)
         if self.heads_url is not None and not _URL.fullmatch(self.heads_url):
             message = "[sealing] heads_url must be an http:// or https:// address"
             raise ValueError(message)

@@ -17,7 +17,7 @@ from gevent.event import Event
 from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Lag, Sealer
 from esl_shield.audit.sending import HeadSender
-from esl_shield.audit.signing import Signer
+from esl_shield.audit.signing import PublicKey, Signer
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.errors import ShieldError
@@ -70,7 +70,10 @@ class SealerService:
         secret = read_secret("key", sealing.key, table="[sealing] ")
         signer, heads = Signer.from_secret(secret, source=sealing.key), HeadFile(sealing.heads)
         database = Database(_one_connection(config), application_name="esl-shield sealer")
-        sealer = Sealer(database, signer, heads, most_events=sealing.most_events, restore_reason=restore_reason)
+        older = [PublicKey.parse(key, source="[sealing] older_keys") for key in sealing.older_keys]
+        sealer = Sealer(
+            database, signer, heads, most_events=sealing.most_events, restore_reason=restore_reason, older_keys=older
+        )
         return cls(
             config, sealing, sealer=sealer, heads=heads, sender=_sender(config, sealing, signer), database=database,
             metrics=metrics,

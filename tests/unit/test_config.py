@@ -139,6 +139,7 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[sealing]\nkey = "file:/k"\n', "sealing.heads is missing"),
         (DATABASE + '[sealing]\nkey = "hunter2"\nheads = "/h"\n', "[sealing] key must be file:PATH"),
         (DATABASE + '[sealing]\nkey = "file:/k"\nheads = "h"\n', "[sealing] heads must be an absolute path"),
+        (DATABASE + SEALING + 'older_keys = ["xyz"]\n', "a public key is 64 hex digits"),
         (DATABASE + SEALING + "every_s = 0\n", "[sealing] every_s must be more than 0"),
         (DATABASE + SEALING + "most_events = 1000000\n", "most_events must be at most 100000"),
         (DATABASE + SEALING + 'heads_url = "ftp://x/"\n', "must be an http:// or https:// address"),

@@ -12,7 +12,8 @@ from polling import until
 
 from esl_shield.audit.blocks import Block
 from esl_shield.audit.heads import HeadFile, read_heads
-from esl_shield.audit.verify import Extent
+from esl_shield.audit.source import open_source
+from esl_shield.audit.verify import Extent, Trust, Verification
 from esl_shield.errors.sealing import ChainUnknown, HeadLost, NothingLost
 
 INSERT = "INSERT INTO shield.audit_events (tenant_id, kind) VALUES (1, 'call.authorized')"
@@ -81,6 +82,21 @@ def test_a_sealer_with_another_key_does_not_go_on(site):
     other = site.new_sealer(seed=secrets.token_bytes(32))
     with pytest.raises(ChainUnknown, match="signed by the key"):
         sealed_by(other)
+
+
+def test_a_new_key_goes_on_behind_an_old_one(site):
+    """A sealer that is told of the older key continues its chain, and both keys together prove it."""
+    site.seal()
+    site.sealer._database.close()
+    site.write_events(2)
+    old = site.signer.public
+    site.seed = secrets.token_bytes(32)
+    site.sealer = site.new_sealer(older_keys=[old])
+    assert sealed_by(site.sealer) == 2
+    site.sealer.export()
+    assert [finding.kind for finding in site.verify().findings] == ["signature_wrong"]
+    with open_source(site.auditor_login) as source:
+        assert Verification(source, Trust(str(site.heads_path), (old, site.signer.public))).run().findings == []
 
 
 def test_a_fork_signed_with_another_key_is_found(site):
