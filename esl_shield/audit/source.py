@@ -190,7 +190,7 @@ def open_source(config: DatabaseConfig) -> Iterator[Source]:
             with driver.cursor() as cursor:
                 cursor.execute(
                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog;"
-                    "SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = 0"
+                    "SET LOCAL client_encoding = 'UTF8'; SET LOCAL statement_timeout = 0; SET LOCAL jit = off"
                 )
             yield Source(driver)
             return
