@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esl_shield.audit import signing
+from esl_shield.audit import reports
 from esl_shield.cli.careful import CarefulCommand, hide_numbers
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_line, print_record, print_result
@@ -37,7 +37,7 @@ def run(
     canary = canary_config(config)
     if canary.signing_key is None:
         raise ConfigError(source="file", problem="it has no [canary] signing_key; esl-shield leakscan keygen makes one")
-    key = signing.private_key(canary.signing_key.removeprefix("file:"))
+    key = reports.private_key(canary.signing_key.removeprefix("file:"))
     kek = configured_kek(config)
     say = _silent if quiet else _say
     say("placing calls to canary numbers")
@@ -62,7 +62,7 @@ def run(
             tuple(map(hide_numbers, paths)), tuple(map(hide_numbers, wire)), tuple(tenants), tuple(prefixes),
         )  # fmt: skip
         report = proof.report(seen, search.outcome, asked, str(leaks.scan), found)
-    print_line(signing.sign(report, key))
+    print_line(reports.sign(report, key))
     if not quiet:
         _tell(found, verdict, calls=len(seen.calls), files=len(search.outcome.files))
     return proof.EXIT_CODES[verdict]
@@ -107,7 +107,7 @@ def keygen(file: str, format_: Format) -> None:
     \b
       esl-shield leakscan keygen /etc/esl-shield/report.key
     """
-    name = signing.make_keys(file)
+    name = reports.make_keys(file)
     fields = {"key": name, "private": file, "public": f"{file}.pub"}
     print_result(fields, [f"created {file} and {file}.pub", f"fingerprint {name}"], format_)
 
@@ -124,12 +124,12 @@ def verify(report: str, key_path: str, format_: Format) -> None:
     \b
       esl-shield leakscan verify report.json --key report.key.pub
     """
-    key = signing.public_key(key_path)
-    told = signing.verify(report, key)
+    key = reports.public_key(key_path)
+    told = reports.verify(report, key)
     calls = told.get("calls")
     print_record(
         {
-            "signature": "holds", "key": signing.fingerprint(key), "kind": told.get("kind"),
+            "signature": "holds", "key": reports.fingerprint(key), "kind": told.get("kind"),
             "verdict": told.get("verdict"), "started_at": told.get("started_at"),
             "finished_at": told.get("finished_at"), "host": told.get("host"),
             "calls": len(calls) if isinstance(calls, list) else None,

@@ -41,6 +41,7 @@ COMMANDS = {
     "leakscan": ("leakscan", "Search files and streams for any number of the vault."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
+    "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),
     "doctor": ("doctor", "Check the deployment and say what to change."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),
 }

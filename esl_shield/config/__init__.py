@@ -28,6 +28,7 @@ from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
+from esl_shield.config.sealing import JournalConfig, SealingConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 CONFIG_VARIABLE = "ESL_SHIELD_CONFIG"
@@ -51,6 +52,8 @@ class Config:
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     canary: CanaryConfig | None = None
     gateways: tuple[Gateway, ...] = ()
+    sealing: SealingConfig | None = None
+    journal: JournalConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:

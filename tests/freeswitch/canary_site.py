@@ -13,7 +13,7 @@ from lab import AGENT_PASSWORD, DOMAIN, ESL_PASSWORD
 from shield import TENANT
 from sipp import HOST
 
-from esl_shield.audit import signing
+from esl_shield.audit import reports
 
 if TYPE_CHECKING:
     from shield import Shield
@@ -34,7 +34,7 @@ class CanarySite:
         canary = database.login("canary", [TENANT])
         self.write("phone", AGENT_PASSWORD.format(user=USER))
         self.write("esl", ESL_PASSWORD)
-        signing.make_keys(str(self.folder / "report.key"))
+        reports.make_keys(str(self.folder / "report.key"))
         self.config = self.folder / "canary.toml"
         self.config.write_text(
             f'[database]\nurl = "{scanner.url}"\n[keys]\nkek = "file:{shield.folder}/kek"\n'
@@ -67,6 +67,6 @@ class CanarySite:
         assert done.stdout, done.stderr
         path = self.folder / "report.json"
         path.write_text(done.stdout)
-        report = signing.verify(str(path), signing.public_key(str(self.folder / "report.key.pub")))
+        report = reports.verify(str(path), reports.public_key(str(self.folder / "report.key.pub")))
         assert json.loads(done.stdout)["report"] == report
         return done.returncode, report, done.stdout + done.stderr

@@ -17,6 +17,7 @@ from esl_shield.db import address
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
+SEALING = '[sealing]\nkey = "file:/k"\nheads = "/h"\n'
 FULL = (
     DATABASE
     + """
@@ -66,6 +67,8 @@ SECTIONS = {
     "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
+    "[sealing]": config.SealingConfig,
+    "[journal]": config.JournalConfig,
 }
 
 
@@ -146,6 +149,20 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
+        (DATABASE + '[sealing]\nkey = "file:/k"\n', "sealing.heads is missing"),
+        (DATABASE + '[sealing]\nkey = "hunter2"\nheads = "/h"\n', "[sealing] key must be file:PATH"),
+        (DATABASE + '[sealing]\nkey = "file:/k"\nheads = "h"\n', "[sealing] heads must be an absolute path"),
+        (DATABASE + SEALING + 'older_keys = ["xyz"]\n', "a public key is 64 hex digits"),
+        (DATABASE + SEALING + "every_s = 0\n", "[sealing] every_s must be more than 0"),
+        (DATABASE + SEALING + "most_events = 1000000\n", "most_events must be at most 100000"),
+        (DATABASE + SEALING + 'heads_url = "ftp://x/"\n', "must be an http:// or https:// address"),
+        (
+            DATABASE + SEALING + 'heads_url = "http://192.0.2.1/"\nheads_secret = "file:/s"\n',
+            "must be given and https://",
+        ),
+        (DATABASE + SEALING + 'heads_secret = "file:/s"\n', "must be given and https://"),
+        (DATABASE + '[journal]\nkey = "file:/k"\nfile = "j"\n', "[journal] file must be an absolute path"),
+        (DATABASE + '[journal]\nkey = "file:/k"\nfile = "/j"\nname = "a b"\n', "[journal] name must be 1 to 64"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
@@ -298,5 +315,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary", "sealer"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -1,16 +1,16 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
 REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
     FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer,
-    shield_scanner, shield_canary;
+    shield_scanner, shield_canary, shield_sealer;
 REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
 
 GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer,
-    shield_scanner, shield_canary;
+    shield_scanner, shield_canary, shield_sealer;
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
@@ -27,6 +27,9 @@ GRANT EXECUTE ON FUNCTION
     TO shield_scanner;
 GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.start_canary,
     shield_api.canary_calls TO shield_canary;
+GRANT EXECUTE ON FUNCTION
+    shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
+    shield_api.sealed_heads TO shield_sealer;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;
@@ -37,3 +40,4 @@ GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.audit_lines, dba.audit_blocks, dba.audit_code, dba.sealing TO shield_auditor;

@@ -16,6 +16,7 @@ from esl_shield.service.doctor import (
     inbound,
     keys,
     processes,
+    seals,
     settings,
     switch,
     switch_checks,
@@ -34,7 +35,7 @@ ROLES = (*LOGIN_ROLES, "admin")
 AREAS: dict[str, Area[Any]] = {
     area.name: area
     for area in (
-        settings.CONFIG, database_checks.AREA, keys.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
+        settings.CONFIG, database_checks.AREA, keys.AREA, seals.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
         inbound.AREA, edge.AREA, processes.AREA, testcall.AREA,
     )
 }  # fmt: skip
@@ -54,6 +55,7 @@ class Examination:
             "config": lambda: settings.look_at_config(config, role),
             "database": self._database,
             "keys": lambda: keys.look_at_keys(config, role),
+            "sealing": lambda: seals.look_at_seals(config, role),
             "time": self._clocks,
             "freeswitch": self._switch,
             "bypass": self._switch,
@@ -121,6 +123,8 @@ def guess_role(config: Config) -> str:
         return "resolver"
     if config.canary:
         return "scanner"
+    if config.sealing:
+        return "sealer"
     if config.gateways:
         return "worker"
     return "seeder" if config.keys else "auditor"

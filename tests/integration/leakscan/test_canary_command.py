@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from esl_shield.audit import known, signing
+from esl_shield.audit import known, reports
 
 OWN = "+442079460555"
 
@@ -18,7 +18,7 @@ def site(lab):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         folder = lab.lab.folder
-        signing.make_keys(str(folder / "report.key"))
+        reports.make_keys(str(folder / "report.key"))
         (folder / "phone").write_text("hush-hush\n")
         (folder / "phone").chmod(0o400)
         canary = lab.lab.database.login("canary", ["acme"])

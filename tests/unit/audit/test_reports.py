@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from esl_shield.audit import signing
+from esl_shield.audit import reports
 from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 
 REPORT = {"verdict": "clean", "files": [{"file": "a\udc80ä", "bytes": 7, "changed": False}], "calls": [], "n": None}
@@ -17,21 +17,21 @@ REPORT = {"verdict": "clean", "files": [{"file": "a\udc80ä", "bytes": 7, "chang
 def keys(tmp_path):
     """A pair's path."""
     path = tmp_path / "report.key"
-    signing.make_keys(str(path))
+    reports.make_keys(str(path))
     return path
 
 
 def _signed(keys, tmp_path, change=lambda text: text):
     path = tmp_path / "report.json"
-    path.write_text(change(signing.sign(REPORT, signing.private_key(str(keys)))) + "\n")
+    path.write_text(change(reports.sign(REPORT, reports.private_key(str(keys)))) + "\n")
     return str(path)
 
 
 def test_what_was_signed_is_read_again(keys, tmp_path):
     """Also when its JSON was laid out anew, which changes nothing that it says."""
-    public = signing.public_key(f"{keys}.pub")
-    assert signing.verify(_signed(keys, tmp_path), public) == REPORT
-    assert signing.verify(_signed(keys, tmp_path, lambda t: json.dumps(json.loads(t), indent=2)), public) == REPORT
+    public = reports.public_key(f"{keys}.pub")
+    assert reports.verify(_signed(keys, tmp_path), public) == REPORT
+    assert reports.verify(_signed(keys, tmp_path, lambda t: json.dumps(json.loads(t), indent=2)), public) == REPORT
     assert stat.S_IMODE(keys.stat().st_mode) == 0o400
 
 
@@ -55,17 +55,17 @@ CHANGES = {
 def test_a_changed_report_is_not_believed(keys, tmp_path, name):
     """Whatever was changed."""
     with pytest.raises(ReportRejected):
-        signing.verify(_signed(keys, tmp_path, CHANGES[name]), signing.public_key(f"{keys}.pub"))
+        reports.verify(_signed(keys, tmp_path, CHANGES[name]), reports.public_key(f"{keys}.pub"))
 
 
 def test_another_key_is_not_believed(keys, tmp_path):
     """A report somebody else signed, even one that names the right key, is rejected."""
     other = tmp_path / "other.key"
-    signing.make_keys(str(other))
-    names = [signing.fingerprint(signing.public_key(f"{path}.pub")) for path in (other, keys)]
+    reports.make_keys(str(other))
+    names = [reports.fingerprint(reports.public_key(f"{path}.pub")) for path in (other, keys)]
     for change in (lambda t: t, lambda t: t.replace(*names)):
         with pytest.raises(ReportRejected):
-            signing.verify(_signed(other, tmp_path, change), signing.public_key(f"{keys}.pub"))
+            reports.verify(_signed(other, tmp_path, change), reports.public_key(f"{keys}.pub"))
 
 
 def test_keys_are_kept_and_checked(keys, tmp_path):
@@ -74,9 +74,9 @@ def test_keys_are_kept_and_checked(keys, tmp_path):
     (tmp_path / "none").write_text("hush")
     keys.chmod(0o440)
     for call, path in (
-        (signing.make_keys, keys), (signing.private_key, keys), (signing.private_key, tmp_path / "none"),
-        (signing.private_key, tmp_path), (signing.private_key, tmp_path / "away"),
-        (signing.make_keys, tmp_path / "a/b"),
+        (reports.make_keys, keys), (reports.private_key, keys), (reports.private_key, tmp_path / "none"),
+        (reports.private_key, tmp_path), (reports.private_key, tmp_path / "away"),
+        (reports.make_keys, tmp_path / "a/b"),
     ):  # fmt: skip
         with pytest.raises(SigningKeyUnusable) as caught:
             call(str(path))
@@ -85,15 +85,15 @@ def test_keys_are_kept_and_checked(keys, tmp_path):
     public.write_text((tmp_path / "report.key.pub").read_text())
     public.chmod(0o400)
     with pytest.raises(SigningKeyUnusable, match="signs nothing"):
-        signing.private_key(str(public))
+        reports.private_key(str(public))
     assert keys.read_text() == text
     (tmp_path / "half.pub").write_text("there before")
     with pytest.raises(SigningKeyUnusable, match="there already"):
-        signing.make_keys(str(tmp_path / "half"))
+        reports.make_keys(str(tmp_path / "half"))
     assert not (tmp_path / "half").exists()
 
 
 def test_a_report_holds_no_fraction():
     """A float has no one form, so it is not signed."""
     with pytest.raises(TypeError):
-        signing.canonical({"a": [1, {"b": 0.5}]})
+        reports.canonical({"a": [1, {"b": 0.5}]})
