@@ -18,12 +18,17 @@ TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
-    "reveal_usage",
+    "reveal_usage", "holds", "erasures", "label_masks",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
+VIEWS = (
+    "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "holds", "erasures",
+    "label_masks", "token_caps", "tenant_caps",
+)  # fmt: skip
 READS = {
-    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
+    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids", "label_masks"}, "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
+    "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -42,6 +47,14 @@ FUNCTIONS = {
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
+    "find_tokens": (("seeder",), 3),
+    "replace_numbers": (("seeder",), 4),
+    "hold_token": (("steward",), 5),
+    "release_token": (("steward",), 5),
+    "restore_token": (("steward",), 5),
+    "set_token_cap": (("steward",), 3),
+    "erase_tokens": (("eraser",), 5),
+    "set_label_mask": ((), 3),
     "redeem_reveal": (("resolver",), 1),
     "reveal_index_key": (("resolver",), 1),
     "bind_reveal": (("resolver",), 3),
@@ -213,6 +226,12 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "revealer":
             asked = opened.call("request_reveal", "acme", "number", TOKEN, "C-1", "complaint", None)
             assert asked == [("REFUSED", None, None)]
+        elif role == "steward":
+            for function in ("hold_token", "release_token", "restore_token"):
+                assert opened.call(function, "acme", TOKEN, None, "C-1", "court")[0][0] == "UNKNOWN"
+            assert opened.call("set_token_cap", "acme", TOKEN, 0) == [("UNKNOWN",)]
+        elif role == "eraser":
+            assert opened.call("erase_tokens", "acme", [TOKEN], [None], "C-1", "asked") == []
         elif role == "scanner":
             assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
             assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
