@@ -24,6 +24,7 @@ from esl_shield.config.calls import (
     MetricsConfig,
 )
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
@@ -47,6 +48,7 @@ class Config:
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
+    erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
