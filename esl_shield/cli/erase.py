@@ -31,6 +31,7 @@ from esl_shield.errors.life import (
     TokenHeld,
 )
 from esl_shield.errors.tokens import OutputRejected, TokenUnknown
+from esl_shield.service.hardening import harden
 from esl_shield.vault import keys
 from esl_shield.vault.certificates import MAX_BYTES, Signer, fingerprint, read_public_key, verify
 from esl_shield.vault.erasing import read_list
@@ -89,7 +90,7 @@ def erase(
         raise click.UsageError(message)
     if not yes:
         confirm(f"Erase for good the number{'s' * (len(names) > 1)} behind {len(names)} token{'s' * (len(names) > 1)}?")
-    signer = Signer(config.erasure.key) if path is not None else None
+    signer = _signer(config) if path is not None else None
     with _new_file(path) as write, TokenLife(config.database, needs=ERASER) as life:
         done: list[Erasure] = []
         with Bar(len(names), quiet=quiet or file is None, unit="tokens") as bar:
@@ -124,7 +125,7 @@ def init(config: Config, format_: Format) -> None:
     if uri is None:
         raise SigningKeyUnusable(problem="the configuration names none")
     created = keys.create_kek(uri)
-    signer = Signer(uri)
+    signer = _signer(config)
     fields = {"key": fingerprint(signer.public), "created": created, "public_key": signer.public_pem}
     print_result(fields, signer.public_pem.splitlines(), format_)
 
@@ -146,7 +147,7 @@ def verify_(context: click.Context, file: Path, key: Path | None, format_: Forma
     public = (
         read_public_key(_read(key, "a public key"), hide_numbers(str(key)))
         if key is not None
-        else Signer(_root(context).config.erasure.key).public
+        else _signer(_root(context).config).public
     )
     held = verify(_read(file, "a certificate of erasure"), public, name)
     fields = {
@@ -161,6 +162,11 @@ def _listed(config: Config, file: str, tenant: str) -> list[Name]:
     own = views.tenant(config.database, tenant)
     with open_source(file) as source:
         return read_list(source, prefix=own["token_prefix"], region=own["region"])
+
+
+def _signer(config: Config) -> Signer:
+    harden()
+    return Signer(config.erasure.key)
 
 
 def _told(erasures: Iterator[Erasure], done: list[Erasure], bar: Bar) -> Iterator[dict[str, object]]:

@@ -62,6 +62,7 @@ SECTIONS = {
     "[freeswitch]": config.FreeSwitchConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
+    "[erasure]": config.ErasureConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
 }
@@ -132,6 +133,7 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
+        (DATABASE + '[erasure]\nkey = "hunter2"\n', "[erasure] key must be file:PATH"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
@@ -285,5 +287,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "steward", "eraser"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles
