@@ -197,6 +197,7 @@ def _replace(config: Config, file: str, tenant: str, output: Path, labels: tuple
     started = time.monotonic()
     kek = configured_kek(config)
     with open_source(file) as source, _store(config) as store, Bar(source.size, quiet=quiet) as bar:
+        survey(source, labels)
         summary = replace_csv(Replacer(store, kek, tenant), source, output, labels, progress=bar.show)
     if not quiet:
         _report(summary, output, time.monotonic() - started)

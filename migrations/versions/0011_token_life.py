@@ -23,7 +23,7 @@ COMMENT ON DOMAIN shield.mask_pattern IS 'how a label is shown; vault/masking.py
 # Erasing and replacing find a token's index rows without knowing its number.
 TOKENS = """
 ALTER TABLE shield.tokens ADD COLUMN per_day shield.calls_a_day;
-COMMENT ON COLUMN shield.tokens.per_day IS 'its own cap in place of the tenant''s; NULL: the tenant''s; the largest int: none';
+COMMENT ON COLUMN shield.tokens.per_day IS 'its own cap; NULL: its tenant''s; the largest int: none';
 CREATE INDEX number_refs_of_token ON shield.number_refs (tenant_id, token);
 """
 

@@ -169,6 +169,23 @@ def test_an_erasure_waits_for_a_call_that_is_being_authorised(database, worker, 
     assert database.query("SELECT count(*) FROM shield.permits") == [(0,)]
 
 
+def test_an_erasure_waits_for_a_hold_that_is_being_placed(database, eraser, tenants):
+    """A hold that was begun before the erasure and committed after it began stands in its way."""
+    begun = database.connect(database.login("steward", ["acme"]))
+    begun.autocommit = False
+    with begun.cursor() as cursor:
+        cursor.execute("SELECT verdict FROM shield_api.hold_token('acme', %s, NULL, 'LIT-1', 'order')", (TOKEN,))
+        assert cursor.fetchone() == ("HELD",)
+    done = []
+    thread = threading.Thread(target=lambda: done.extend(_erase(eraser, TOKEN)))
+    thread.start()
+    while database.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        assert thread.is_alive()
+    begun.commit()
+    thread.join()
+    assert _outcomes(done) == ["held"]
+
+
 def test_a_login_that_holds_a_token_stops_no_erasure_for_good(database, eraser, tenants):
     """An erasure that cannot have its lock gives up, changes nothing, and can be run again."""
     begun = database.connect(database.login("worker", ["acme"]))
