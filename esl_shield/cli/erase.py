@@ -23,6 +23,7 @@ from esl_shield.cli.holds import checked, for_case
 from esl_shield.cli.output import Format, format_option, moment, print_result, print_stream
 from esl_shield.cli.progress import Bar
 from esl_shield.cli.prompts import confirm
+from esl_shield.errors import ShieldError
 from esl_shield.errors.life import (
     CaseRejected,
     CertificateLost,
@@ -91,15 +92,21 @@ def erase(
     if not yes:
         confirm(f"Erase for good the number{'s' * (len(names) > 1)} behind {len(names)} token{'s' * (len(names) > 1)}?")
     signer = _signer(config) if path is not None else None
-    with _new_file(path) as write, TokenLife(config.database, needs=ERASER) as life:
-        done: list[Erasure] = []
-        with Bar(len(names), quiet=quiet or file is None, unit="tokens") as bar:
-            print_stream(_told(life.erase(tenant, names, why), done, bar), WIDTHS, format_)
+    done: list[Erasure] = []
+    with _new_file(path) as write, _told_if_it_fails(done, format_):
+        with (
+            TokenLife(config.database, needs=ERASER) as life,
+            Bar(len(names), quiet=quiet or file is None, unit="tokens") as bar,
+        ):
+            for erasure in life.erase(tenant, names, why):
+                done.append(erasure)
+                bar.show(len(done), len(done))
         if len(done) != len(names):
             raise CaseRejected(option="--tenant, --case or --reason", why="the database does not take it")
         gone = [erasure for erasure in done if erasure.outcome in (ERASED, ALREADY)]
         if signer is not None and gone:
             write(signer.certify(tenant, gone, dt.datetime.now(dt.UTC)))
+    _tell(done, format_)
     counts = Counter[str](erasure.outcome for erasure in done)
     if not quiet and file is not None:
         click.echo(", ".join(f"{counts[name]} {name}" for name in (ERASED, ALREADY, HELD, UNKNOWN)), err=True)
@@ -169,16 +176,26 @@ def _signer(config: Config) -> Signer:
     return Signer(config.erasure.key)
 
 
-def _told(erasures: Iterator[Erasure], done: list[Erasure], bar: Bar) -> Iterator[dict[str, object]]:
-    """Keep what was done and yield it as it is printed."""
-    for erasure in erasures:
-        done.append(erasure)
-        bar.show(len(done), len(done))
-        at = moment(erasure.erased_at) if erasure.erased_at else None
-        yield {
-            "line": erasure.name.line, "token": erasure.token, "outcome": erasure.outcome, "erased_at": at,
-            "erasure": erasure.id,
-        }  # fmt: skip
+@contextlib.contextmanager
+def _told_if_it_fails(done: Sequence[Erasure], format_: Format) -> Iterator[None]:
+    """Print what was done before an error goes on: it is done for good. Nobody reading stops no erasure."""
+    try:
+        yield
+    except ShieldError:
+        with contextlib.suppress(click.exceptions.Exit):
+            _tell(done, format_)
+        raise
+
+
+def _tell(done: Sequence[Erasure], format_: Format) -> None:
+    rows = (
+        {
+            "line": erasure.name.line, "token": erasure.token, "outcome": erasure.outcome,
+            "erased_at": moment(erasure.erased_at) if erasure.erased_at else None, "erasure": erasure.id,
+        }
+        for erasure in done
+    )  # fmt: skip
+    print_stream(rows, WIDTHS, format_)
 
 
 def _refuse(config: Config, tenant: str, erasure: Erasure) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 
 import pytest
 from click.testing import CliRunner
@@ -123,6 +125,22 @@ def test_a_list(desk, vault):
     assert (code, error) == (1, "2 erased, 0 already, 1 held, 2 unknown\n")
     assert [entry["token"] for entry in json.loads(proof.read_text())["erasures"]] == [made[0], made[2]]
     assert vault.count("tokens") == 2
+
+
+def test_a_reader_who_leaves_stops_no_erasure(desk, vault):
+    """With nobody reading what it prints the whole list is erased and certified."""
+    desk("eraser", "token", "certificate", "init")
+    made = [vault.seeder().add(f"138001380{at:02d}", None, None)[0] for at in range(3)]
+    list_ = vault.write("list.csv", "token", made)
+    proof = vault.folder / "proof.json"
+    read, write = os.pipe()
+    os.close(read)
+    arguments = ("token", "erase", "--file", str(list_), *CASE, "--yes", "--certificate", str(proof))
+    command = vault.command(*arguments, config=desk.config("eraser"))
+    with os.fdopen(write, "wb") as stdout:
+        subprocess.run(command, stdout=stdout, env=vault.environment(), cwd=vault.folder, timeout=60, check=False)
+    assert vault.count("tokens") == 0
+    assert [entry["token"] for entry in json.loads(proof.read_text())["erasures"]] == made
 
 
 NUMBER = "13800138042"
