@@ -25,6 +25,7 @@ from esl_shield.config.calls import (
 )
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
@@ -49,6 +50,7 @@ class Config:
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
+    erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     canary: CanaryConfig | None = None
     gateways: tuple[Gateway, ...] = ()

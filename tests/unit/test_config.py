@@ -14,6 +14,7 @@ from esl_shield import config
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
+from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
@@ -65,6 +66,7 @@ SECTIONS = {
     "[canary]": CanaryConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
+    "[erasure]": config.ErasureConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
     "[sealing]": config.SealingConfig,
@@ -148,6 +150,7 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
+        (DATABASE + '[erasure]\nkey = "hunter2"\n', "[erasure] key must be file:PATH"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
         (DATABASE + '[sealing]\nkey = "file:/k"\n', "sealing.heads is missing"),
         (DATABASE + '[sealing]\nkey = "hunter2"\nheads = "/h"\n', "[sealing] key must be file:PATH"),
@@ -315,5 +318,17 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary", "sealer"}
+    roles = {
+        "admin",
+        "seeder",
+        "auditor",
+        "revealer",
+        "worker",
+        "resolver",
+        "scanner",
+        "canary",
+        "sealer",
+        "steward",
+        "eraser",
+    }
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -1,17 +1,34 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
-REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
-    FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer,
-    shield_scanner, shield_canary, shield_sealer;
-REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_sealer;
+DO $$
+DECLARE
+    v_roles text := (
+        SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_catalog.pg_roles r
+        WHERE r.rolname ^@ 'shield_' AND r.rolname <> 'shield_owner' AND NOT r.rolcanlogin
+    );
+BEGIN
+    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, ' || v_roles;
+END $$;
 
-GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer,
-    shield_scanner, shield_canary, shield_sealer;
-GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
+GRANT USAGE ON SCHEMA shield_api TO
+    shield_worker,
+    shield_resolver,
+    shield_masker,
+    shield_seeder,
+    shield_revealer,
+    shield_scanner,
+    shield_canary,
+    shield_sealer,
+    shield_steward,
+    shield_eraser;
+GRANT USAGE ON SCHEMA dba TO
+    shield_auditor,
+    shield_seeder,
+    shield_revealer,
+    shield_steward,
+    shield_eraser;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
@@ -41,3 +58,11 @@ GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
 GRANT SELECT ON dba.audit_lines, dba.audit_blocks, dba.audit_code, dba.sealing TO shield_auditor;
+
+GRANT EXECUTE ON FUNCTION shield_api.find_tokens, shield_api.replace_numbers TO shield_seeder;
+GRANT EXECUTE ON FUNCTION
+    shield_api.hold_token, shield_api.release_token, shield_api.restore_token, shield_api.set_token_cap TO shield_steward;
+GRANT EXECUTE ON FUNCTION shield_api.erase_tokens TO shield_eraser;
+GRANT SELECT ON dba.tenants, dba.holds, dba.erasures TO shield_auditor, shield_steward, shield_eraser;
+GRANT SELECT ON dba.token_caps, dba.tenant_caps TO shield_auditor, shield_steward;
+GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;

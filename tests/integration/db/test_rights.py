@@ -18,25 +18,17 @@ TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
-    "reveal_usage", "audit_blocks", "audit_code",
+    "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
 )  # fmt: skip
 VIEWS = (
-    "tenants",
-    "tokens",
-    "dids",
-    "calls",
-    "call_agents",
-    "audit_events",
-    "keys",
-    "reveals",
-    "audit_lines",
-    "audit_blocks",
-    "audit_code",
-    "sealing",
-)
+    "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
+    "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
+)  # fmt: skip
 READS = {
-    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
+    "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids", "label_masks"}, "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
+    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
+    "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -55,6 +47,14 @@ FUNCTIONS = {
     "seed_tokens": (("seeder", "canary"), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
+    "find_tokens": (("seeder",), 3),
+    "replace_numbers": (("seeder",), 4),
+    "hold_token": (("steward",), 5),
+    "release_token": (("steward",), 5),
+    "restore_token": (("steward",), 5),
+    "set_token_cap": (("steward",), 3),
+    "erase_tokens": (("eraser",), 5),
+    "set_label_mask": ((), 3),
     "redeem_reveal": (("resolver",), 1),
     "reveal_index_key": (("resolver",), 1),
     "bind_reveal": (("resolver",), 3),
@@ -228,6 +228,8 @@ UNMAPPED = {
     "scanner": [("start_leakscan", (SCAN, None), []), ("leakscan_filter", (SCAN, "TENANT", 0), [])],
     "canary": [("start_canary", ("acme", SCAN, 1), []), ("seeding_tenant", ("acme",), [])],
     "auditor": [],
+    "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
+    "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }
 
 
@@ -247,6 +249,16 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
             with database.connect(config).cursor() as cursor:
                 cursor.execute(f"SELECT * FROM dba.{view}")
                 assert cursor.fetchall() == [], view
+
+
+def test_an_unmapped_steward_or_eraser_reaches_no_token(database, tenants):
+    """To a steward and an eraser whom nobody mapped every token is unknown."""
+    steward, eraser = (database.open(database.login(role, [])) for role in ("steward", "eraser"))
+    for function in ("hold_token", "release_token", "restore_token"):
+        assert steward.call(function, "acme", TOKEN, None, "C-1", "court")[0][0] == "UNKNOWN"
+    assert steward.call("set_token_cap", "acme", TOKEN, 0) == [("UNKNOWN",)]
+    assert eraser.call("erase_tokens", "acme", [TOKEN], [None], "C-1", "asked") == []
+    assert database.query("SELECT count(*) FROM shield.tokens WHERE token = %s", TOKEN) == [(1,)]
 
 
 def test_an_unmapped_resolver_redeems_nothing(database, worker):
