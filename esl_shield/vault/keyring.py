@@ -9,16 +9,18 @@ tenant's index key over the tenant and the number: whoever holds that key can fi
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 import struct
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
 from esl_shield.vault.keys import KEY_BYTES, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Purpose = Literal["data", "index"]
 PURPOSES: tuple[Purpose, ...] = ("data", "index")
@@ -51,8 +53,13 @@ def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, versio
 
 def blind_index(index_key: Key, number: SubscriberNumber, tenant_id: int) -> bytes:
     """Return the 32 bytes by which a tenant finds that it already has a number, without keeping the number."""
-    message = b"esl_shield index\0" + struct.pack(">Q", tenant_id) + secret_digits(number).encode("ascii")
-    return hmac.digest(index_key.raw, message, hashlib.sha256)
+    return blind_indexes(index_key, [number], tenant_id)[0]
+
+
+def blind_indexes(index_key: Key, numbers: Iterable[SubscriberNumber], tenant_id: int) -> list[bytes]:
+    """``blind_index`` of many numbers."""
+    raw, before = index_key.raw, b"esl_shield index\0" + struct.pack(">Q", tenant_id)
+    return [hmac.digest(raw, before + secret_digits(number).encode("ascii"), "sha256") for number in numbers]
 
 
 def _parts(wrapped: bytes) -> tuple[bytes, bytes, bytes]:

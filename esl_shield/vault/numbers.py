@@ -18,6 +18,7 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from esl_shield.errors.tokens import NumberRejected
+from esl_shield.vault import ranges
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def region_of(e164: str) -> str | None:
 
 def parse_derived(text: str, region: str | None) -> tuple[SubscriberNumber, Derived]:
     """``parse`` and ``derive`` in one go, for the import; raises NumberRejected."""
+    reading = ranges.read(text.strip(), region) if len(text) <= _MAX_TEXT else None
+    if reading is not None:
+        return SubscriberNumber(f"+{reading.code}{reading.national}"), _derive_reading(reading)
     phone = _phone(text, region)
     return _subscriber(phone), _derive(phone)
 
@@ -227,6 +231,35 @@ def _derive(phone: PhoneNumber) -> Derived:
         time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
         line_type=_LINE_TYPES.get(kind, "unknown"),
     )
+
+
+def _derive_reading(reading: ranges.Reading) -> Derived:
+    """``_derive``, without phonenumbers where its tables say it all."""
+    place, zones = "", _zones_of_code(reading.code)
+    if _is_local(reading.kind, reading.code):
+        found, found_zones = ranges.place(reading), ranges.time_zones(reading)
+        if found is None or found_zones is None:
+            return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
+        place, zones = found, found_zones
+    return Derived(
+        country=reading.region,
+        region=place[:_MAX_REGION],
+        time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
+        line_type=_LINE_TYPES.get(reading.kind, "unknown"),
+    )
+
+
+@functools.cache
+def _zones_of_code(code: int) -> Sequence[str]:
+    """The zones of a number of no place, whatever its digits are."""
+    from phonenumbers import timezone  # noqa: PLC0415 - see _tables
+
+    return timezone._country_level_time_zones_for_number(PhoneNumber(country_code=code))  # noqa: SLF001
+
+
+@functools.cache
+def _is_local(kind: int, code: int) -> bool:
+    return bool(phonenumbers.is_number_type_geographical(kind, code))
 
 
 @functools.cache

@@ -148,6 +148,8 @@ def read_moment(text: str) -> dt.datetime:
 
 
 def _discloses(text: str, region: str | None, number: SubscriberNumber | None) -> str:
+    if lookalikes.is_too_short(text):
+        return ""
     if number is not None and lookalikes.holds_number(text, number):
         return "holds_number"
     if lookalikes.looks_like_number(text, region):

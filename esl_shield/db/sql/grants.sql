@@ -21,7 +21,7 @@ GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
 GRANT EXECUTE ON FUNCTION shield_api.masking_tenant, shield_api.mask_number, shield_api.kek_ids TO shield_masker;
 GRANT EXECUTE ON FUNCTION
-    shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
+    shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.seed_batch, shield_api.token_info, shield_api.set_token TO shield_seeder;
 GRANT EXECUTE ON FUNCTION
     shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
     TO shield_scanner;
