@@ -225,12 +225,8 @@ def _derive(phone: PhoneNumber) -> Derived:
     local = phonenumbers.is_number_type_geographical(kind, phone.country_code or 0)
     describe, zones_of_place, zones_of_country = _tables()
     zones = zones_of_place(phone) if local else zones_of_country(phone)
-    return Derived(
-        country=phonenumbers.region_code_for_number(phone) or "001",
-        region=describe(phone, "en")[:_MAX_REGION] if local else "",
-        time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
-        line_type=_LINE_TYPES.get(kind, "unknown"),
-    )
+    country_code = phonenumbers.region_code_for_number(phone) or "001"
+    return _derived(country_code, describe(phone, "en") if local else "", tuple(zones), kind)
 
 
 def _derive_reading(reading: ranges.Reading) -> Derived:
@@ -241,11 +237,16 @@ def _derive_reading(reading: ranges.Reading) -> Derived:
         if found is None or found_zones is None:
             return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
         place, zones = found, found_zones
+    return _derived(reading.region, place, zones, reading.kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def _derived(country: str, place: str, zones: Sequence[str], kind: int) -> Derived:
     return Derived(
-        country=reading.region,
+        country=country,
         region=place[:_MAX_REGION],
         time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
-        line_type=_LINE_TYPES.get(reading.kind, "unknown"),
+        line_type=_LINE_TYPES.get(kind, "unknown"),
     )
 
 

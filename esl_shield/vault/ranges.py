@@ -149,10 +149,9 @@ def _valid(code: int, national: str, regions: Sequence[_Region]) -> Reading | No
 
 def place(reading: Reading) -> str | None:
     """``geocoder.description_for_valid_number`` in English; None when phonenumbers must be asked."""
-    token = phonenumbers.country_mobile_token(reading.code)
+    data, lengths, token = _places(reading.code)
     if token and reading.national.startswith(token):
         return None
-    data, lengths = _places(reading.code)
     digits = f"{reading.code}{reading.national}"
     for length in lengths:
         names = data.get(digits[:length])
@@ -221,10 +220,10 @@ def _code_of(text: str) -> int:
 
 
 @functools.cache
-def _places(code: int) -> tuple[Mapping[str, Mapping[str, str]], tuple[int, ...]]:
+def _places(code: int) -> tuple[Mapping[str, Mapping[str, str]], tuple[int, ...], str]:
     from phonenumbers.geodata import GEOCODE_DATA  # noqa: PLC0415 - 100 MB of tables that only seeding needs
 
-    return GEOCODE_DATA, _lengths(GEOCODE_DATA, code)
+    return GEOCODE_DATA, _lengths(GEOCODE_DATA, code), phonenumbers.country_mobile_token(code)
 
 
 @functools.cache

@@ -7,8 +7,7 @@ one transaction; the associated data of a ciphertext is the token it is stored w
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
@@ -34,16 +33,14 @@ if TYPE_CHECKING:
 _MAX_DRAWS = 30
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one row: its token, or None if its alias names another; whether the token is new."""
 
     token: str | None
     created: bool
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A row and what of it goes to the database."""
 
     row: Row

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esl_shield.db.engine import Database
 from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
@@ -64,8 +64,7 @@ class TenantKeys:
     index_version: int
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One row for the database: everything but the number."""
 
     index: bytes
@@ -222,13 +221,14 @@ def columns_of(candidates: Sequence[Candidate]) -> list[object]:
     rows = [candidate.row for candidate in candidates]
     places: dict[Derived, int] = {}
     place_of = [places.setdefault(row.derived, len(places) + 1) for row in rows]
+    aliases = [row.alias or "" for row in rows]
     expiries = [row.expires_at.isoformat() if row.expires_at else "" for row in rows]
     labels = [dict(row.labels) for row in rows]
     return [
         b"".join([candidate.index for candidate in candidates]),
         ",".join([candidate.token for candidate in candidates]),
         b"".join([candidate.ciphertext for candidate in candidates]),
-        ",".join([row.alias or "" for row in rows]),
+        ",".join(aliases) if any(aliases) else None,
         ",".join(expiries) if any(expiries) else None,
         [place.country for place in places],
         [place.region for place in places],

@@ -1,7 +1,8 @@
 -- Seeder: a batch of numbers nobody has seeded, in a third of the time of seed_tokens. True: every row became a token. False:
 -- nothing was changed, because some number, token or alias is there already, two rows share one, or an index key is being
 -- replaced; seed_tokens then sorts out row by row. Each parameter is a column: 32 bytes an index, ciphertexts of one length,
--- texts joined by commas (no value of ours holds one), '' for none; p_place_of counts from 1 into the four arrays.
+-- texts joined by commas (no value of ours holds one), '' for none,
+-- NULL for none at all; p_place_of counts from 1 into the four arrays.
 CREATE OR REPLACE FUNCTION shield_api.seed_batch(
     p_tenant_id int, p_index_version int, p_key_version int, p_indexes bytea, p_tokens text, p_ciphertexts bytea,
     p_aliases text, p_expires text, p_countries text[], p_regions text[], p_time_zones text[], p_line_types text[],
