@@ -147,7 +147,12 @@ def country(number: SubscriberNumber) -> str:
 
 def line_type(number: SubscriberNumber) -> str:
     """One of the line types of ``Derived``; needs no large table."""
-    return _LINE_TYPES.get(phonenumbers.number_type(_of(number)), "unknown")
+    return line_type_of(phonenumbers.number_type(_of(number)))
+
+
+def line_type_of(kind: int) -> str:
+    """One of the line types of ``Derived`` for phonenumbers' type."""
+    return _LINE_TYPES.get(kind, "unknown")
 
 
 def mask(text: str) -> str:
@@ -246,7 +251,7 @@ def _derived(country: str, place: str, zones: Sequence[str], kind: int) -> Deriv
         country=country,
         region=place[:_MAX_REGION],
         time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
-        line_type=_LINE_TYPES.get(kind, "unknown"),
+        line_type=line_type_of(kind),
     )
 
 

@@ -64,8 +64,8 @@ class _Region:
         checks, lines = found
         if not lines.general(national):
             return PhoneNumberType.UNKNOWN
-        for kind, fits in checks:
-            if fits(national):
+        for kind, match in checks:
+            if match(national):
                 return kind
         if lines.fixed is not None and lines.fixed(national):
             if lines.same or (lines.mobile is not None and lines.mobile(national)):
@@ -76,11 +76,11 @@ class _Region:
         return PhoneNumberType.UNKNOWN
 
     def _read(self, length: int) -> tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None:
-        general = _fits(self._metadata.general_desc, length)
+        general = fits(self._metadata.general_desc, length)
         if general is None:
             return None
-        checks = [(kind, fits) for name, kind in _KINDS if (fits := _fits(getattr(self._metadata, name), length))]
-        fixed, mobile = (_fits(getattr(self._metadata, name), length) for name in ("fixed_line", "mobile"))
+        checks = [(kind, match) for name, kind in _KINDS if (match := fits(getattr(self._metadata, name), length))]
+        fixed, mobile = (fits(getattr(self._metadata, name), length) for name in ("fixed_line", "mobile"))
         return checks, _Lines(general, fixed, mobile, bool(self._metadata.same_mobile_and_fixed_line_pattern))
 
 
@@ -172,7 +172,7 @@ def time_zones(reading: Reading) -> tuple[str, ...] | None:
     return None
 
 
-def _fits(desc: object, length: int) -> Callable[[str], object] | None:
+def fits(desc: object, length: int) -> Callable[[str], object] | None:
     """``_is_number_matching_desc`` for numbers of a length; None for "no"."""
     pattern = getattr(desc, "national_number_pattern", None)
     lengths: Sequence[int] = getattr(desc, "possible_length", None) or ()
