@@ -27,6 +27,7 @@ from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
+from esl_shield.config.retention import RetentionConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 CONFIG_VARIABLE = "ESL_SHIELD_CONFIG"
@@ -48,6 +49,7 @@ class Config:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
