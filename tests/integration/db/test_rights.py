@@ -23,7 +23,7 @@ TABLES = (
 VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "housekeeper": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -40,6 +40,8 @@ FUNCTIONS = {
     "kek_ids": (("resolver", "masker"), 0),
     "seeding_tenant": (("seeder",), 1),
     "seed_tokens": (("seeder",), 4),
+    "seed_batch": (("seeder",), 14),
+    "keep_months": (("housekeeper",), 7),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
     "redeem_reveal": (("resolver",), 1),
@@ -216,6 +218,8 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "scanner":
             assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
             assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
+        elif role == "housekeeper":
+            assert opened.call("keep_months", 36, 6, 12, True, True, [], False) == []
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

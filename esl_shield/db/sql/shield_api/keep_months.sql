@@ -14,6 +14,10 @@ DECLARE
     v_old record;
     v_name text := 'the tables';
 BEGIN
+    IF NOT EXISTS (SELECT FROM shield.logins l WHERE l.login = session_user::text AND l.role = 'housekeeper')
+            AND NOT pg_has_role(session_user, 'shield_owner', 'MEMBER') THEN
+        RETURN;
+    END IF;
     IF NOT pg_try_advisory_xact_lock(hashtext('shield.keep_months')) THEN
         RETURN QUERY SELECT 'busy', 'another housekeeper';
         RETURN;
