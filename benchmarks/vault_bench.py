@@ -113,7 +113,9 @@ def describe(made: Bench) -> None:
     print(f"load        {os.getloadavg()[0]:.1f} before the first run (0 is a machine to itself)")
     print(f"Python      {platform.python_version()}")
     print(f"PostgreSQL  {', '.join(f'{name}={shown[name]}' for name in SHOWN)}")
-    print(f"fsync       {fsync_ms(made.postgres.folder):.2f} ms for 8 kB, median of 50, in {made.postgres.folder.parent}")
+    print(
+        f"fsync       {fsync_ms(made.postgres.folder):.2f} ms for 8 kB, median of 50, in {made.postgres.folder.parent}"
+    )
 
 
 def fsync_ms(folder: Path) -> float:

@@ -33,9 +33,7 @@ SELECT a.alias, k.token FROM dba.tokens k LEFT JOIN LATERAL unnest(k.aliases) AS
 """
 
 
-def export_csv(
-    database: DatabaseConfig, tenant: str, output: Path, *, progress: Callable[[int, int], None]
-) -> int:
+def export_csv(database: DatabaseConfig, tenant: str, output: Path, *, progress: Callable[[int, int], None]) -> int:
     """Write ``alias,token`` for every token of a tenant; returns how many rows.
 
     ``progress`` is told the rows done, twice, as it counts by them. Raises TenantUnknown, OutputRejected, RightMissing,

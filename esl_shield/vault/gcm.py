@@ -50,7 +50,9 @@ class Sealer:
         self._tables: list[list[int]] = []
         self._common = 0
 
-    def seal(self, frame: Frame, nonces: Sequence[bytes], tails: Sequence[bytes], blocks: Sequence[bytes]) -> list[bytes]:
+    def seal(
+        self, frame: Frame, nonces: Sequence[bytes], tails: Sequence[bytes], blocks: Sequence[bytes]
+    ) -> list[bytes]:
         """Return each ciphertext and tag, 32 bytes; raises RuntimeError when the library cannot open what was made."""
         if not nonces:
             return []

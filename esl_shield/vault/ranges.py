@@ -202,9 +202,7 @@ def _home(region: str | None) -> _Home | None:
         return None
     metadata = PhoneMetadata.metadata_for_region(region, None)
     code = metadata.country_code
-    return _Home(
-        code, str(code), _prefix(metadata.international_prefix), _prefix(metadata.national_prefix_for_parsing)
-    )
+    return _Home(code, str(code), _prefix(metadata.international_prefix), _prefix(metadata.national_prefix_for_parsing))
 
 
 def _prefix(pattern: str | None) -> Callable[[str], object] | None:

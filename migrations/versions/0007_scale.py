@@ -39,7 +39,9 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    _run(f"ALTER TABLE shield.aliases ADD CONSTRAINT {REFERENCE} FOREIGN KEY (tenant_id, token) REFERENCES shield.tokens")
+    _run(
+        f"ALTER TABLE shield.aliases ADD CONSTRAINT {REFERENCE} FOREIGN KEY (tenant_id, token) REFERENCES shield.tokens"
+    )
     _check(BOUNDED)
 
 

@@ -62,6 +62,7 @@ SECTIONS = {
     "[freeswitch]": config.FreeSwitchConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
+    "[retention]": config.RetentionConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
 }

@@ -33,7 +33,8 @@ def _months(database, *agos):
         database.query(f"SELECT shield.make_month(t, {at}) FROM unnest(%s) t", ago, list(TABLES))
         database.query("RESET ROLE")
         database.query(
-            f"INSERT INTO shield.calls (id, tenant_id, state, started_at) VALUES (gen_random_uuid(), 1, 'LOST', {at})", ago
+            f"INSERT INTO shield.calls (id, tenant_id, state, started_at) VALUES (gen_random_uuid(), 1, 'LOST', {at})",
+            ago,
         )
 
 

@@ -29,7 +29,7 @@ def _spellings(region, chance):
         example = phonenumbers.example_number_for_type(region, kind)
         if example is None:
             continue
-        for changes in (0, 0, 1, 2, 3):
+        for changes in (0, 1, 2):
             digits = list(phonenumbers.format_number(example, PhoneNumberFormat.E164)[1:])
             for _ in range(changes):
                 digits[chance.randrange(len(digits))] = chance.choice("0123456789")
@@ -44,7 +44,7 @@ def test_says_what_phonenumbers_says(part):
     tried = answered = 0
     for region in REGIONS[part::4]:
         for text in _spellings(region, chance):
-            for home in (region, "CN", None):
+            for home in (region, "CN"):
                 if ranges.read(text, home) is not None:
                     answered += 1
                     assert numbers.parse_derived(text, home) == _asked(text, home), region
@@ -61,11 +61,18 @@ def test_never_says_yes_alone(text, region):
 
 def test_usual_numbers_are_answered():
     """The numbers imports are made of do not need phonenumbers."""
-    for text, region in (("13800138001", "CN"), ("+8613800138001", "US"), ("2025550123", "US"), ("+442079460123", None)):
+    for text, region in (
+        ("13800138001", "CN"),
+        ("+8613800138001", "US"),
+        ("2025550123", "US"),
+        ("+442079460123", None),
+    ):
         assert ranges.read(text, region) is not None, region
 
 
-@pytest.mark.parametrize("text", ["00447700900123", "013800138001", "8613800138001", "+86 138", "138-0013-8001", "+0123"])
+@pytest.mark.parametrize(
+    "text", ["00447700900123", "013800138001", "8613800138001", "+86 138", "138-0013-8001", "+0123"]
+)
 def test_leaves_the_rest(text):
     """Prefixes, separators and leading zeros are phonenumbers' business."""
     assert ranges.read(text, "CN") is None
