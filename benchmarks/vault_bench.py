@@ -58,7 +58,7 @@ class Bench:
         return DatabaseConfig(self.postgres.url(), connect_timeout_s=5, statement_timeout_s=600)
 
     def connect(self, login: DatabaseConfig | None = None) -> Any:
-        """A plain connection in autocommit."""
+        """Open a plain connection in autocommit."""
         user = login.url.split("//")[1].split(":")[0] if login else ADMIN
         connection = psycopg2.connect(
             host=str(self.postgres.socket_folder), user=user, password=self.postgres.password(user), dbname="postgres"
@@ -67,7 +67,7 @@ class Bench:
         return connection
 
     def login(self, role: str) -> DatabaseConfig:
-        """A login of this role, without a limit to its rate."""
+        """Make a login of this role, without a limit to its rate."""
         name = f"bench_{role}"
         make_login(sqlalchemy_engine(self.admin), name, self.postgres.password(name), role=role, tenants=None)
         return DatabaseConfig(self.postgres.url(name), connect_timeout_s=5, statement_timeout_s=60)
@@ -87,7 +87,7 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(**settings: str) -> Iterator[Bench]:
-    """A cluster with our schema and a tenant, gone afterwards; prints machine and settings."""
+    """Run a cluster with our schema and a tenant, gone afterwards; prints machine and settings."""
     with tempfile.TemporaryDirectory(prefix="esl-shield-bench-") as name:
         folder = Path(name)
         postgres = EmbeddedPostgres(settings={**SETTINGS, **settings})
@@ -119,7 +119,7 @@ def describe(made: Bench) -> None:
 
 
 def fsync_ms(folder: Path) -> float:
-    """The median time one 8 kB write and fsync takes in a folder."""
+    """Measure the median time of one 8 kB write and fsync in a folder."""
     path, times = folder / "fsync.bench", []
     with path.open("wb") as file:
         for _ in range(50):

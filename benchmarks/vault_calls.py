@@ -81,7 +81,7 @@ class Side:
         self.cpu_us.append((sum(map(_cpu_s, pids)) - before) / calls * 1e6)
 
     def plans(self) -> list[str]:
-        """The plans of one call's statements, with the nodes that ran."""
+        """Give the plans of one call's statements, with the nodes that ran."""
         found = []
         for role, work in (("worker", self._authorise), ("resolver", self._redeem)):
             with contextlib.closing(self.made.connect()) as connection, connection.cursor() as cursor:

@@ -2,7 +2,7 @@
 
     python benchmarks/vault_import.py [--rows 1000000] [--small 100000] [--rounds 1]
 
-The command is run as an operator runs it: a process, a CSV of `number,alias`, fsync on. Beside it `\\copy` of the same
+The command is run as an operator runs it: a process, a CSV of `number,alias`, fsync on. Beside it COPY of the same
 rows into a table without keys, in the same cluster.
 """
 
@@ -14,12 +14,14 @@ import random
 import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from vault_bench import TENANT, Bench, bench
 
 from esl_shield.vault import cipher
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 ANCHORS = "published: Skyflow's loader 9,800 records/s, Alibaba 5,000 binds/s"
 WANTED = {"pycryptodome": 15_000, "cryptography [fast]": 30_000}
@@ -84,7 +86,7 @@ def checkpoint(made: Bench) -> None:
 
 
 def copied(made: Bench, source: Path, rows: int) -> Run:
-    """`\\copy` the file into a table without keys."""
+    """COPY the file into a table without keys."""
     connection = made.connect()
     with connection.cursor() as cursor, source.open("rb") as file:
         cursor.execute("CREATE TABLE IF NOT EXISTS public.plain (number text, alias text)")

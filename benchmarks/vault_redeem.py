@@ -14,12 +14,14 @@ import hashlib
 import multiprocessing
 import os
 import secrets
+import selectors
 import socket
 import statistics
 import subprocess
 import sys
 import time
 import urllib.parse
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from vault_bench import DOMAIN, TENANT, TICKS, Bench, bench
@@ -115,9 +117,7 @@ def _port(process: subprocess.Popen[bytes], log: Any) -> int:
 
 
 def call(port: int, permits: list[Permit], connections: int, answers: Any) -> None:
-    """A caller's process: post all permits over some connections, a request on each at a time."""
-    import selectors
-
+    """Post all permits over some connections, a request on each at a time; a caller's process."""
     chooser, left, times, wrong = selectors.DefaultSelector(), iter(permits), [], 0
     sockets: dict[socket.socket, tuple[Permit, float]] = {}
 
@@ -182,8 +182,8 @@ def main() -> None:
 
 
 def _cpu(pid: int) -> float:
-    with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
-        return sum(map(int, file.read().rpartition(")")[2].split()[11:13])) / TICKS
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
 
 
 if __name__ == "__main__":

@@ -106,9 +106,10 @@ def import_(
 def export(config: Config, *, tenant: str, output: Path, quiet: bool) -> None:
     """Write alias,token of all of a tenant's tokens into OUT.csv (mode 0600), which appears when it is whole.
 
-    A token without an alias has a row too, one with several aliases a row for each. No number is in it. Memory does not
-    grow with the tokens: `esl-shield token export --tenant bank --output tokens.csv`. Takes the login of an auditor or a
-    seeder.
+    A token without an alias has a row too, one with several aliases a row for each. No number is in it, and memory
+    does not grow with the tokens. Takes the login of an auditor or a seeder:
+
+      esl-shield token export --tenant bank --output tokens.csv
     """
     with Bar(None, quiet=quiet) as bar:
         rows = export_csv(config.database, tenant, output, progress=bar.show)

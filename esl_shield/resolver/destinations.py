@@ -69,7 +69,7 @@ class Destinations:
         return self._policy_refusal(number, numbers.country(number), numbers.line_type(number))
 
     def _refusal_of(self, number: SubscriberNumber, reading: ranges.Reading) -> Rule | None:
-        """The same rules in the same order for a number that was read without phonenumbers, so it is valid."""
+        """Apply the same rules in the same order to a number that was read without phonenumbers, so it is valid."""
         if _is_emergency(reading.national, self._regions_of(reading.code)):
             return "emergency"
         if _is_short(reading.code, reading.national):
@@ -132,7 +132,7 @@ def _is_short(code: int, national: str) -> bool:
 
 @functools.cache
 def _short_checks(code: int, length: int) -> tuple[tuple[Callable[[str], object], ...], ...]:
-    """What a short number of this length fits, by region; a code's only region asks for two expressions."""
+    """Say what a short number of this length fits, by region; a code's only region asks for two expressions."""
     regions = phonenumbers.region_codes_for_country_code(code)
     names = ("general_desc", "short_code") if len(regions) == 1 else ("short_code",)
     found = []

@@ -101,7 +101,7 @@ class Sealer:
 
 
 def _of_power(power: int) -> list[list[int]]:
-    """A table for each byte of a block: what that byte, at that place, times the power is."""
+    """Make a table for each byte of a block: what that byte, at that place, times the power is."""
     tables = []
     for _ in range(BLOCK_BYTES):
         table = [0]

@@ -257,7 +257,7 @@ def _derived(country: str, place: str, zones: Sequence[str], kind: int) -> Deriv
 
 @functools.cache
 def _zones_of_code(code: int) -> Sequence[str]:
-    """The zones of a number of no place, whatever its digits are."""
+    """Return the zones of a number of no place, whatever its digits are."""
     from phonenumbers import timezone  # noqa: PLC0415 - see _tables
 
     return timezone._country_level_time_zones_for_number(PhoneNumber(country_code=code))  # noqa: SLF001

@@ -50,10 +50,11 @@ class _Region:
     def __init__(self, name: str, metadata: PhoneMetadata) -> None:
         self.name = name
         self.leading = re.compile(metadata.leading_digits).match if metadata.leading_digits is not None else None
+        self.stripped = _prefix(metadata.national_prefix_for_parsing)
         self._metadata = metadata
         self._of_length: dict[int, tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None] = {}
 
-    def kind(self, national: str) -> int:
+    def kind(self, national: str) -> int:  # noqa: PLR0911 - one for each of its rules
         """``phonenumberutil._number_type_helper``."""
         length = len(national)
         if length not in self._of_length:
@@ -193,15 +194,15 @@ def _plan(code: int) -> _Code | None:
             regions.append(_Region(name, metadata))
     if len(regions) != len(names):
         return None
-    return _Code(tuple(regions), _prefix(PhoneMetadata.metadata_for_region(names[0], None).national_prefix_for_parsing))
+    return _Code(tuple(regions), regions[0].stripped)
 
 
 @functools.cache
 def _home(region: str | None) -> _Home | None:
-    if region not in phonenumbers.SUPPORTED_REGIONS:
+    metadata = PhoneMetadata.metadata_for_region(region, None) if region in phonenumbers.SUPPORTED_REGIONS else None
+    code = metadata.country_code if metadata is not None else None
+    if metadata is None or code is None:
         return None
-    metadata = PhoneMetadata.metadata_for_region(region, None)
-    code = metadata.country_code
     return _Home(code, str(code), _prefix(metadata.international_prefix), _prefix(metadata.national_prefix_for_parsing))
 
 

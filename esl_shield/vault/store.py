@@ -67,7 +67,7 @@ class TenantKeys:
 class Candidate(NamedTuple):
     """One row for the database: everything but the number."""
 
-    index: bytes
+    number_index: bytes
     token: str
     ciphertext: bytes
     row: Row
@@ -200,7 +200,7 @@ def payload_of(ord_: int, candidate: Candidate) -> dict[str, Any]:
     row = candidate.row
     return {
         "ord": ord_,
-        "index": candidate.index.hex(),
+        "index": candidate.number_index.hex(),
         "token": candidate.token,
         "ciphertext": candidate.ciphertext.hex(),
         "alias": row.alias,
@@ -225,7 +225,7 @@ def columns_of(candidates: Sequence[Candidate]) -> list[object]:
     expiries = [row.expires_at.isoformat() if row.expires_at else "" for row in rows]
     labels = [dict(row.labels) for row in rows]
     return [
-        b"".join([candidate.index for candidate in candidates]),
+        b"".join([candidate.number_index for candidate in candidates]),
         ",".join([candidate.token for candidate in candidates]),
         b"".join([candidate.ciphertext for candidate in candidates]),
         ",".join(aliases) if any(aliases) else None,

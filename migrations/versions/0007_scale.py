@@ -9,8 +9,8 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-# The same values as before. PostgreSQL's expressions with a bounded count ({1,64}) take ten times as long as an unbounded
-# one beside a length (measured: 6.5 us for an alias against 0.5 us), and a call's rows pass a dozen of these.
+# The same values as before. PostgreSQL's expressions with a bounded count ({1,64}) take ten times as long as an
+# unbounded one beside a length (measured: 6.5 us for an alias against 0.5 us), and a call's rows pass a dozen of these.
 CHECKS = {
     "token": "length(VALUE) BETWEEN 8 AND 20 AND VALUE ~ '^[0-9]+$'",
     "alias": "length(VALUE) <= 64 AND VALUE ~ '^[A-Za-z0-9._-]+$'",

@@ -108,7 +108,7 @@ def test_problems_are_seen(explained, database):
     database.query("DROP INDEX shield.aliases_of_token")
     attempt = Attempt(token=TOKEN)
     _, plans = explained(
-        "worker", "authorize_call", str(attempt.call), "acme.example", "1001", TOKEN, None, None, b"x" * 32, "g", "edge",
-        None, None,
+        "worker", "authorize_call", str(attempt.call), "acme.example", "1001", TOKEN, None, None, b"x" * 32, "g",
+        "edge", None, None,
     )  # fmt: skip
     assert list(_problems(plans))

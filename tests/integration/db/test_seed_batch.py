@@ -40,8 +40,9 @@ def test_columns_become_rows(database, seeder):
     columns = _columns(expires="2099-01-01T00:00:00+00:00,,", labels=labels)
     assert login.call("seed_batch", tenant, 1, 1, *columns) == [(True,)]
     found = database.query(
-        "SELECT k.token, k.ciphertext, extract(year FROM k.expires_at)::int, k.country, k.region, k.time_zone, k.line_type,"
-        " k.labels, n.number_index, a.alias FROM shield.tokens k JOIN shield.number_refs n USING (tenant_id, token)"
+        "SELECT k.token, k.ciphertext, extract(year FROM k.expires_at)::int, k.country, k.region, k.time_zone,"
+        " k.line_type, k.labels, n.number_index, a.alias"
+        " FROM shield.tokens k JOIN shield.number_refs n USING (tenant_id, token)"
         " LEFT JOIN shield.aliases a USING (tenant_id, token) ORDER BY 1"
     )
     tokens = columns[1].split(",")

@@ -50,8 +50,8 @@ def test_flat_memory(vault):
 
     before = peak()
     vault.database.query(
-        "INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version) SELECT id, '77' || lpad(g::text, 12, '0'),"
-        f" sha256('a') || sha256('b'), 1 FROM shield.tenants, generate_series(1, {ROWS}) g"
+        "INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version) SELECT id, '77' ||"
+        f" lpad(g::text, 12, '0'), sha256('a') || sha256('b'), 1 FROM shield.tenants, generate_series(1, {ROWS}) g"
     )
     assert peak() - before < MOST_MB
     assert (vault.folder / "all.csv").read_bytes().count(b"\n") == ROWS + 1

@@ -47,7 +47,7 @@ def test_nist(key, nonce, block, associated, ciphertext, tag):
     st.integers(1, 5),
 )  # fmt: skip
 def test_is_the_libraries(key, before, between, tail_bytes, count):
-    """For every key and every length of associated data a batch is what pycryptodome and cryptography make one by one."""
+    """For every key and every length of associated data a batch is what both libraries make one by one."""
     frame = Frame(before, between, tail_bytes)
     nonces, tails, blocks = ([secrets.token_bytes(size) for _ in range(count)] for size in (12, tail_bytes, 16))
     for nonce, tail, block, sealed in zip(
