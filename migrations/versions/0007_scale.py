@@ -43,6 +43,10 @@ def downgrade() -> None:
         f"ALTER TABLE shield.aliases ADD CONSTRAINT {REFERENCE} FOREIGN KEY (tenant_id, token) REFERENCES shield.tokens"
     )
     _check(BOUNDED)
+    # Past row-level security, which a downgrade has just left without policies.
+    _run("ALTER TABLE shield.logins NO FORCE ROW LEVEL SECURITY")
+    _run("DELETE FROM shield.logins WHERE role = 'housekeeper'")
+    _run("ALTER TABLE shield.logins FORCE ROW LEVEL SECURITY")
 
 
 def _check(checks: dict[str, str]) -> None:

@@ -90,7 +90,7 @@ def test_the_newest_revision_can_be_undone_and_done_again(empty):
     tables = _run(empty, TABLES)
     report = schema.downgrade(engine)
     assert (report.revision_before, report.revision_after) == (HEAD, BEFORE)
-    assert _run(empty, TABLES) < tables
+    assert _run(empty, TABLES) <= tables
     assert _run(empty, "SELECT to_regclass('dba.tenants')") == [(None,)]
     assert _run(empty, "SELECT 1 FROM pg_proc WHERE pronamespace::regnamespace::text LIKE 'shield%'") == []
     assert not schema.is_current(engine)
