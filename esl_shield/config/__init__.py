@@ -29,6 +29,7 @@ from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
+from esl_shield.config.retention import RetentionConfig
 from esl_shield.config.sealing import JournalConfig, SealingConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
@@ -53,6 +54,7 @@ class Config:
     erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
     canary: CanaryConfig | None = None
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     gateways: tuple[Gateway, ...] = ()
     sealing: SealingConfig | None = None
     journal: JournalConfig | None = None
