@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esl_shield.config.backup import BackupConfig
 from esl_shield.config.calls import (
     CallsConfig,
     EslConfig,
@@ -48,6 +49,7 @@ class Config:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    backup: BackupConfig | None = None
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
