@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +25,8 @@ from esl_shield.db.spawning import server_user
 from esl_shield.db.upgrade import make_roles, upgrade
 
 if TYPE_CHECKING:
+    import datetime as dt
+    import pwd
     from collections.abc import Iterator
 
 STANZA = "shield"

@@ -63,6 +63,7 @@ SECTIONS = {
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
+    "[backup]": config.BackupConfig,
     "[[gateways]]": config.Gateway,
 }
 
@@ -134,6 +135,12 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
+        (DATABASE + '[backup]\nstanza = "a b"\n', "is not the name of a stanza"),
+        (DATABASE + '[backup]\nstanza = "s"\nrepositories = [1, 1]\n', "each once"),
+        (DATABASE + '[backup]\nstanza = "s"\nrepositories = [9]\n', "some of 1, 2, 3, 4"),
+        (DATABASE + '[backup]\nstanza = "s"\nconfig = "x.conf"\n', "an absolute path"),
+        (DATABASE + '[backup]\nstanza = "s"\nkeys = ["/k"]\n', "keys must be file:PATH"),
+        (DATABASE + '[backup]\nstanza = "s"\nnewest_max_age_h = 0\n', "more than 0"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
         (DATABASE + GATEWAY.replace('"127.0.0.1:5080"', '""'), "proxy"),
