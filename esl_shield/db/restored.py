@@ -50,6 +50,7 @@ _SETTINGS = {
     "max_logical_replication_workers": "0",
     "autovacuum": "off",
 }
+_NOT_YET = b"the database system is"
 
 
 class RestoredPostgres:
@@ -120,6 +121,11 @@ class RestoredPostgres:
         return next((folder for folder in folders if (folder / "postgres").exists()), None) or find_binaries()
 
     def _reason(self) -> str:
-        log = self._log.read_bytes()
-        fatal = [line for line in log.splitlines() if b"FATAL:" in line or b"PANIC:" in line]
-        return last_line(fatal[0].partition(b"FATAL:")[2] or fatal[0]).strip() if fatal else last_line(log)
+        """Return the server's last word that is not about our asking whether it is ready."""
+        said = [line for line in self._log.read_bytes().splitlines() if b"FATAL:" in line or b"PANIC:" in line]
+        reasons = [line for line in said if _NOT_YET not in line]
+        return (
+            last_line(b"\n".join(reasons).rpartition(b": ")[2]).strip()
+            if reasons
+            else last_line(self._log.read_bytes())
+        )
