@@ -30,24 +30,24 @@ def test_a_sound_vault(filled):
     assert _check(filled, per_key=5).tokens == 5
 
 
+DAMAGE = "UPDATE shield.tokens SET ciphertext = set_byte(ciphertext, 25, get_byte(ciphertext, 25) # 1)"
+LOST_INDEX = """
+UPDATE shield.number_refs SET number_index = sha256(number_index) WHERE token = (SELECT min(token) FROM shield.tokens)
+"""
+SWAP = """
+UPDATE shield.tokens t SET ciphertext = o.ciphertext FROM shield.tokens o
+WHERE o.token = (SELECT min(token) FROM shield.tokens) AND t.token = (SELECT max(token) FROM shield.tokens)
+"""
+DAMAGE_KEY = "UPDATE shield.data_keys SET wrapped = sha256(wrapped) WHERE purpose = 'data'"
+
+
 @pytest.mark.parametrize(
     ("statement", "failures"),
     [
-        (
-            "UPDATE shield.tokens SET ciphertext = set_byte(ciphertext, 25, get_byte(ciphertext, 25) # 1)",
-            {"keys.cipher_damaged": 12},
-        ),
-        (
-            "UPDATE shield.number_refs SET number_index = sha256(number_index) WHERE token = (SELECT min(token)"
-            " FROM shield.tokens)",
-            {"drill.index_differs": 1},
-        ),
-        (
-            "UPDATE shield.tokens t SET ciphertext = o.ciphertext FROM shield.tokens o"
-            " WHERE o.token = (SELECT min(token) FROM shield.tokens) AND t.token = (SELECT max(token) FROM shield.tokens)",
-            {"keys.cipher_damaged": 1},
-        ),
-        ("UPDATE shield.data_keys SET wrapped = sha256(wrapped) WHERE purpose = 'data'", {"keys.key_damaged": 1}),
+        (DAMAGE, {"cipher.damaged": 12}),
+        (LOST_INDEX, {"drill.index_differs": 1}),
+        (SWAP, {"cipher.damaged": 1}),
+        (DAMAGE_KEY, {"keys.damaged": 1}),
     ],
     ids=["ciphertext", "index", "swapped", "wrapped key"],
 )
