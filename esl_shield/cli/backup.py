@@ -94,14 +94,14 @@ def drill(
         message = f"{path} is there already; name another --report"
         raise click.UsageError(message)
     done = Drill(config, _section(config), order, _Steps(quiet=quiet).show).run()
-    with path.open("x", encoding="utf-8") as file:
-        json.dump(done.fields(), file, indent=2, default=plain)
-        file.write("\n")
     if format_ == "json":
         print_json(done.fields())
     else:
         print_findings(done.verified.findings)
         print_record({name: value for name, value in done.fields().items() if name != "findings"}, format_)
+    with path.open("x", encoding="utf-8") as file:
+        json.dump(done.fields(), file, indent=2, default=plain)
+        file.write("\n")
     click.echo(f"{'verified' if done.well else 'NOT verified'}; the report is {path}", err=True)
     return 0 if done.well else 1
 

@@ -209,12 +209,12 @@ class Drill:
         if made:
             into.mkdir(mode=0o700)
         before = into.stat()
-        os.chown(into, user.pw_uid, user.pw_gid)
-        into.chmod(0o700)
-        for name in ("data", "tablespaces"):
-            (into / name).mkdir(mode=0o700)
-            os.chown(into / name, user.pw_uid, user.pw_gid)
         try:
+            os.chown(into, user.pw_uid, user.pw_gid)
+            into.chmod(0o700)
+            for name in ("data", "tablespaces"):
+                (into / name).mkdir(mode=0o700)
+                os.chown(into / name, user.pw_uid, user.pw_gid)
             yield
         finally:
             if not self._order.keep:

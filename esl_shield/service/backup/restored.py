@@ -16,6 +16,7 @@ from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.db.upgrade import driver_connection, is_current
 from esl_shield.errors import ShieldError
+from esl_shield.errors.database import DatabaseAway, LoginRefused
 from esl_shield.resolver.samples import Sampled, Samples
 from esl_shield.service.doctor import catalog, database_checks
 from esl_shield.service.doctor.finding import Finding, Severity
@@ -46,7 +47,7 @@ WHERE k.tenant_id = t.tenant_id AND k.purpose = 'data' AND k.version = t.key_ver
 _NEWEST = "SELECT max(at), pg_last_xact_replay_timestamp() FROM shield.audit_events"
 _LOST = """
 SELECT count(*), max(at) FROM shield.audit_events
-WHERE at > coalesce(%(newest)s, '-infinity') AND at <= coalesce(%(asked)s, 'infinity')
+WHERE at > coalesce(%(newest)s::timestamptz, '-infinity') AND at <= coalesce(%(asked)s::timestamptz, 'infinity')
 """
 
 
@@ -174,7 +175,9 @@ class Verification:
         try:
             with _reading(self.live) as rows:
                 loss.lost_events, newest = rows(_LOST, {"newest": loss.newest_event, "asked": self.asked})[0]
-        except (ShieldError, DBAPIError, psycopg2.Error):
+        except DBAPIError as error:
+            if not isinstance(_named(error.orig or error), DatabaseAway | LoginRefused):
+                raise
             yield Finding(
                 "drill.loss", Severity.INFO, "The live database did not answer, so what was lost is not known exactly"
             )

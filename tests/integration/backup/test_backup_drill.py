@@ -150,3 +150,16 @@ def test_what_was_not_archived_is_told_as_lost(backups):
     assert report["rows"]["tokens"] == backups.imported - 3
     assert report["lost_events"] >= 1
     assert report["lost_s"] > 0
+
+
+@pytest.mark.slow  # one more whole drill
+def test_without_the_live_database_a_drill_still_verifies(backups):
+    """With the live server away the vault is verified; what it lacks is then not known."""
+    config = backups.config()
+    live = str(backups.cluster.socket_folder).replace("/", "%2F")
+    config.write_text(config.read_text().replace(live, "%2Fnowhere"))
+    into = str(backups.folder / "alone")
+    done = backups.vault.run("backup", "drill", "--repo", "3", "--into", into, "--format", "json", config=config)
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["verified"], report["lost_events"]) == (0, True, None)
+    assert [f["check"] for f in report["findings"] if f["severity"] == "info"] == ["drill.loss"]
