@@ -42,10 +42,11 @@ def check(config: Config, *, every: bool, format_: Format) -> int:
 
     Asks pgBackRest and PostgreSQL, as root or as the server's Unix user:
 
-        esl-shield --config admin.toml backup check
+    \b
+      esl-shield --config admin.toml backup check
 
     Exit code: 1 with a finding; 3 when nothing is wrong but somebody could not be asked; else 0.
-    """
+    """  # noqa: D301 - click's \b
     section = _section(config)
     gathered = facts.gather(config, section)
     found = list(checks.AREA.run(lambda: gathered, required=True))
@@ -84,10 +85,12 @@ def drill(
     audit trail are verified; the report says the minutes taken and the data lost. Run it as root or as the server's
     Unix user, with the administrator's configuration:
 
-        esl-shield --config admin.toml backup drill --repo 2 --into /srv/drill --time 2030-01-31T18:00:00Z
+    \b
+      esl-shield --config admin.toml backup drill --repo 2 --into /srv/drill
+      esl-shield --config admin.toml backup drill --repo 3 --into /srv/drill --time 2030-01-31T18:00:00Z
 
     Exit code: 0 when all was verified; 1 when anything was not.
-    """
+    """  # noqa: D301 - click's \b
     order = Order(repository, into.absolute(), times.since("--time", at) if at else None, samples, keep)
     path = report or order.into.with_name(f"{order.into.name}.json")
     if path.exists():

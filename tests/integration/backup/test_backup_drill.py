@@ -32,6 +32,7 @@ def test_a_moment_between_two_imports_comes_back(backups):
     assert 0 < report["minutes_taken"] < 2
     assert not into.exists()
     assert json.loads(into.with_name("drill.json").read_text()) == report
+    assert "1380013" not in done.stdout + done.stderr
 
 
 def _copied(backups, name):
