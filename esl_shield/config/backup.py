@@ -16,7 +16,8 @@ class BackupConfig:
     """pgBackRest's stanza and repositories, and the limits they are held to.
 
     ``user`` is the Unix user pgBackRest and a restored server run as when started by root; ``keys`` names further files
-    of keys, which must lie in no backup, as the KEK must not.
+    of keys, which must lie in no backup, as the KEK must not; ``public_keys`` and ``heads`` are what a restored
+    audit trail is held against.
     """
 
     stanza: str
@@ -28,6 +29,8 @@ class BackupConfig:
     wal_max_lag_s: float = 900.0
     fulls_kept: int = 2
     keys: tuple[str, ...] = ()
+    public_keys: tuple[str, ...] = ()
+    heads: str | None = None
 
     def __post_init__(self) -> None:
         positive(self, "backup", "full_max_age_h", "newest_max_age_h", "wal_max_lag_s", "fulls_kept")

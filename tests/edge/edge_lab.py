@@ -228,7 +228,7 @@ route[SITE_CARRIERS] {{
         """What is run."""
         folder = str(self.folder)
         return [
-            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "8",
+            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "16",
             "-w", folder, "-Y", folder, "-P", f"{folder}/kamailio.pid",
         ]  # fmt: skip
 

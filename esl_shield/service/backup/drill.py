@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from esl_shield.audit.verify import Trust, read_public_key
 from esl_shield.db.restored import RestoredPostgres
 from esl_shield.errors import ShieldError
 from esl_shield.errors.backup import DrillRefused, PgBackRestAway, RestoreFailed
@@ -111,6 +112,8 @@ class Drill:
             raise ConfigError(source="file", problem="it has no [keys] kek, without which nothing can be decrypted")
         harden()
         self._kek = open_kek(config.keys.kek)
+        keys = tuple(read_public_key(path) for path in backup.public_keys)
+        self._trust = Trust(backup.heads, keys)
         self._config = config
         self._order = order
         self._show = show
@@ -142,7 +145,7 @@ class Drill:
             restored = restored_config(self._config, server.config(self._config.database))
             live = self._config.database
             verification = Verification(
-                restored, live, self._kek, self._order.at, self._order.per_key, self._show, report.verified
+                restored, live, self._kek, self._order.at, self._trust, self._order.per_key, self._show, report.verified
             )
             with _timed(report, "verify_s"):
                 verification.run()

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
+from esl_shield.audit import verify as audit
+from esl_shield.audit.source import open_source
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.db.upgrade import driver_connection, is_current
@@ -79,6 +81,7 @@ class Verification:
     live: DatabaseConfig
     kek: Kek
     asked: dt.datetime | None
+    trust: audit.Trust
     per_key: int
     show: Callable[[str], None]
     result: Verified = field(default_factory=Verified)
@@ -152,21 +155,33 @@ class Verification:
             yield Finding("drill.decrypts", Severity.WARNING, "there was no token to decrypt")
 
     def _audit(self) -> Iterator[Finding]:
-        """Hold the audit trail against its seals, where this release seals it."""
+        """Hold the audit trail against the calls, and against its seals up to the last restored one."""
         with _reading(self.config.database) as rows:
-            sealed = rows("SELECT to_regclass('shield.audit_blocks') IS NOT NULL")[0][0]
             unaudited = rows(_UNAUDITED)[0][0]
         if unaudited:
-            yield Finding(
-                "drill.audit", Severity.CRITICAL, f"{unaudited} calls have no event that allowed or refused them"
-            )
+            what = f"{unaudited} calls have no event that allowed or refused them"
+            yield Finding("drill.audit", Severity.CRITICAL, what)
         else:
             yield Finding("drill.audit", Severity.OK, "Every call has the event that allowed or refused it")
-        if sealed:
+        with open_source(self.config.database) as source:
+            last = source.sealing().blocks
+            if last is None and not self.trust.keys:
+                yield Finding("drill.seals", Severity.INFO, "No event of the restored trail is sealed")
+                return
+            if not self.trust.keys:
+                yield Finding(
+                    "drill.seals", Severity.WARNING, "the seals of the restored trail were held against nothing",
+                    "Name the sealers' public keys in [backup] public_keys.",
+                )  # fmt: skip
+                return
+            report = audit.Verification(source, self.trust, audit.Extent(last=last or audit.LAST)).run()
+        for found in report.findings:
             yield Finding(
-                "drill.seals", Severity.CRITICAL, "the seals of the audit trail were not verified",
-                "Run `esl-shield audit verify` on the restored database (--keep).",
-            )  # fmt: skip
+                "drill.seals", Severity.CRITICAL, found.sentence, "Run `esl-shield audit verify` on the live one."
+            )
+        if not report.findings:
+            what = f"{report.events} events in {report.blocks} blocks are as they were sealed"
+            yield Finding("drill.seals", Severity.OK, what)
 
     def _loss(self) -> Iterator[Finding]:
         loss = self.result.loss

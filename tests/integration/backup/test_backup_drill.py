@@ -9,18 +9,34 @@ import subprocess
 
 import pytest
 from backup_lab import STANZA
+from sealing_site import SealingSite
 
 from esl_shield.vault.keys import create_kek
 
 
-def test_a_moment_between_two_imports_comes_back(backups):
+def test_a_moment_between_two_imports_comes_back(backups, tmp_path):
     """A drill to a moment gives the vault of that moment, verified, says what it took and lacks, and leaves nothing."""
     backups.import_numbers(5)
+    site = SealingSite(backups.database, tmp_path)
+    sealed = site.seal()
     moment = backups.now()
     backups.import_numbers(7)
+    site.seal()
     backups.archived()
     into = backups.folder / "drill"
-    done = backups.run("drill", "--repo", "2", "--into", str(into), "--time", moment.isoformat(), "--format", "json")
+    done = backups.run(
+        "drill",
+        "--repo",
+        "2",
+        "--into",
+        str(into),
+        "--time",
+        moment.isoformat(),
+        "--format",
+        "json",
+        public_keys=[str(site.public_key)],
+        heads=str(site.heads_path),
+    )
     report = json.loads(done.stdout)
     assert [f for f in report["findings"] if f["severity"] not in ("ok", "info")] == []
     assert done.returncode == 0
@@ -29,6 +45,9 @@ def test_a_moment_between_two_imports_comes_back(backups):
     assert report["rows"]["permits"] == 0
     assert report["tokens_decrypted"] == backups.imported - 7
     assert report["lost_events"] == 0
+    seals = [f["sentence"] for f in report["findings"] if f["check"] == "drill.seals"]
+    assert len(seals) == 1
+    assert seals[0].startswith(f"{sealed} events in ")
     assert 0 < report["minutes_taken"] < 2
     assert not into.exists()
     assert json.loads(into.with_name("drill.json").read_text()) == report
