@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esl_shield.config.backup import BackupConfig
 from esl_shield.config.calls import (
     CallsConfig,
     EslConfig,
@@ -53,6 +54,7 @@ class Config:
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    backup: BackupConfig | None = None
     canary: CanaryConfig | None = None
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     gateways: tuple[Gateway, ...] = ()
