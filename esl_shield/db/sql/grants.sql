@@ -35,3 +35,6 @@ GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
+    dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
+    TO shield_auditor;
