@@ -208,5 +208,10 @@ BEGIN
             GROUP BY 1, 2 HAVING count(DISTINCT d.description) = 1 LOOP
         EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', v_column.view, v_column.attname, v_column.comment);
     END LOOP;
+    FOR v_column IN SELECT v.oid::regclass AS view FROM pg_class v JOIN pg_attribute a ON a.attrelid = v.oid
+            WHERE v.relkind = 'v' AND v.relnamespace = 'dba'::regnamespace AND a.attname = 'tenant'
+            AND col_description(v.oid, a.attnum) IS NULL LOOP
+        EXECUTE format('COMMENT ON COLUMN %s.tenant IS %L', v_column.view, 'whose row it is: the tenant''s name');
+    END LOOP;
 END
 $$;

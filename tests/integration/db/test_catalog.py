@@ -26,7 +26,11 @@ SELECT = {
     "shield_resolver": set(),
     "shield_masker": set(),
     "shield_seeder": {"dids", "tenants", "tokens"},
-    "shield_auditor": {"audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
+    "shield_auditor": {
+        *("audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"),
+        *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
+        *("storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
+    },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
 }

@@ -8,3 +8,4 @@ COMMENT ON COLUMN dba.imports.login IS 'the seeder''s login';
 COMMENT ON COLUMN dba.imports.created IS 'numbers that got a new token';
 COMMENT ON COLUMN dba.imports.existing IS 'numbers that had a token before';
 COMMENT ON COLUMN dba.imports.aliases IS 'aliases added; NULL: the batch did not say';
+COMMENT ON COLUMN dba.imports.id IS 'the audit event''s id';

@@ -15,3 +15,4 @@ COMMENT ON COLUMN dba.resolutions.gateway IS 'the gateway the permit was minted 
 COMMENT ON COLUMN dba.resolutions.delivery IS 'edge or direct; NULL: refused';
 COMMENT ON COLUMN dba.resolutions.outcome IS 'resolved: the ciphertext was handed to the resolver; withheld: the resolver then kept the number back (a row of its own); refused: nothing was handed out';
 COMMENT ON COLUMN dba.resolutions.reason IS 'why it was refused or withheld; NULL: resolved';
+COMMENT ON COLUMN dba.resolutions.id IS 'the audit event''s id';

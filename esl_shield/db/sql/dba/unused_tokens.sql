@@ -6,3 +6,4 @@ AND NOT EXISTS (SELECT FROM shield.token_usage u WHERE u.tenant_id = k.tenant_id
 COMMENT ON VIEW dba.unused_tokens IS 'tokens nobody ever called or called from: no row in the attached months of calls, none in the counters of caps. A token without a cap whose calls left with a detached month counts as unused. Cost: an index look-up per token and month, so give it a LIMIT or a tenant; all of 100 million take hours';
 COMMENT ON COLUMN dba.unused_tokens.status IS 'active or revoked';
 COMMENT ON COLUMN dba.unused_tokens.unused_for IS 'time since the token was made';
+COMMENT ON COLUMN dba.unused_tokens.token IS 'the digits agents dial';
