@@ -25,7 +25,7 @@ def sql_files() -> list[Path]:
 
 
 def function_comment(path: Path) -> str | None:
-    """The lines a function's file begins with, which are its COMMENT too; None for a file of something else."""
+    """Return the lines a function's file begins with, its COMMENT too; None for a file of something else."""
     if path.parent.name not in ("shield", "shield_api"):
         return None
     lines = itertools.takewhile(lambda line: line.startswith("--"), path.read_text(encoding="utf-8").splitlines())

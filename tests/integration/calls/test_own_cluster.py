@@ -1,4 +1,4 @@
-"""One enterprise, one cluster: a worker and a resolver of its own by configuration alone, beside another enterprise's."""
+"""One enterprise, one cluster: its own worker and resolver by configuration alone, beside another enterprise's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CARRIERS = {name: Gateway(Carrier(after_s=0.02)) for name in ("carrier-a", "edge
 
 @pytest.fixture(scope="module")
 def centres(cluster, tmp_path_factory):
-    """Two enterprises' sites; nothing but files and addresses tells them apart. ``cluster`` skips without PostgreSQL."""
+    """Two enterprises' sites; nothing but files and addresses tells them apart; skips without PostgreSQL."""
     with contextlib.ExitStack() as stack:
         made = {}
         for tenant in (BANK, SHOP):
@@ -41,9 +41,7 @@ def centres(cluster, tmp_path_factory):
 def _call(centres, tenant, position, *, at=None):
     """A call of the tenant's agent, as the context of its domain hands it to the worker named there."""
     centre = centres[tenant]
-    call = Call(
-        centre.token(tenant, position), Agent(domain=tenant.domain), gateways=CARRIERS, hangs_up_after_s=0.05
-    )
+    call = Call(centre.token(tenant, position), Agent(domain=tenant.domain), gateways=CARRIERS, hangs_up_after_s=0.05)
     return (at or centre).place(call)
 
 

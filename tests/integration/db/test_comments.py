@@ -32,9 +32,11 @@ def test_everything_has_a_comment(database, kind):
     assert " ".join(sorted(row[0] for row in database.query(UNDESCRIBED[kind]))) == ""
 
 
-def test_what_may_be_null_says_so_in_views(database):
-    """A view of unexact or costly figures says what it costs."""
-    rows = dict(database.query("SELECT relname, obj_description(oid) FROM pg_class WHERE relnamespace = 'dba'::regnamespace"))
+def test_a_view_that_counts_says_what_it_costs(database):
+    """Whoever asks for a count of 100 million rows has been told."""
+    rows = dict(
+        database.query("SELECT relname, obj_description(oid) FROM pg_class WHERE relnamespace = 'dba'::regnamespace")
+    )
     counting = [
         name
         for (name,) in database.query(
@@ -48,12 +50,16 @@ def test_what_may_be_null_says_so_in_views(database):
 def test_a_function_says_what_its_file_says(database):
     """A function's comment is the text its file begins with."""
     (comment,) = database.query("SELECT obj_description('shield_api.redeem_permit'::regproc)")[0]
-    assert comment.startswith("Resolver: exchange a permit for the ciphertext. The permit is gone whatever the answer; two")
+    assert comment.startswith(
+        "Resolver: exchange a permit for the ciphertext. The permit is gone whatever the answer; two"
+    )
     assert "--" not in comment
 
 
 def test_a_view_says_what_its_table_says(database):
     """A column a view takes from a table carries that column's comment."""
-    rows = database.query("SELECT col_description('dba.calls'::regclass, attnum) FROM pg_attribute"
-                          " WHERE attrelid = 'dba.calls'::regclass AND attname = 'talk_s'")
+    rows = database.query(
+        "SELECT col_description('dba.calls'::regclass, attnum) FROM pg_attribute"
+        " WHERE attrelid = 'dba.calls'::regclass AND attname = 'talk_s'"
+    )
     assert rows == [("seconds from answer to end; NULL: not answered, or in flight",)]

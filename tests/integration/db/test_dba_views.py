@@ -51,7 +51,8 @@ def test_the_estimate_sees_a_sample(database, tenants, ask):
     database.query("ALTER TABLE shield.tokens DISABLE ROW LEVEL SECURITY")
     database.query(
         "INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version)"
-        " SELECT %s, '91' || lpad(i::text, 12, '0'), decode(repeat('ab', 40), 'hex'), 1 FROM generate_series(100000000, 100060000) i",
+        " SELECT %s, '91' || lpad(i::text, 12, '0'), decode(repeat('ab', 40), 'hex'), 1"
+        " FROM generate_series(100000000, 100060000) i",
         tenants["acme"],
     )
     database.query("ALTER TABLE shield.tokens ENABLE ROW LEVEL SECURITY")
@@ -127,18 +128,20 @@ def test_logins_show_to_auditors_of_their_tenants(database, used, tenants, ask):
     database.login("worker", ["brick"])
     database.login("seeder", None)
     shown = ask("SELECT role, tenants, all_tenants, may_log_in FROM dba.logins ORDER BY role", ["acme"])
-    assert [(row["role"], row["tenants"], row["all_tenants"]) for row in shown] == [
-        ("auditor", ["acme"], False), ("resolver", ["acme"], False), ("seeder", ["acme"], True), ("worker", ["acme"], False)
+    assert [(row["role"], row["all_tenants"]) for row in shown] == [
+        ("auditor", False), ("resolver", False), ("seeder", True), ("worker", False)
     ]  # fmt: skip
+    assert all(row["tenants"] == ["acme"] for row in shown)
     assert all(row["may_log_in"] for row in shown)
     auditor = database.connect(database.login("auditor", ["acme"]))
     with auditor.cursor() as cursor:
         cursor.execute(
-            "CREATE TEMP TABLE seen (role text, tenants text); CREATE FUNCTION pg_temp.tell(a text, b text) RETURNS boolean"
-            " LANGUAGE plpgsql COST 0.0001 AS $$ BEGIN INSERT INTO pg_temp.seen VALUES (a, b); RETURN true; END $$"
+            "CREATE TEMP TABLE seen (login text, role text);"
+            " CREATE FUNCTION pg_temp.tell(a text, b text) RETURNS boolean LANGUAGE plpgsql COST 0.0001"
+            " AS $$ BEGIN INSERT INTO pg_temp.seen VALUES (a, b); RETURN true; END $$"
         )
         cursor.execute("SELECT 1 FROM dba.logins WHERE pg_temp.tell(login, role)")
-        cursor.execute("SELECT count(*) FROM pg_temp.seen s WHERE s.role NOT IN (SELECT login FROM dba.logins)")
+        cursor.execute("SELECT count(*) FROM pg_temp.seen s WHERE s.login NOT IN (SELECT login FROM dba.logins)")
         assert cursor.fetchone() == (0,)
 
 
