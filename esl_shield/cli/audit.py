@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from esl_shield.cli import times, views
+from esl_shield.cli import evidence, times, views
 from esl_shield.cli.careful import CarefulGroup, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_rows, print_stream
@@ -31,7 +31,12 @@ OVERLAP = 1000
 
 @click.group(cls=CarefulGroup)
 def audit() -> None:
-    """Read the audit trail."""
+    """Read the audit trail, and prove that it is as it was written."""
+
+
+audit.add_command(evidence.verify)
+audit.add_command(evidence.export)
+audit.add_command(evidence.init_key)
 
 
 @audit.command()

@@ -13,6 +13,7 @@ import click
 
 from esl_shield.cli import views
 from esl_shield.errors import ShieldError
+from esl_shield.errors.life import CaseRejected
 from esl_shield.errors.tokens import CheckDigitWrong, NumberInArgument, TokenMalformed
 from esl_shield.vault import lookalikes, tokens
 from esl_shield.vault.numbers import plain
@@ -20,6 +21,8 @@ from esl_shield.vault.numbers import plain
 if TYPE_CHECKING:
     from esl_shield.config import Config
 
+MAX_CASE = 64
+MAX_REASON = 300
 _MAY_BE_TOKEN = re.compile(rf"[0-9]{{{tokens.TOKEN_MIN_LENGTH},{tokens.TOKEN_MAX_LENGTH}}}")
 _MAY_BE_NUMBER = re.compile(r"\+?[0-9](?:[0-9 ().\-/]*[0-9]){4,}")
 
@@ -36,6 +39,11 @@ def hide_numbers(text: str) -> str:
 
 class CarefulCommand(click.Command):
     """A command whose usage errors hold no number."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        # click keeps the lines of a paragraph that begins with a backspace; in a raw docstring it is two characters.
+        self.help = self.help and self.help.replace("\\b\n", "\b\n")
 
     def make_context(self, *arguments: Any, **more: Any) -> click.Context:
         """Parse the arguments; raises NumberInArgument in place of a click.UsageError that would show one."""
@@ -98,6 +106,17 @@ def refuse_numbers(config: Config, tenant: str, *, token: str | None = None, ali
     if not checks:
         shaped = len(token) == own["token_length"] and token.startswith(own["token_prefix"])
         raise CheckDigitWrong(tenant=tenant) if shaped else number
+
+
+def read_case(config: Config, tenant: str, case: str, reason: str) -> tuple[str, str]:
+    """Check a case's id and a reason, which are kept for good; raises CaseRejected, or NumberInArgument without it."""
+    region = views.tenant(config.database, tenant)["region"]
+    for option, text, longest in (("--case", case, MAX_CASE), ("--reason", reason, MAX_REASON)):
+        if not text.strip() or len(text.strip()) > longest or not text.isprintable():
+            raise CaseRejected(option=option, why=f"it must be 1 to {longest} characters on one line")
+        if lookalikes.looks_like_number(text, region) or lookalikes.looks_like_id_card(text):
+            raise NumberInArgument(argument=f"What was given as {option}")
+    return case.strip(), reason.strip()
 
 
 def _hidden(error: click.UsageError) -> Exception:

@@ -9,13 +9,16 @@ import click
 from phonenumbers import SUPPORTED_REGIONS
 
 from esl_shield.cli import views
+from esl_shield.cli.caps import tenant_caps
 from esl_shield.cli.careful import CarefulGroup, may_be_number
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
 from esl_shield.errors.tenants import TenantRejected
 from esl_shield.vault import tokens
-from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant, resize_tenant
+from esl_shield.vault.masking import read_pattern
+from esl_shield.vault.provisioning import NO_REGION, Caps, NewTenant, add_tenant, resize_tenant, set_label_mask
+from esl_shield.vault.rows import check_label_name
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
@@ -30,7 +33,7 @@ _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 
 @click.group(cls=CarefulGroup)
 def tenant() -> None:
-    """Add and list tenants."""
+    """Add and list tenants, their caps and how their labels are shown."""
 
 
 @tenant.command()
@@ -94,6 +97,40 @@ def resize(config: Config, name: str, length: int, format_: Format) -> None:
 def list_(config: Config, format_: Format) -> None:
     """List the tenants this login may see, how many tokens each has, and its caps."""
     print_rows(views.read(config.database, "tenants", COLUMNS, order="name"), COLUMNS, format_)
+
+
+@tenant.command()
+@click.argument("name", metavar="TENANT")
+@click.option("--label", metavar="NAME", help="The label to say it of; without it they are listed.")
+@click.option("--as", "pattern", metavar="KIND", help="How it is shown: a kind `esl-shield mask --help` names.")
+@format_option
+@pass_config
+def mask(config: Config, name: str, label: str | None, pattern: str | None, format_: Format) -> None:
+    r"""Say how a label of a tenant's tokens is shown, or list what was said; a label nobody spoke of is hidden.
+
+    To change takes the administrator's login; a seeder's or an auditor's lists. Hidden again: `--as hidden`.
+
+    \b
+    esl-shield tenant mask bank --label city --as clear
+    esl-shield tenant mask bank --label contract --as "keep 2 2"
+    """
+    if (label is None) != (pattern is None):
+        message = "give --label with --as"
+        raise click.UsageError(message)
+    if label is None or pattern is None:
+        views.tenant(config.database, name)
+        where = {"tenant = %s": name}
+        rows = views.read(config.database, "label_masks", ("label", "pattern"), where=where, order="label")
+        print_rows(rows, ("label", "pattern"), format_)
+        return
+    check_label_name(label)
+    kind = read_pattern(pattern).text
+    outcome = set_label_mask(config.database, name, label, None if kind == "hidden" else kind)
+    fields = {"tenant": name, "label": label, "pattern": kind, "outcome": outcome}
+    print_result(fields, [f"{outcome}: label {label} of {name} is shown as {kind}"], format_)
+
+
+tenant.add_command(tenant_caps)
 
 
 def _check(name: str, domain: str, region: str | None) -> None:

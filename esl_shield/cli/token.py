@@ -11,16 +11,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from esl_shield.cli import times
+from esl_shield.cli import times, views
+from esl_shield.cli.caps import token_caps
 from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token, refuse_numbers
 from esl_shield.cli.context import pass_config
+from esl_shield.cli.erase import certificate, erase
 from esl_shield.cli.files import open_source
+from esl_shield.cli.holds import hold, holds, release, restore
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, moment, print_record, print_result
 from esl_shield.cli.progress import Bar
 from esl_shield.cli.prompts import read_number
 from esl_shield.errors.tokens import TokenUnknown
 from esl_shield.vault.csvfile import rejected_path
+from esl_shield.vault.masking import show_labels
+from esl_shield.vault.replacing import Replaced, Replacer, replace_csv
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
 from esl_shield.vault.seeding import Summary, import_csv, survey
@@ -42,7 +47,7 @@ token_argument = click.argument("token", callback=read_token)
 
 @click.group(cls=CarefulGroup)
 def token() -> None:
-    """Import, add, show, revoke and expire tokens. No command shows a number."""
+    """Import, add, show, revoke, expire, hold and erase tokens. No command shows a number."""
 
 
 @token.command("import")
@@ -61,6 +66,9 @@ def token() -> None:
 @click.option(
     "--expires-in", metavar="TIME", help="Let new tokens without expires_at end after this, such as 30m, 12h, 30d, 8w."
 )
+@click.option(
+    "--replace", is_flag=True, help="Give tokens there are, named by token or alias, the number of their row."
+)
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 @pass_config
 def import_(
@@ -71,9 +79,10 @@ def import_(
     output: Path,
     labels: tuple[str, ...],
     expires_in: str | None,
+    replace: bool,
     quiet: bool,
 ) -> int:
-    """Give every number in FILE.csv (- for standard input) a token.
+    r"""Give every number in FILE.csv (- for standard input) a token.
 
     The first row names the columns: number is required, alias and expires_at (ISO 8601, UTC if it names no zone) are
     known, others are dropped unless named by --label. A number that has a token keeps it, revoked or not.
@@ -82,10 +91,24 @@ def import_(
     formula (it begins with =, +, - or @) has an apostrophe before it in OUT.csv.
 
     An import that was stopped, in whatever way, is run again: nothing is doubled or lost.
+
+    With --replace customers have changed numbers and keep their tokens: each row names its token in the column token or
+    alias and gives the new number; what was kept of the old one is gone, calls that were about to ring it are refused.
+    A number that another token has, and a token under a legal hold, is rejected. Labels named by --label are set anew.
+
+    \b
+      alias,number
+      C-1042,13800138042
+      esl-shield token import changed.csv --tenant bank --output out.csv --replace
     """
+    if replace and expires_in:
+        message = "--expires-in is for new tokens, not for --replace"
+        raise click.UsageError(message)
     for name in labels:
         check_label_name(name)
     expiry = times.from_now("--expires-in", expires_in) if expires_in else None
+    if replace:
+        return _replace(config, file, tenant, output, labels, quiet=quiet)
     with open_source(file) as source, _seeder(config, tenant, lambda: survey(source, labels)) as seeder:
         started = time.monotonic()
         with Bar(source.size, quiet=quiet) as bar:
@@ -118,13 +141,18 @@ def add(config: Config, tenant: str, alias: str | None, expires_at: str | None, 
 @format_option
 @pass_config
 def show(config: Config, token: str | None, alias: str | None, tenant: str, format_: Format) -> None:
-    """Show what is kept beside a token, found by itself or by its alias; never the number."""
+    """Show what is kept beside a token, found by itself or by its alias; never the number.
+
+    Labels are masked as `tenant mask` says; one it does not speak of is hidden.
+    """
     if (token is None) == (alias is None):
         message = "give a TOKEN or --alias"
         raise click.UsageError(message)
     refuse_numbers(config, tenant, token=token, alias=alias)
     with _store(config) as store:
-        print_record(asdict(_found(store, tenant, token, alias)), format_)
+        found = asdict(_found(store, tenant, token, alias))
+    found["labels"] = show_labels(found["labels"], views.label_patterns(config.database, tenant))
+    print_record(found, format_)
 
 
 @token.command()
@@ -133,7 +161,7 @@ def show(config: Config, token: str | None, alias: str | None, tenant: str, form
 @format_option
 @pass_config
 def revoke(config: Config, token: str, tenant: str, format_: Format) -> None:
-    """Refuse every further call to a token, at once and for good."""
+    """Refuse every further call to a token, at once; only a steward's `token restore` undoes it."""
     refuse_numbers(config, tenant, token=token)
     with _store(config) as store:
         revoked = store.revoke(tenant, token)
@@ -159,6 +187,21 @@ def expire(config: Config, token: str, tenant: str, at: str, format_: Format) ->
             raise TokenUnknown(tenant=tenant)
     line = f"token {token} ends {moment(end) if end else 'never'}"
     print_result({"token": token, "outcome": "expiry set", "expires_at": end}, [line], format_)
+
+
+for _command in (holds, hold, release, restore, token_caps, erase, certificate):
+    token.add_command(_command)
+
+
+def _replace(config: Config, file: str, tenant: str, output: Path, labels: tuple[str, ...], *, quiet: bool) -> int:
+    started = time.monotonic()
+    kek = configured_kek(config)
+    with open_source(file) as source, _store(config) as store, Bar(source.size, quiet=quiet) as bar:
+        survey(source, labels)
+        summary = replace_csv(Replacer(store, kek, tenant), source, output, labels, progress=bar.show)
+    if not quiet:
+        _report(summary, output, time.monotonic() - started)
+    return FINDING if summary.rejected else 0
 
 
 @contextlib.contextmanager
@@ -189,9 +232,13 @@ def _end(text: str) -> dt.datetime | None:
     return None if text == "never" else times.at("--at", text, f"now, never, or a moment in {times.MOMENT_FORMS}")
 
 
-def _report(summary: Summary, output: Path, elapsed_s: float) -> None:
+def _report(summary: Summary | Replaced, output: Path, elapsed_s: float) -> None:
     rate = summary.rows / max(elapsed_s, 1e-3)
-    line = f"{summary.rows} rows: {summary.created} new tokens, {summary.existing} known, {summary.rejected} rejected"
+    if isinstance(summary, Summary):
+        did = f"{summary.created} new tokens, {summary.existing} known"
+    else:
+        did = f"{summary.replaced} replaced, {summary.unchanged} unchanged"
+    line = f"{summary.rows} rows: {did}, {summary.rejected} rejected"
     click.echo(f"{line}; {elapsed_s:.1f} s, {rate:.0f} rows/s", err=True)
     if summary.rejected:
         click.echo(f"rejected rows: {hide_numbers(str(rejected_path(output)))}", err=True)

@@ -11,6 +11,7 @@ from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.tenants import TenantUnknown
+from esl_shield.vault.masking import Pattern, read_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,12 @@ if TYPE_CHECKING:
     from esl_shield.config.database import DatabaseConfig
 
 _NO_RIGHT = "42501"
-_READERS = {"tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder"}
+_READERS = {
+    "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
+    "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
+    "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
+    "tenant_caps": "a steward or an auditor",
+}  # fmt: skip
 
 
 def read(
@@ -51,6 +57,12 @@ def tenant(database: DatabaseConfig, name: str) -> dict[str, Any]:
     if not rows:
         raise TenantUnknown(tenant=name)
     return rows[0]
+
+
+def label_patterns(database: DatabaseConfig, tenant: str) -> dict[str, Pattern]:
+    """Read how a tenant's labels are shown; raises DatabaseAway, DatabaseRefused."""
+    rows = read(database, "label_masks", ("label", "pattern"), where={"tenant = %s": tenant})
+    return {row["label"]: read_pattern(row["pattern"]) for row in rows}
 
 
 def _failure(error: DBAPIError, view: str) -> Exception:

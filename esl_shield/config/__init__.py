@@ -23,10 +23,13 @@ from esl_shield.config.calls import (
     InboundConfig,
     MetricsConfig,
 )
+from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
+from esl_shield.config.sealing import JournalConfig, SealingConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 CONFIG_VARIABLE = "ESL_SHIELD_CONFIG"
@@ -47,8 +50,12 @@ class Config:
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
+    erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    canary: CanaryConfig | None = None
     gateways: tuple[Gateway, ...] = ()
+    sealing: SealingConfig | None = None
+    journal: JournalConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:
@@ -71,6 +78,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         raise ConfigError(source=chosen, problem=f"it cannot be read ({problem})") from None
     config = loads(text, source=str(chosen))
     databases = [config.database, *filter(None, [config.masking.database])]
+    databases += [config.canary.database] if config.canary else []
     if mode & (stat.S_IRGRP | stat.S_IROTH) and any(database.holds_password for database in databases):
         raise ConfigExposed(source=chosen, mode=f"{mode:04o}")
     return config

@@ -62,7 +62,13 @@ class Database:
         Raises DatabaseAway (not answered in time, connection lost: whether it ran is unknown) and DatabaseRefused
         (``sqlstate`` tells why; nothing was changed).
         """
-        statement = _statement(function, len(arguments))
+        return self._answer(function, _statement(function, len(arguments)), arguments)
+
+    def read(self, statement: str, *arguments: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement about PostgreSQL's own catalog; raises as ``call`` does."""
+        return self._answer("(catalog)", statement, arguments)
+
+    def _answer(self, function: str, statement: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
         deadline = time.monotonic() + self._config.connect_timeout_s
         if not self._slots.acquire(timeout=self._config.connect_timeout_s):
             raise DatabaseAway(problem=f"all {self._config.pool_size} connections are busy")
@@ -114,7 +120,7 @@ class Database:
         in_order = False
         try:
             with connection.cursor() as cursor:
-                cursor.execute(statement, [_adapted(value) for value in arguments])
+                cursor.execute(statement, [_adapted(value) for value in arguments] or None)
                 waiting.drive(connection, deadline)
                 rows = cursor.fetchall()
         except TimeoutError:

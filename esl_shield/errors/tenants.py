@@ -47,3 +47,10 @@ class DidUnknown(NegativeAnswer):
 
     error_id = "did.unknown"
     sentence = "Tenant {tenant} has no such DID; see esl-shield did list."
+
+
+class MaskRejected(InputRejected):
+    """What should say how a label is shown is no pattern."""
+
+    error_id = "mask.rejected"
+    sentence = "The mask was not taken: it is one of {known}, or keep N M with N and M from 0 to 6."

@@ -21,6 +21,7 @@ from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.resolver import CallerError, RequestRejected
 from esl_shield.resolver.callers import Callers
+from esl_shield.resolver.counting import JournalKeeper
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
@@ -28,7 +29,17 @@ from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
-from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, TOKEN, Outcome, Redeemer
+from esl_shield.resolver.redeem import (
+    AWAY,
+    DESTINATION,
+    NUMBER,
+    REFUSED,
+    REVEALED,
+    TOKEN,
+    Outcome,
+    Redeemer,
+    no_count,
+)
 from esl_shield.resolver.revealer import Revealer
 from esl_shield.vault.keys import open_kek
 
@@ -71,6 +82,7 @@ class Resolver:
         masker: Masker | None = None,
         health: Health,
         databases: Sequence[Database],
+        keeper: JournalKeeper | None = None,
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
@@ -81,6 +93,7 @@ class Resolver:
         self._revealer = revealer
         self._health = health
         self._databases = databases
+        self._keeper = keeper
         self._observe = observe
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
@@ -103,6 +116,8 @@ class Resolver:
         kek = open_kek(config.keys.kek if config.keys else "")
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
+        keeper = JournalKeeper.from_config(config)
+        count = keeper.journal.count if keeper else no_count
         databases, questions, masker = [database], [Readiness(database, kek.id)], None
         if config.masking.database is not None:
             masking = Database(config.masking.database, application_name="esl-shield resolver, masking")
@@ -112,11 +127,12 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=Redeemer(database, keys, destinations, config.gateways),
+            redeemer=Redeemer(database, keys, destinations, config.gateways, count),
             masker=masker,
-            revealer=Revealer(database, keys, kek),
+            revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
             databases=databases,
+            keeper=keeper,
             observe=observe,
             metrics_page=metrics_page,
             listener=listener,
@@ -134,6 +150,8 @@ class Resolver:
         does not mend. A database that is away is waited for: until then the answers are 503.
         """
         self._health.check()
+        if self._keeper:
+            self._keeper.start()
         try:
             self._listener.start()
         except OSError as error:
@@ -150,6 +168,8 @@ class Resolver:
         Returns 0: a redemption that was cut off wrote all there is to write of it before it was answered.
         """
         self._listener.stop(drain_s)
+        if self._keeper:
+            self._keeper.stop()
         for database in self._databases:
             database.close()
         return 0

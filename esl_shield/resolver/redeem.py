@@ -10,15 +10,19 @@ delivery does, because that consumes the permit and leaves an audit event, and i
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from esl_shield.audit.journal import DECRYPTS, UNANSWERED, WITHHELD
+from esl_shield.errors.database import DatabaseRefused
 from esl_shield.errors.keys import CryptoError
 from esl_shield.vault import cipher
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from esl_shield.config.gateways import Delivery, Gateway
     from esl_shield.resolver.datakeys import DataKeys
@@ -59,12 +63,22 @@ NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
 DESTINATION, AWAY = "destination", "away"
 
 
+Count = Callable[[str], None]
+"""Told of each ciphertext received, decrypted or withheld, and of each answer that did not come (``audit.journal``)."""
+
+
+def no_count(what: str) -> None:
+    """Count nowhere."""
+
+
 class Redeemer:
     """Exchanges permits for numbers; safe to call from many greenlets."""
 
     def __init__(
-        self, database: Functions, keys: DataKeys, destinations: Destinations, gateways: Sequence[Gateway]
-    ) -> None:
+        self, database: Functions, keys: DataKeys, destinations: Destinations, gateways: Sequence[Gateway],
+        count: Count = no_count,
+    ) -> None:  # fmt: skip
+        self._count = count
         self._database = database
         self._keys = keys
         self._destinations = destinations
@@ -75,14 +89,17 @@ class Redeemer:
         gateway = self._gateways.get(form.gateway)
         if gateway is None:
             return Outcome(REFUSED, "unknown_gateway")
-        rows = self._database.call(
-            "redeem_permit", form.permit_hash, form.token, form.gateway, delivery, form.call or None
-        )
+        with counting_unanswered(self._count):
+            rows = self._database.call(
+                "redeem_permit", form.permit_hash, form.token, form.gateway, delivery, form.call or None
+            )
         if not rows:
             return Outcome(REFUSED, "permit")
         redeemed = _Redeemed(*rows[0])
         if gateway.delivery != delivery or redeemed.token != form.token:
+            self._count(WITHHELD)
             return self._noted(redeemed, REFUSED, "delivery")
+        self._count(DECRYPTS)  # before it is done, so that no way out of it is uncounted
         return self._disclose(redeemed, gateway)
 
     def _disclose(self, redeemed: _Redeemed, gateway: Gateway) -> Outcome:
@@ -106,3 +123,15 @@ class Redeemer:
     def _noted(self, redeemed: _Redeemed, answer: str, reason: str) -> Outcome:
         self._database.call("note_refusal", redeemed.call, reason)
         return Outcome(answer, reason, call=str(redeemed.call))
+
+
+@contextlib.contextmanager
+def counting_unanswered(count: Count) -> Iterator[None]:
+    """Count a statement whose outcome stays unknown, whatever cut it off: its event may be there."""
+    try:
+        yield
+    except DatabaseRefused:
+        raise
+    except BaseException:
+        count(UNANSWERED)
+        raise

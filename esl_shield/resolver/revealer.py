@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esl_shield.audit.journal import DECRYPTS
 from esl_shield.errors.keys import CryptoError
-from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome
+from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome, counting_unanswered, no_count
 from esl_shield.vault import cipher, keyring
 from esl_shield.vault.numbers import SubscriberNumber
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.forms import RevealForm
-    from esl_shield.resolver.redeem import Functions
+    from esl_shield.resolver.redeem import Count, Functions
     from esl_shield.vault.keys import Kek
 
 
@@ -41,7 +42,8 @@ class _Redeemed(NamedTuple):
 class Revealer:
     """Exchanges tickets for answers; safe to call from many greenlets."""
 
-    def __init__(self, database: Functions, keys: DataKeys, kek: Kek) -> None:
+    def __init__(self, database: Functions, keys: DataKeys, kek: Kek, count: Count = no_count) -> None:
+        self._count = count
         self._database = database
         self._keys = keys
         self._kek = kek
@@ -65,13 +67,15 @@ class Revealer:
         return Outcome(REVEALED, "bound", "{}")
 
     def _disclose(self, form: RevealForm) -> Outcome:
-        rows = self._database.call("redeem_reveal", form.ticket_hash)
+        with counting_unanswered(self._count):
+            rows = self._database.call("redeem_reveal", form.ticket_hash)
         if not rows:
             return Outcome(REFUSED, "ticket")
         found = _Redeemed(*rows[0])
         if found.ciphertext is None:
             answer = {"token": found.token, "total": found.total, "calls": found.calls}
             return Outcome(REVEALED, "calls", json.dumps(answer))
+        self._count(DECRYPTS)
         try:
             key = self._keys.get(found.tenant_id, found.key_version)
             number = cipher.decrypt(key, found.ciphertext, found.tenant_id, found.token, found.key_version)

@@ -82,3 +82,56 @@ class WorkerMetrics(Metrics):
     def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
         """Publish a number that is read when the page is asked for."""
         Gauge(f"esl_shield_worker_{name}", text, registry=self.registry).set_function(read)
+
+
+class SealerMetrics(Metrics):
+    """How far the audit trail is sealed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gauge = self._gauge
+        self._active = gauge("active", "1 for the sealer that holds the lock, 0 for a stand-by.")
+        self._lag = gauge("lag_seconds", "Age of the oldest event that is in no block.")
+        self._waiting = gauge("waiting_events", "Events in no block, at most 100000.")
+        self._held = gauge("held_events", "Those of them that wait for a transaction still open.")
+        self._unexported = Gauge(
+            "esl_shield_sealer_unexported_heads",
+            "Blocks whose head has not gone to the file or the address yet.",
+            ("to",),
+            registry=self.registry,
+        )
+        self._blocks = Counter("esl_shield_sealer_blocks", "Blocks sealed.", registry=self.registry)
+        self._events = Counter("esl_shield_sealer_events", "Events sealed.", registry=self.registry)
+        self._failures = Counter(
+            "esl_shield_sealer_failures",
+            "What failed and will be tried again: sealing, heads, sending.",
+            ("what",),
+            registry=self.registry,
+        )
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"esl_shield_sealer_{name}", text, registry=self.registry)
+
+    def active(self, *, mine: bool) -> None:
+        """Say whether this process seals."""
+        self._active.set(mine)
+
+    def sealed(self, events: int) -> None:
+        """Count one block, unless there was nothing to seal."""
+        if events:
+            self._blocks.inc()
+            self._events.inc(events)
+
+    def behind(self, lag_s: float, waiting: int, held: int) -> None:
+        """Say how far behind the seals are."""
+        self._lag.set(lag_s)
+        self._waiting.set(waiting)
+        self._held.set(held)
+
+    def unexported(self, to: str, heads: int) -> None:
+        """Say how many heads wait, for ``file`` or ``url``."""
+        self._unexported.labels(to).set(heads)
+
+    def failed(self, what: str) -> None:
+        """Count a failure."""
+        self._failures.labels(what).inc()

@@ -19,7 +19,8 @@ from esl_shield.db.engine import use_gevent
 from esl_shield.resolver.app import Resolver
 from esl_shield.service import log
 from esl_shield.service.hardening import harden
-from esl_shield.service.metrics import ResolverMetrics, WorkerMetrics
+from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.sealer import SealerService
 from esl_shield.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from esl_shield.config.values import Address
 
 INTERRUPTED = 130
+SEALER_DRAIN_S = 10.0
 LOST = 1
 
 
@@ -57,6 +59,13 @@ def run_worker(config: Config) -> int:
     prepare("worker")
     worker = Worker.from_config(config, WorkerMetrics())
     return serve("worker", worker, drain_s=config.esl.drain_timeout_s)
+
+
+def run_sealer(config: Config, *, restore_reason: str = "") -> int:
+    """Run the sealer until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
+    prepare("sealer")
+    sealer = SealerService.from_config(config, SealerMetrics(), restore_reason=restore_reason)
+    return serve("sealer", sealer, drain_s=SEALER_DRAIN_S)
 
 
 def prepare(name: str) -> None:

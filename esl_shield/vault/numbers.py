@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 E164_MAX_DIGITS = 15
-MASK_SHOWS = 2
 _MAX_TEXT = 64
 _MAX_REGION = 64
 _E164 = re.compile(r"\+[1-9][0-9]{4,14}")
@@ -144,13 +143,6 @@ def country(number: SubscriberNumber) -> str:
 def line_type(number: SubscriberNumber) -> str:
     """One of the line types of ``Derived``; needs no large table."""
     return _LINE_TYPES.get(phonenumbers.number_type(_of(number)), "unknown")
-
-
-def mask(text: str) -> str:
-    """Stars for every digit but the last two (none of five or fewer) and nothing else of the text."""
-    digits = squeeze(text)[-E164_MAX_DIGITS:]
-    shown = MASK_SHOWS if len(digits) > E164_MAX_DIGITS // 3 else 0
-    return "*" * (len(digits) - shown) + (digits[-shown:] if shown else "")
 
 
 def plain(text: str) -> str:

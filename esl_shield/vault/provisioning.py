@@ -23,7 +23,7 @@ from esl_shield.vault import keyring, keys, tokens
 from esl_shield.vault.keys import Key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection
 
@@ -109,6 +109,30 @@ def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
         check_shape(tenant.token_prefix, length)
         before: int = _scalar(connection, "SELECT shield_api.resize_tenant(%s, %s)", name, length)
         return before
+
+
+def change_caps(database: DatabaseConfig, name: str, change: Callable[[Caps], Caps]) -> bool:
+    """Change a tenant's caps from what they are; returns whether that changed them.
+
+    Raises TenantUnknown, DatabaseAway, DatabaseRefused.
+    """
+    with administering(database, name) as connection:
+        stand = _find(connection, name)
+        if stand is None:
+            raise TenantUnknown(tenant=name)
+        return _set_caps(connection, name, change(Caps(*stand[2:5])))
+
+
+def set_label_mask(database: DatabaseConfig, name: str, label: str, pattern: str | None) -> str:
+    """Say how a label of a tenant is shown, None for hidden; returns set, removed or unchanged.
+
+    Raises TenantUnknown, DatabaseAway, DatabaseRefused.
+    """
+    with administering(database, name) as connection:
+        done = _scalar(connection, "SELECT shield_api.set_label_mask(%s, %s, %s)", name, label, pattern)
+        if done is None:
+            raise TenantUnknown(tenant=name)
+        return str(done)
 
 
 def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str, str]]]:

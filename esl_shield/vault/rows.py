@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected, NumberRejected
-from esl_shield.vault import lookalikes, numbers, tokens
+from esl_shield.vault import lookalikes, masking, numbers, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,13 +83,13 @@ def read_row(
         moment = cells.get("expires_at", "").strip()
         expires_at = read_expiry(moment, now) if moment else default_expiry
     except NumberRejected as error:
-        return Refused(f"number.{error.fields['reason']}", numbers.mask(text))
+        return Refused(f"number.{error.fields['reason']}", masking.phone(text))
     except AliasRejected as error:
-        return Refused(f"alias.{error.fields['reason']}", numbers.mask(text))
+        return Refused(f"alias.{error.fields['reason']}", masking.phone(text))
     except LabelRejected as error:
-        return Refused(f"label.{error.fields['reason']}", numbers.mask(text))
+        return Refused(f"label.{error.fields['reason']}", masking.phone(text))
     except ExpiryRejected as error:
-        return Refused(f"expires_at.{error.fields['reason']}", numbers.mask(text))
+        return Refused(f"expires_at.{error.fields['reason']}", masking.phone(text))
     return Row(number, derived, alias, expires_at, labels)
 
 

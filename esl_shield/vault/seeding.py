@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esl_shield.errors.tokens import OutputRejected
-from esl_shield.vault import numbers
+from esl_shield.vault import masking
 from esl_shield.vault.csvfile import Header, Output, Source, defused, rejected_path
 from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, check_label_name, read_row
 
@@ -133,7 +133,7 @@ class _Import:
         """Check one record and put it into the batch."""
         cells = header.cells(record)
         if cells is None:
-            row: Row | Refused = Refused(ROW_RAGGED, numbers.mask(header.number_of(record)))
+            row: Row | Refused = Refused(ROW_RAGGED, masking.phone(header.number_of(record)))
         else:
             row = read_row(cells, self._seeder.tenant, dt.datetime.now(dt.UTC), self._expiry)
         self._batch.append(_Entry(line, cells or {}, row))
@@ -158,7 +158,7 @@ class _Import:
                 continue
             outcome = next(outcomes)
             if outcome.token is None:
-                self._reject(entry.line, Refused(ALIAS_TAKEN, numbers.mask(entry.cells["number"])))
+                self._reject(entry.line, Refused(ALIAS_TAKEN, masking.phone(entry.cells["number"])))
                 continue
             self.summary.created += outcome.created
             self.summary.existing += not outcome.created

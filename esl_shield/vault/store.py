@@ -140,6 +140,24 @@ class Store:
         """Let a token end at a moment, or never; False if the tenant has no such."""
         return bool(self._call("set_token", tenant, token, None, at)[0][0])
 
+    def find(self, tenant: SeedingTenant, names: Sequence[tuple[str | None, str | None]]) -> list[str | None]:
+        """Find tokens by (token, alias), both given must fit; None for each that is not there."""
+        rows = self._call("find_tokens", tenant.id, [token for token, _ in names], [alias for _, alias in names])
+        return [token for _, token in rows]
+
+    def replace(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[str]:
+        """Give tokens new numbers in one transaction; returns outcomes in the rows' order.
+
+        Outcomes: replaced, unchanged, number_taken, held, unknown. Raises TenantUnknown.
+        """
+        payload = [payload_of(ord_, row) for ord_, row in enumerate(rows)]
+        try:
+            answers = self._call("replace_numbers", tenant.id, keys.index_version, keys.data_version, payload)
+        except DatabaseRefused as error:
+            raise _translated(error, tenant) from None
+        by_ord = {ord_: outcome for ord_, _, outcome in answers}
+        return [by_ord[ord_] for ord_ in range(len(rows))]
+
     def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
         try:
             return self._database.call(function, *arguments)

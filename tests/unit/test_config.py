@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from esl_shield import config
+from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
+from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
+SEALING = '[sealing]\nkey = "file:/k"\nheads = "/h"\n'
 FULL = (
     DATABASE
     + """
@@ -60,10 +63,14 @@ SECTIONS = {
     "[calls]": config.CallsConfig,
     "[metrics]": config.MetricsConfig,
     "[freeswitch]": config.FreeSwitchConfig,
+    "[canary]": CanaryConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
+    "[erasure]": config.ErasureConfig,
     "[destinations]": config.DestinationsConfig,
     "[[gateways]]": config.Gateway,
+    "[sealing]": config.SealingConfig,
+    "[journal]": config.JournalConfig,
 }
 
 
@@ -96,6 +103,10 @@ def test_a_full_file_becomes_frozen_dataclasses():
         loaded.esl.max_calls = 1  # type: ignore[misc]
 
 
+CANARY = (
+    '[canary]\ntenant = "t"\ndomain = "d.example"\nagent = "1099"\npassword = "file:/p"\n'
+    'switch = "192.0.2.20:5060"\ndatabase = { url = "postgresql+psycopg2://c@/shield" }\n'
+)
 GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:5080"\n'
 
 
@@ -107,6 +118,13 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[freeswitch]\naddress = "switch:8021"\npassword = "file:/f"\n', "IP address and a port"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "password must be file:PATH"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "file:/f"\ncalls = 0\n', "more than 0"),
+        (DATABASE + CANARY.replace("agent", "agents"), "unknown key canary.agents"),
+        (DATABASE + CANARY.replace("1099", "a b"), "a user of FreeSWITCH's directory"),
+        (DATABASE + CANARY.replace("file:/p", "hush"), "[canary] password must be file:PATH"),
+        (DATABASE + CANARY + 'signing_key = "/k"\n', "[canary] signing_key must be file:PATH"),
+        (DATABASE + CANARY + 'region = "gb"\n', "not an ISO 3166 code"),
+        (DATABASE + CANARY + "talk_s = 0\n", "[canary] talk_s must be more than 0"),
+        (DATABASE + CANARY.replace("192.0.2.20", "switch"), "IP address and a port"),
         ("[database]\n", "database.url is missing"),
         ("[database", "Expected"),
         (DATABASE + "[esl]\nlissten = 1\n", "unknown key esl.lissten"),
@@ -132,7 +150,22 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
+        (DATABASE + '[erasure]\nkey = "hunter2"\n', "[erasure] key must be file:PATH"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
+        (DATABASE + '[sealing]\nkey = "file:/k"\n', "sealing.heads is missing"),
+        (DATABASE + '[sealing]\nkey = "hunter2"\nheads = "/h"\n', "[sealing] key must be file:PATH"),
+        (DATABASE + '[sealing]\nkey = "file:/k"\nheads = "h"\n', "[sealing] heads must be an absolute path"),
+        (DATABASE + SEALING + 'older_keys = ["xyz"]\n', "a public key is 64 hex digits"),
+        (DATABASE + SEALING + "every_s = 0\n", "[sealing] every_s must be more than 0"),
+        (DATABASE + SEALING + "most_events = 1000000\n", "most_events must be at most 100000"),
+        (DATABASE + SEALING + 'heads_url = "ftp://x/"\n', "must be an http:// or https:// address"),
+        (
+            DATABASE + SEALING + 'heads_url = "http://192.0.2.1/"\nheads_secret = "file:/s"\n',
+            "must be given and https://",
+        ),
+        (DATABASE + SEALING + 'heads_secret = "file:/s"\n', "must be given and https://"),
+        (DATABASE + '[journal]\nkey = "file:/k"\nfile = "j"\n', "[journal] file must be an absolute path"),
+        (DATABASE + '[journal]\nkey = "file:/k"\nfile = "/j"\nname = "a b"\n', "[journal] name must be 1 to 64"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
@@ -285,5 +318,17 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner"}
+    roles = {
+        "admin",
+        "seeder",
+        "auditor",
+        "revealer",
+        "worker",
+        "resolver",
+        "scanner",
+        "canary",
+        "sealer",
+        "steward",
+        "eraser",
+    }
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -192,6 +192,38 @@ COMMENT ON COLUMN shield.mask_buckets.did IS 'the number that was called';
 COMMENT ON COLUMN shield.mask_buckets.minute IS 'the Unix minute that is counted';
 COMMENT ON COLUMN shield.mask_buckets.used IS 'callers masked in that minute';
 
+COMMENT ON COLUMN shield.audit_blocks.number IS 'the block''s place in the chain, from 1, without gaps';
+COMMENT ON COLUMN shield.audit_blocks.signature IS 'Ed25519 signature of the header, 64 bytes';
+COMMENT ON COLUMN shield.audit_blocks.last_id IS 'id of its last event; for finding an event''s block; what counts is the header';
+COMMENT ON COLUMN shield.audit_blocks.sealed_at IS 'when it was written, by the database''s clock; what counts is the header';
+COMMENT ON COLUMN shield.audit_code.hash IS 'SHA-256 of the manifest';
+COMMENT ON COLUMN shield.audit_code.manifest IS 'every function, right and policy, as text';
+COMMENT ON COLUMN shield.audit_code.first_block IS 'the first block that signed it';
+
+COMMENT ON DOMAIN shield.calls_a_day IS 'calls in 24 hours, 0 or more';
+COMMENT ON DOMAIN shield.label_name IS 'a label''s name, 1 to 64 characters';
+COMMENT ON COLUMN shield.holds.id IS 'the hold''s id';
+COMMENT ON COLUMN shield.holds.tenant_id IS 'whose token is held';
+COMMENT ON COLUMN shield.holds.token IS 'the token that is held';
+COMMENT ON COLUMN shield.holds.case_id IS 'the case it is held for; a token has one standing hold for each case';
+COMMENT ON COLUMN shield.holds.reason IS 'why it is held, in a person''s words';
+COMMENT ON COLUMN shield.holds.login IS 'the login that placed the hold';
+COMMENT ON COLUMN shield.holds.held_at IS 'since when it stands';
+COMMENT ON COLUMN shield.holds.released_by IS 'the login that released it; NULL: it stands';
+COMMENT ON COLUMN shield.holds.released_at IS 'when it was released; NULL: it stands';
+COMMENT ON COLUMN shield.holds.release_reason IS 'why it was released; NULL: it stands';
+COMMENT ON COLUMN shield.erasures.tenant_id IS 'whose token it was';
+COMMENT ON COLUMN shield.erasures.token IS 'the token whose number is gone';
+COMMENT ON COLUMN shield.erasures.id IS 'the erasure''s id, as its certificate names it';
+COMMENT ON COLUMN shield.erasures.case_id IS 'the case it was erased for';
+COMMENT ON COLUMN shield.erasures.reason IS 'why it was erased, in a person''s words';
+COMMENT ON COLUMN shield.erasures.login IS 'the login that erased it';
+COMMENT ON COLUMN shield.erasures.erased_at IS 'when it was erased';
+COMMENT ON COLUMN shield.erasures.xid IS 'the transaction that erased it';
+COMMENT ON COLUMN shield.label_masks.tenant_id IS 'whose label it is';
+COMMENT ON COLUMN shield.label_masks.label IS 'the label''s name';
+COMMENT ON COLUMN shield.label_masks.pattern IS 'how its values are shown: clear, hidden, or which characters are kept';
+
 -- A view's column says what its table's column of that name says, unless the view's own file says something else.
 DO $$
 DECLARE

@@ -1,17 +1,34 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
-REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
-    FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer,
-    shield_scanner;
-REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
+DO $$
+DECLARE
+    v_roles text := (
+        SELECT string_agg(quote_ident(r.rolname), ', ') FROM pg_catalog.pg_roles r
+        WHERE r.rolname ^@ 'shield_' AND r.rolname <> 'shield_owner' AND NOT r.rolcanlogin
+    );
+BEGIN
+    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api FROM PUBLIC, ' || v_roles;
+    EXECUTE 'REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, ' || v_roles;
+END $$;
 
-GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer,
-    shield_scanner;
-GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
+GRANT USAGE ON SCHEMA shield_api TO
+    shield_worker,
+    shield_resolver,
+    shield_masker,
+    shield_seeder,
+    shield_revealer,
+    shield_scanner,
+    shield_canary,
+    shield_sealer,
+    shield_steward,
+    shield_eraser;
+GRANT USAGE ON SCHEMA dba TO
+    shield_auditor,
+    shield_seeder,
+    shield_revealer,
+    shield_steward,
+    shield_eraser;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
@@ -25,6 +42,11 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
     TO shield_scanner;
+GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.start_canary,
+    shield_api.canary_calls TO shield_canary;
+GRANT EXECUTE ON FUNCTION
+    shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
+    shield_api.sealed_heads TO shield_sealer;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;
@@ -35,6 +57,15 @@ GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.audit_lines, dba.audit_blocks, dba.audit_code, dba.sealing TO shield_auditor;
+
+GRANT EXECUTE ON FUNCTION shield_api.find_tokens, shield_api.replace_numbers TO shield_seeder;
+GRANT EXECUTE ON FUNCTION
+    shield_api.hold_token, shield_api.release_token, shield_api.restore_token, shield_api.set_token_cap TO shield_steward;
+GRANT EXECUTE ON FUNCTION shield_api.erase_tokens TO shield_eraser;
+GRANT SELECT ON dba.tenants, dba.holds, dba.erasures TO shield_auditor, shield_steward, shield_eraser;
+GRANT SELECT ON dba.token_caps, dba.tenant_caps TO shield_auditor, shield_steward;
+GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
     TO shield_auditor;

@@ -8,9 +8,12 @@ DECLARE
     v_scope CONSTANT text := '(SELECT coalesce('
         '(SELECT l.scope FROM shield.logins l WHERE l.login = session_user::text), '
         'CASE WHEN pg_has_role(session_user, ''shield_owner'', ''MEMBER'') THEN ''{(,)}'' ELSE ''{}'' END::int4multirange))';
+    v_sealer CONSTANT text := '(SELECT EXISTS (SELECT FROM shield.logins l '
+        'WHERE l.login = session_user::text AND l.role = ''sealer''))';
 BEGIN
     FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'call_agents',
-            'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets'] LOOP
+            'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets',
+            'holds', 'erasures', 'label_masks'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;
@@ -25,6 +28,18 @@ BEGIN
         'THEN upper_inf(%1$s) ELSE tenant_id <@ %1$s END)', v_scope);
     EXECUTE format('CREATE POLICY own_login_adds ON shield.audit_events FOR INSERT WITH CHECK ('
         'login = session_user::text AND (tenant_id IS NULL OR tenant_id <@ %s))', v_scope);
+
+    -- The sealer reads every tenant's events, whatever its login is mapped to: one left out would have no seal.
+    -- Blocks are of all tenants, so only who sees all sees one. They are added by the sealer and never changed.
+    DROP POLICY IF EXISTS sealer_reads ON shield.audit_events;
+    EXECUTE format('CREATE POLICY sealer_reads ON shield.audit_events FOR SELECT USING (%s)', v_sealer);
+    FOREACH v_table IN ARRAY ARRAY['audit_blocks', 'audit_code'] LOOP
+        EXECUTE format('DROP POLICY IF EXISTS all_tenants ON shield.%I', v_table);
+        EXECUTE format('DROP POLICY IF EXISTS sealer_adds ON shield.%I', v_table);
+        EXECUTE format('CREATE POLICY all_tenants ON shield.%I FOR SELECT USING ((SELECT upper_inf(%s)) OR %s)',
+            v_table, v_scope, v_sealer);
+        EXECUTE format('CREATE POLICY sealer_adds ON shield.%I FOR INSERT WITH CHECK (%s)', v_table, v_sealer);
+    END LOOP;
 
     DROP POLICY IF EXISTS own_login ON shield.mint_buckets;
     CREATE POLICY own_login ON shield.mint_buckets USING (login = session_user::text);

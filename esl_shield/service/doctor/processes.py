@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from esl_shield.config.values import Address
 
 _TIMEOUT_S = 3.0
+_PAGES = ("worker", "sealer")
 _FORM = "application/x-www-form-urlencoded"
 _WRONG = "permit=00000000000000000000000000000000&token=0&gateway=doctor&call="
 _OK = 200
@@ -44,11 +45,11 @@ def ask_processes(config: Config, role: str) -> ProcessFacts:
     if role == "resolver":
         listen = config.resolver.listen
         return ProcessFacts(role, str(listen), _get(listen, "GET", "/healthz"), _get(listen, "POST", "/redeem", _WRONG))
-    if role == "worker" and config.metrics.listen:
+    if role in _PAGES and config.metrics.listen:
         return ProcessFacts(role, str(config.metrics.listen), _get(config.metrics.listen, "GET", "/healthz"))
     message = (
-        "a worker's pages are at [metrics] listen, which is not configured"
-        if role == "worker"
+        f"a {role}'s pages are at [metrics] listen, which is not configured"
+        if role in _PAGES
         else f"the {role} is no process that runs"
     )
     raise NotApplicableError(message)
@@ -72,7 +73,8 @@ def _health(facts: ProcessFacts) -> Iterator[Problem | str]:
             f"the {facts.role} did not answer at {facts.address}: is it running, and is this address let in?"
         )
     if facts.health.status != _OK:
-        yield f"the {facts.role} says it could not take a call (/healthz is {facts.health.status})"
+        what = "it is behind or cannot seal" if facts.role == "sealer" else "it could not take a call"
+        yield f"the {facts.role} says {what} (/healthz is {facts.health.status})"
 
 
 def _refusal(facts: ProcessFacts) -> Iterator[str]:

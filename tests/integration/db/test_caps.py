@@ -190,3 +190,68 @@ def test_a_cap_holds_among_calls_at_the_same_moment(database, tenants, cap):
         thread.join()
     assert verdicts.count("ALLOWED") == 5
     assert len(verdicts) == 32
+
+
+STRIPES = 16
+
+
+@pytest.mark.parametrize(("cap", "most"), [("token", 1), ("agent", 1), ("tenant", STRIPES)])
+def test_a_hundred_calls_at_the_last_place(database, tenants, worker, cap, most):
+    """Of 100 calls at one moment and one place left, token and agent caps admit one, a tenant's at most 15 more."""
+    _caps(database, **{cap: 3})
+    assert _verdicts(worker, Attempt(), Attempt()) == ["ALLOWED", "ALLOWED"]
+    config = database.login("worker", ["acme"])
+    begin, verdicts = threading.Barrier(100), []
+    connections = [database.connect(config) for _ in range(100)]
+
+    def call(connection):
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = '60s'")  # a login's second is short for 100 servers on few cores
+            begin.wait()
+            cursor.execute(AUTHORIZE, (TOKEN,))
+            verdicts.append(cursor.fetchone()[0])
+
+    threads = [threading.Thread(target=call, args=(connection,)) for connection in connections]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= verdicts.count("ALLOWED") <= most
+    assert len(verdicts) == 100
+    assert reasons(database, "call.refused") == [f"{cap}_cap"] * verdicts.count("FORBIDDEN")
+    used = database.query(f"SELECT sum(used) FROM shield.{cap}_usage")
+    assert used == [(2 + verdicts.count("ALLOWED"),)]
+    assert Attempt().authorize(worker) == ("FORBIDDEN",)
+
+
+def test_calls_of_one_stripe_pass_a_tenants_cap_by_none(database, tenants):
+    """A call whose stripe another holds waits for it, and then counts it."""
+    _caps(database, tenant=1)
+    config = database.login("worker", ["acme"])
+    first = database.connect(config)
+    first.autocommit = False
+    with first.cursor() as cursor:
+        cursor.execute(AUTHORIZE, (TOKEN,))
+        assert cursor.fetchone() == ("ALLOWED",)
+    stripe = first.info.backend_pid % STRIPES
+    same = None
+    while same is None:  # a server process of the same stripe comes within 16 connections or so
+        other = database.connect(config)
+        if other.info.backend_pid % STRIPES == stripe:
+            same = other
+        else:
+            other.close()
+    answers = []
+
+    def call():
+        with same.cursor() as cursor:
+            cursor.execute(AUTHORIZE, (TOKEN,))
+            answers.append(cursor.fetchone())
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    while database.query("SELECT count(*) FROM pg_locks WHERE NOT granted") == [(0,)]:
+        assert thread.is_alive()
+    first.commit()
+    thread.join()
+    assert answers == [("FORBIDDEN",)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
-    "shield_scanner",
+    "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -16,23 +16,33 @@ EXECUTE = {
         "bind_reveal", "note_reveal",
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
-    "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info"},
+    "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers"},
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
+    "shield_canary": {"canary_calls", "seed_tokens", "seeding_tenant", "start_canary"},
+    "shield_sealer": {"append_block", "sealed_heads", "sealing_lag", "sealing_state", "unsealed_events"},
+    "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
+    "shield_eraser": {"erase_tokens"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_masker": set(),
-    "shield_seeder": {"dids", "tenants", "tokens"},
+    "shield_seeder": {"dids", "label_masks", "tenants", "tokens"},
     "shield_auditor": {
-        *("audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"),
+        *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
+        *("reveals", "sealing", "tenants", "tokens"),
+        *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
+    "shield_canary": set(),
+    "shield_sealer": set(),
+    "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps"},
+    "shield_eraser": {"erasures", "holds", "tenants"},
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -42,6 +52,10 @@ USAGE = {
     "shield_auditor": {"dba"},
     "shield_revealer": {"shield_api", "dba"},
     "shield_scanner": {"shield_api"},
+    "shield_canary": {"shield_api"},
+    "shield_sealer": {"shield_api"},
+    "shield_steward": {"shield_api", "dba"},
+    "shield_eraser": {"shield_api", "dba"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

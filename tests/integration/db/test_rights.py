@@ -18,17 +18,21 @@ TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
-    "reveal_usage",
+    "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
 )  # fmt: skip
 VIEWS = (
-    *("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals"),
-    *("expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage"),
-    *("token_inventory", "token_inventory_estimate", "unused_tokens"),
-)
+    "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
+    "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
+    "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
+    "token_inventory", "token_inventory_estimate", "unused_tokens",
+)  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
-    "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
+    "revealer": {"tenants", "reveals"},
+    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
+    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
+    "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -43,10 +47,18 @@ FUNCTIONS = {
     "tenant_data_key": (("resolver",), 2),
     "note_refusal": (("resolver",), 2),
     "kek_ids": (("resolver", "masker"), 0),
-    "seeding_tenant": (("seeder",), 1),
-    "seed_tokens": (("seeder",), 4),
+    "seeding_tenant": (("seeder", "canary"), 1),
+    "seed_tokens": (("seeder", "canary"), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
+    "find_tokens": (("seeder",), 3),
+    "replace_numbers": (("seeder",), 4),
+    "hold_token": (("steward",), 5),
+    "release_token": (("steward",), 5),
+    "restore_token": (("steward",), 5),
+    "set_token_cap": (("steward",), 3),
+    "erase_tokens": (("eraser",), 5),
+    "set_label_mask": ((), 3),
     "redeem_reveal": (("resolver",), 1),
     "reveal_index_key": (("resolver",), 1),
     "bind_reveal": (("resolver",), 3),
@@ -60,7 +72,14 @@ FUNCTIONS = {
     "leakscan_filter": (("scanner",), 3),
     "find_leaks": (("scanner",), 4),
     "finish_leakscan": (("scanner",), 7),
+    "start_canary": (("canary",), 3),
+    "canary_calls": (("canary",), 5),
     "set_lookup_rate": ((), 2),
+    "sealing_state": (("sealer",), 0),
+    "unsealed_events": (("sealer",), 6),
+    "sealing_lag": (("sealer",), 3),
+    "append_block": (("sealer",), 6),
+    "sealed_heads": (("sealer",), 2),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),
@@ -199,6 +218,25 @@ def test_a_function_of_the_reader_does_not_see_hidden_rows(database, tenants):
         assert cursor.fetchall() == [(TOKEN,)]
 
 
+SCAN = str(uuid.uuid4())
+# role -> what it asks unmapped, and the answer; "TENANT" stands for a tenant's id
+UNMAPPED = {
+    "worker": [],
+    "resolver": [("tenant_data_key", ("TENANT", 1), [])],
+    "masker": [("masking_tenant", ("+862160001111",), [])],
+    "seeder": [("seeding_tenant", ("acme",), []), ("token_info", ("acme", TOKEN, None), [])],
+    "revealer": [
+        ("request_reveal", ("acme", "number", TOKEN, "C-1", "complaint", None), [("REFUSED", None, None)]),
+    ],
+    "sealer": [("unsealed_events", (False, 0, 0, "0", 0, 10), []), ("sealed_heads", (0, 10), [])],
+    "scanner": [("start_leakscan", (SCAN, None), []), ("leakscan_filter", (SCAN, "TENANT", 0), [])],
+    "canary": [("start_canary", ("acme", SCAN, 1), []), ("seeding_tenant", ("acme",), [])],
+    "auditor": [],
+    "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
+    "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
+}
+
+
 def test_an_unmapped_login_gets_nothing(database, tenants):
     """A member of a role whom no administrator mapped is refused and sees no row."""
     for role in LOGIN_ROLES:
@@ -206,26 +244,25 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         name = config.url.split("//")[1].split(":")[0]
         database.query("DELETE FROM shield.logins WHERE login = %s", name)
         opened = database.open(config)
+        for function, values, answer in UNMAPPED[role]:
+            asked = [tenants["acme"] if value == "TENANT" else value for value in values]
+            assert opened.call(function, *asked) == answer, function
         if role == "worker":
             assert Attempt().authorize(opened) == ("FORBIDDEN",)
-        elif role == "resolver":
-            assert opened.call("tenant_data_key", tenants["acme"], 1) == []
-        elif role == "masker":
-            assert opened.call("masking_tenant", "+862160001111") == []
-        elif role == "seeder":
-            assert opened.call("seeding_tenant", "acme") == []
-            assert opened.call("token_info", "acme", TOKEN, None) == []
-        elif role == "revealer":
-            asked = opened.call("request_reveal", "acme", "number", TOKEN, "C-1", "complaint", None)
-            assert asked == [("REFUSED", None, None)]
-        elif role == "scanner":
-            assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
-            assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
-        else:
+        for view in READS[role]:
             with database.connect(config).cursor() as cursor:
-                for view in VIEWS:
-                    cursor.execute(f"SELECT * FROM dba.{view}")
-                    assert cursor.fetchall() == [], view
+                cursor.execute(f"SELECT * FROM dba.{view}")
+                assert cursor.fetchall() == [], view
+
+
+def test_an_unmapped_steward_or_eraser_reaches_no_token(database, tenants):
+    """To a steward and an eraser whom nobody mapped every token is unknown."""
+    steward, eraser = (database.open(database.login(role, [])) for role in ("steward", "eraser"))
+    for function in ("hold_token", "release_token", "restore_token"):
+        assert steward.call(function, "acme", TOKEN, None, "C-1", "court")[0][0] == "UNKNOWN"
+    assert steward.call("set_token_cap", "acme", TOKEN, 0) == [("UNKNOWN",)]
+    assert eraser.call("erase_tokens", "acme", [TOKEN], [None], "C-1", "asked") == []
+    assert database.query("SELECT count(*) FROM shield.tokens WHERE token = %s", TOKEN) == [(1,)]
 
 
 def test_an_unmapped_resolver_redeems_nothing(database, worker):

@@ -208,27 +208,3 @@ def test_country_and_line_type():
     """Country and line type can be had without the large tables."""
     number = SubscriberNumber("+442079460018")
     assert (numbers.country(number), numbers.line_type(number)) == ("GB", "fixed_line")
-
-
-@pytest.mark.parametrize(
-    ("text", "masked"),
-    [
-        ("+86 138-0013-8001", "***********01"),
-        ("12345", "*****"),
-        ("", ""),
-        ("Zhang San", ""),
-        ("１３８００１３８００１", "*********01"),
-        ("1" * 40 + "23", "*" * 13 + "23"),
-    ],
-)
-def test_mask(text, masked):
-    """A masked number keeps at most its last two digits and nothing but digits."""
-    assert numbers.mask(text) == masked
-
-
-@given(st.text(max_size=100))
-def test_mask_shows_two_digits(text):
-    """However odd the text, a mask is stars and at most two digits."""
-    masked = numbers.mask(text)
-    assert set(masked) <= set("*0123456789")
-    assert len(masked.lstrip("*")) <= 2

@@ -26,7 +26,8 @@ BEGIN
                 country, region, time_zone, line_type, labels)
             SELECT p_tenant_id, f.token, decode(f.ciphertext, 'hex'), p_key_version, f.expires_at,
                 f.country, f.region, f.time_zone, f.line_type, coalesce(f.labels, '{}')
-            FROM fit f WHERE f.known IS NULL
+            FROM fit f WHERE f.known IS NULL AND (SELECT e.token FROM shield.erasures e
+                    WHERE e.tenant_id = p_tenant_id AND e.token = f.token) IS NULL  -- not NOT EXISTS, which reads them all
             ON CONFLICT (tenant_id, token) DO NOTHING RETURNING tokens.token::text AS token
     ), referred AS (
         INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)

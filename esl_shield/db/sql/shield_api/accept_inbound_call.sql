@@ -17,6 +17,7 @@ DECLARE
 BEGIN
     SELECT d.did, d.tenant_id, d.destinations, t.domain INTO v_did
         FROM shield.dids d JOIN shield.tenants t ON t.id = d.tenant_id WHERE d.did = p_did AND d.enabled;
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_token, v_did.tenant_id));  -- as authorize_call does
     SELECT k.token, (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
             ORDER BY a.created_at, a.alias LIMIT 1)
         INTO v_token, v_alias FROM shield.tokens k WHERE k.tenant_id = v_did.tenant_id AND k.token = p_token;

@@ -26,7 +26,9 @@ BEGIN
     SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
-    SELECT k.token, k.status, k.expires_at,
+    -- Whoever erases this token waits for this call, or this call finds it gone.
+    PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_token, v_tenant.id));
+    SELECT k.token, k.status, k.expires_at, coalesce(k.per_day, v_tenant.token_per_day) AS per_day,
             (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
                 ORDER BY a.created_at, a.alias LIMIT 1) AS alias
         INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
@@ -49,13 +51,15 @@ BEGIN
     END IF;
     IF v_reason IS NULL THEN
         v_reason := shield.take_call(v_tenant.id, v_token.token, v_agent,
-            v_tenant.token_per_day, v_tenant.agent_per_hour, v_tenant.tenant_per_day, v_tenant.mint_per_s);
+            v_token.per_day, v_tenant.agent_per_hour, v_tenant.tenant_per_day, v_tenant.mint_per_s);
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_tenant.id, CASE WHEN v_reason IS NULL THEN 'call.authorized' ELSE 'call.refused' END,
         v_agent, v_token.token, p_call,
         CASE WHEN v_reason IS NULL THEN jsonb_build_object('gateway', p_gateway, 'delivery', p_delivery)
-            ELSE jsonb_build_object('reason', v_reason) END);
+            ELSE jsonb_strip_nulls(jsonb_build_object('reason', v_reason, 'cap', CASE v_reason
+                WHEN 'token_cap' THEN v_token.per_day WHEN 'agent_cap' THEN v_tenant.agent_per_hour
+                WHEN 'tenant_cap' THEN v_tenant.tenant_per_day WHEN 'mint_rate' THEN v_tenant.mint_per_s END)) END);
     IF v_tenant.id IS NOT NULL THEN
         INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
                 gateway, delivery, state, permits, ended_at, customer_channel)

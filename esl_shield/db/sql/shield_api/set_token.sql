@@ -6,6 +6,9 @@ AS $$
 DECLARE
     v_tenant_id int;
 BEGIN
+    IF p_status <> 'revoked' THEN
+        RAISE EXCEPTION 'a seeder revokes and no more' USING ERRCODE = 'check_violation';
+    END IF;
     SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
     UPDATE shield.tokens k SET
             status = coalesce(p_status, k.status),
