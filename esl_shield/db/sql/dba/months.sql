@@ -1,7 +1,7 @@
 CREATE OR REPLACE VIEW dba.months AS
 SELECT p.relname::text AS name, min(m.month) AS first_month, max(m.month) AS last_month,
     count(*) FILTER (WHERE m.month > date_trunc('month', now() AT TIME ZONE 'UTC')::date) AS months_ahead,
-    sum(c.relpages::bigint) FILTER (WHERE m.month IS NULL) AS stray_pages,
+    sum(c.relpages) FILTER (WHERE m.month IS NULL)::bigint AS stray_pages,
     sum(s.n_live_tup) FILTER (WHERE m.month IS NULL)::bigint AS stray_rows,
     (SELECT count(*) FROM pg_class d WHERE d.relnamespace = p.relnamespace AND d.relkind = 'r'
         AND d.relname ~ ('^detached_' || p.relname || '_[0-9]{4}_[0-9]{2}$')) AS detached
