@@ -249,7 +249,7 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
             assert opened.call(function, *asked) == answer, function
         if role == "worker":
             assert Attempt().authorize(opened) == ("FORBIDDEN",)
-        for view in READS[role]:
+        for view in READS[role] - set(CATALOGUE_VIEWS):
             with database.connect(config).cursor() as cursor:
                 cursor.execute(f"SELECT * FROM dba.{view}")
                 assert cursor.fetchall() == [], view
