@@ -7,7 +7,7 @@ FREESWITCH ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-load test-freeswitch lint format clean
+.PHONY: help demo bench-vault test test-fast test-load test-freeswitch lint format clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,11 @@ $(VENV)/.develop: $(VENV)/.run
 
 demo: $(VENV)/.run ## Shield 200 calls on this machine and search everything written for numbers
 	$(BIN)/python -m esl_shield demo
+
+bench-vault: $(VENV)/.develop ## Measure imports of a million rows, redemptions over HTTP, and calls at ten million tokens
+	$(BIN)/python benchmarks/vault_import.py
+	$(BIN)/python benchmarks/vault_redeem.py
+	$(BIN)/python benchmarks/vault_calls.py --plans
 
 test: $(VENV)/.develop ## Run the whole suite (a missing service skips; with CI=true it fails)
 	$(BIN)/python -m pytest -m "not load" -n $(JOBS) --dist worksteal

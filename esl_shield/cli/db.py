@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from esl_shield.cli.context import pass_config
+from esl_shield.cli.maintain import maintain
 from esl_shield.cli.output import Format, format_option, print_result
 from esl_shield.cli.prompts import confirm
 from esl_shield.db.schema import LOGIN_ROLES
@@ -31,6 +32,9 @@ def db() -> None:
     A new site runs `db roles`, `db upgrade`, then `db login` for each process, with a superuser's or the database
     owner's login in [database] url.
     """
+
+
+db.add_command(maintain)
 
 
 @db.command()

@@ -62,13 +62,14 @@ def doctor(
     if format_ == "json":
         print_rows(_rows(shown), COLUMNS, format_)
     else:
-        _print(shown)
+        print_findings(shown)
         counts = ", ".join(f"{sum(f.severity is s for f in findings)} {s}" for s in _ORDER)
         click.echo(f"{chosen}: {counts}", err=True)
     return exit_code(findings)
 
 
-def _print(findings: Iterable[Finding]) -> None:
+def print_findings(findings: Iterable[Finding]) -> None:
+    """Print findings, the worst first, each with what to do."""
     for finding in sorted(findings, key=lambda f: _ORDER.index(f.severity)):
         print_line(f"{finding.severity:<9} {finding.check}: {_printable(finding.sentence)}")
         if finding.change and finding.severity is not Severity.OK:

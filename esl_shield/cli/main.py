@@ -44,6 +44,7 @@ COMMANDS = {
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),
     "doctor": ("doctor", "Check the deployment and say what to change."),
+    "backup": ("backup", "Check the backups; drill a restore into a verified vault."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),
 }
 

@@ -76,7 +76,7 @@ def print_result(fields: Mapping[str, Any], lines: Sequence[str], format_: Forma
 
 def print_json(record: Mapping[str, Any]) -> None:
     """Print one object on one line."""
-    print_line(json.dumps(record, default=_plain, ensure_ascii=False))
+    print_line(json.dumps(record, default=plain, ensure_ascii=False))
 
 
 def print_line(text: str) -> None:
@@ -97,7 +97,7 @@ def cell(value: Any) -> str:
         return _escaped(" ".join(f"{name}={cell(inner)}" for name, inner in value.items()))
     if isinstance(value, list | tuple):
         return _escaped(",".join(map(cell, value)))
-    return _escaped(str(_plain(value) if not isinstance(value, str | int | float) else value))
+    return _escaped(str(plain(value) if not isinstance(value, str | int | float) else value))
 
 
 def moment(value: dt.datetime) -> str:
@@ -109,7 +109,8 @@ def _print_cells(cells: Iterable[str], widths: Iterable[int]) -> None:
     print_line(_GAP.join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip())
 
 
-def _plain(value: Any) -> str | float:
+def plain(value: Any) -> str | float:
+    """Return what JSON has no word for as text or number; raises TypeError."""
     if isinstance(value, dt.datetime):
         return moment(value)
     if isinstance(value, Decimal):

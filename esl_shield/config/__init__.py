@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esl_shield.config.backup import BackupConfig
 from esl_shield.config.calls import (
     CallsConfig,
     EslConfig,
@@ -29,6 +30,7 @@ from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
+from esl_shield.config.retention import RetentionConfig
 from esl_shield.config.sealing import JournalConfig, SealingConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
@@ -52,7 +54,9 @@ class Config:
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     erasure: ErasureConfig = field(default_factory=ErasureConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    backup: BackupConfig | None = None
     canary: CanaryConfig | None = None
+    retention: RetentionConfig = field(default_factory=RetentionConfig)
     gateways: tuple[Gateway, ...] = ()
     sealing: SealingConfig | None = None
     journal: JournalConfig | None = None

@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,9 +24,11 @@ from urllib.parse import quote
 import psycopg2
 
 from esl_shield.db.binaries import find_binaries, made_usable
+from esl_shield.db.spawning import last_line, server_user, spawn
 from esl_shield.errors.database import EmbeddedUnavailable
 
 if TYPE_CHECKING:
+    import pwd
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
@@ -50,21 +50,6 @@ _SETTINGS = {
     "log_timezone": "UTC",
     "log_min_error_statement": "panic",  # statements carry tokens and permit hashes; a log needs neither
 }
-
-# Runs as whoever we are, becomes the server's user, and only then asks to die with its parent: a change of user clears
-# that wish (prctl(2)), and the interpreter may not be readable to the server's user.
-_WRAPPER = """
-import ctypes, os, signal, sys
-parent, uid, gid, folder = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-libc = ctypes.CDLL(None, use_errno=True)
-if os.geteuid() == 0:
-    os.setgroups([]); os.setgid(gid); os.setuid(uid)
-os.chdir(folder)
-libc.prctl(1, signal.SIGQUIT, 0, 0, 0)
-if os.getppid() != parent:
-    sys.exit(1)
-os.execv(sys.argv[5], sys.argv[5:])
-"""
 
 
 class EmbeddedPostgres:
@@ -165,7 +150,7 @@ class EmbeddedPostgres:
         self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base if len(base) < _LONGEST_FOLDER else "/tmp"))  # noqa: S108
         self._lock = _locked(self._folder / "lock")
         self._folder.chmod(0o711)  # the name is secret and every login has a password; other users of ours may connect
-        user = _server_user()
+        user = server_user()
         for name in ("data", "s"):
             (self._folder / name).mkdir(mode=0o700 if name == "data" else 0o755)
             os.chown(self._folder / name, user.pw_uid, user.pw_gid)
@@ -188,27 +173,17 @@ class EmbeddedPostgres:
         output = process.communicate()[0]
         secret.unlink()
         if process.returncode:
-            raise EmbeddedUnavailable(problem=f"initdb said: {_last_line(output)}")
+            raise EmbeddedUnavailable(problem=f"initdb said: {last_line(output)}")
 
     def _spawn(self, command: list[str], output: int) -> subprocess.Popen[bytes]:
-        user = _server_user()
-        identity = [str(os.getpid()), str(user.pw_uid), str(user.pw_gid), str(self.folder)]
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
-        return subprocess.Popen(  # noqa: S603 - our own wrapper and PostgreSQL's own programs
-            [sys.executable, "-I", "-S", "-c", _WRAPPER, *identity, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            start_new_session=True,  # Ctrl-C is for the one who started us, who then stops the server in order
-        )
+        return spawn(command, output, user=server_user(), folder=self.folder)
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while time.monotonic() < deadline:
             if self._process is None or self._process.poll() is not None:
                 log = (self.folder / "server.log").read_bytes()
-                raise EmbeddedUnavailable(problem=f"the server ended at once; its log says: {_last_line(log)}")
+                raise EmbeddedUnavailable(problem=f"the server ended at once; its log says: {last_line(log)}")
             with contextlib.suppress(psycopg2.OperationalError):
                 psycopg2.connect(
                     host=str(self.socket_folder), user=ADMIN, password=self.password(ADMIN), dbname="postgres"
@@ -216,16 +191,6 @@ class EmbeddedPostgres:
                 return
             time.sleep(0.02)
         raise EmbeddedUnavailable(problem=f"it did not answer within {_START_TIMEOUT_S:.0f} s")
-
-
-def _server_user() -> pwd.struct_passwd:
-    """Whom the server runs as: ourselves, but never root (PostgreSQL refuses that)."""
-    if os.geteuid() != 0:
-        return pwd.getpwuid(os.geteuid())
-    for name in ("postgres", "nobody"):
-        with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
-    raise EmbeddedUnavailable(problem="root cannot run PostgreSQL and there is no user postgres or nobody")
 
 
 def _locked(path: Path) -> int:
@@ -241,8 +206,3 @@ def _sweep() -> None:
             if lock.lstat().st_uid == os.geteuid():
                 os.close(_locked(lock))
                 shutil.rmtree(lock.parent, ignore_errors=True)
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "nothing"

@@ -8,6 +8,8 @@ would dial it.
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import TYPE_CHECKING, Literal
 
 import phonenumbers
@@ -15,10 +17,10 @@ from phonenumbers import PhoneMetadata, PhoneNumberFormat
 
 from esl_shield.errors.config import ConfigError
 from esl_shield.resolver import formats
-from esl_shield.vault import numbers
+from esl_shield.vault import numbers, ranges
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
     from esl_shield.config.gateways import Gateway
@@ -45,31 +47,47 @@ class Destinations:
         self._countries = frozenset(config.countries)
         self._line_types = frozenset(config.line_types)
         self._home_regions = self._countries | {gateway.country for gateway in gateways if gateway.country}
+        self._regions: dict[int, frozenset[str]] = {}
         self._own = frozenset(_own_numbers(config.own_numbers)) | frozenset(_caller_ids(gateways))
 
     def refusal(self, number: SubscriberNumber) -> Rule | None:
         """Name the rule that forbids a number; None when it may be called."""
+        reading = ranges.read(number.reveal(), None)
+        if reading is not None:
+            return self._refusal_of(number, reading)
         try:
             parsed = phonenumbers.parse(number.reveal())
         except phonenumbers.NumberParseException:
             return "invalid"
-        regions = self._home_regions.union(phonenumbers.region_codes_for_country_code(parsed.country_code or 0))
-        if _is_emergency(phonenumbers.national_significant_number(parsed), regions):
+        national = phonenumbers.national_significant_number(parsed)
+        if _is_emergency(national, self._regions_of(parsed.country_code or 0)):
             return "emergency"
         if phonenumbers.is_valid_short_number(parsed):
             return "short_number"
         if not phonenumbers.is_valid_number(parsed):
             return "invalid"
-        return self._policy_refusal(number)
+        return self._policy_refusal(number, numbers.country(number), numbers.line_type(number))
 
-    def _policy_refusal(self, number: SubscriberNumber) -> Rule | None:
+    def _refusal_of(self, number: SubscriberNumber, reading: ranges.Reading) -> Rule | None:
+        """Apply the same rules in the same order to a number that was read without phonenumbers, so it is valid."""
+        if _is_emergency(reading.national, self._regions_of(reading.code)):
+            return "emergency"
+        if _is_short(reading.code, reading.national):
+            return "short_number"
+        return self._policy_refusal(number, reading.region, numbers.line_type_of(reading.kind))
+
+    def _regions_of(self, code: int) -> frozenset[str]:
+        """Whose emergency numbers a number of this country code must not be."""
+        if code not in self._regions:
+            self._regions[code] = self._home_regions.union(phonenumbers.region_codes_for_country_code(code))
+        return self._regions[code]
+
+    def _policy_refusal(self, number: SubscriberNumber, country: str, line_type: str) -> Rule | None:
         if number.reveal() in self._own:
             return "own_number"
-        if self._countries and numbers.country(number) not in self._countries:
+        if self._countries and country not in self._countries:
             return "country"
-        if numbers.line_type(number) not in self._line_types:
-            return "line_type"
-        return None
+        return None if line_type in self._line_types else "line_type"
 
     def spelling(self, number: SubscriberNumber, gateway: Gateway) -> tuple[str, Rule | None]:
         """Spell an allowed number for a gateway, or name the rule its spelling breaks (the text is then empty)."""
@@ -96,7 +114,33 @@ def _load_numbering_plans() -> None:
 
 
 def _is_emergency(digits: str, regions: Iterable[str]) -> bool:
-    return any(phonenumbers.is_emergency_number(digits, region) for region in regions)
+    return any(fits(digits) for region in regions if (fits := _emergency(region)) is not None)
+
+
+@functools.cache
+def _emergency(region: str) -> Callable[[str], object] | None:
+    """``phonenumbers.is_emergency_number`` of a region, for digits alone."""
+    metadata = PhoneMetadata.short_metadata_for_region(region)
+    pattern = metadata.emergency.national_number_pattern if metadata and metadata.emergency else None
+    return re.compile(pattern).fullmatch if pattern else None
+
+
+def _is_short(code: int, national: str) -> bool:
+    """``phonenumbers.is_valid_short_number``."""
+    return any(all(fits(national) for fits in checks) for checks in _short_checks(code, len(national)))
+
+
+@functools.cache
+def _short_checks(code: int, length: int) -> tuple[tuple[Callable[[str], object], ...], ...]:
+    """Say what a short number of this length fits, by region; a code's only region asks for two expressions."""
+    regions = phonenumbers.region_codes_for_country_code(code)
+    names = ("general_desc", "short_code") if len(regions) == 1 else ("short_code",)
+    found = []
+    for metadata in filter(None, map(PhoneMetadata.short_metadata_for_region, regions)):
+        checks = [ranges.fits(getattr(metadata, name), length) for name in names]
+        if None not in checks:
+            found.append(tuple(filter(None, checks)))
+    return tuple(found)
 
 
 def _own_numbers(texts: Iterable[str]) -> Iterable[str]:

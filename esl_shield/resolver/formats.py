@@ -18,6 +18,7 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat
 
 from esl_shield.errors.config import ConfigError
+from esl_shield.vault import ranges
 
 if TYPE_CHECKING:
     from esl_shield.config.gateways import Gateway
@@ -38,7 +39,11 @@ def check(gateway: Gateway) -> None:
 
 def dial_string(number: SubscriberNumber, gateway: Gateway) -> str | None:
     """Spell a number for a gateway; None when its format cannot carry it."""
-    digits = _unprefixed(phonenumbers.parse(number.reveal()), gateway)
+    reading = ranges.read(number.reveal(), None) if gateway.number_format != "national" else None
+    if reading is not None:
+        digits = f"{'+' if gateway.number_format == 'e164' else ''}{reading.code}{reading.national}"
+    else:
+        digits = _unprefixed(phonenumbers.parse(number.reveal()), gateway)
     spelled = gateway.prefix + digits
     return spelled if digits and _WIRE.fullmatch(spelled) else None
 

@@ -36,6 +36,11 @@ _ID_CHECK = "10X98765432"
 _CARD = re.compile(r"(?=[0-9]{12,19}\Z)(?:2[2-7]|[34569])[0-9]+")
 
 
+def is_too_short(text: str) -> bool:
+    """Whether the text has fewer digits than anything looked for here; False where that takes a closer look."""
+    return text.isascii() and len(text.translate(_WITHOUT_DIGITS)) > len(text) - _MIN_NUMBER_DIGITS
+
+
 def holds_number(text: str, number: numbers.SubscriberNumber) -> bool:
     """Whether the text holds the number in any spelling.
 
@@ -78,6 +83,7 @@ def _all_digits(text: str) -> str:
     return numbers.squeeze(text if text.isascii() else text.translate(_NUMERALS))
 
 
+_WITHOUT_DIGITS = str.maketrans("", "", "0123456789")
 _NUMERALS = str.maketrans(
     dict(zip("〇一二三四五六七八九零壹贰叁肆伍陆柒捌玖", "01234567890123456789", strict=True))
     | dict(zip("幺两貳參陸", "12236", strict=True))

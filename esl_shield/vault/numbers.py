@@ -18,6 +18,7 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from esl_shield.errors.tokens import NumberRejected
+from esl_shield.vault import ranges
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:
@@ -121,6 +122,9 @@ def region_of(e164: str) -> str | None:
 
 def parse_derived(text: str, region: str | None) -> tuple[SubscriberNumber, Derived]:
     """``parse`` and ``derive`` in one go, for the import; raises NumberRejected."""
+    reading = ranges.read(text.strip(), region) if len(text) <= _MAX_TEXT else None
+    if reading is not None:
+        return SubscriberNumber(f"+{reading.code}{reading.national}"), _derive_reading(reading)
     phone = _phone(text, region)
     return _subscriber(phone), _derive(phone)
 
@@ -142,7 +146,12 @@ def country(number: SubscriberNumber) -> str:
 
 def line_type(number: SubscriberNumber) -> str:
     """One of the line types of ``Derived``; needs no large table."""
-    return _LINE_TYPES.get(phonenumbers.number_type(_of(number)), "unknown")
+    return line_type_of(phonenumbers.number_type(_of(number)))
+
+
+def line_type_of(kind: int) -> str:
+    """One of the line types of ``Derived`` for phonenumbers' type."""
+    return _LINE_TYPES.get(kind, "unknown")
 
 
 def plain(text: str) -> str:
@@ -213,12 +222,42 @@ def _derive(phone: PhoneNumber) -> Derived:
     local = phonenumbers.is_number_type_geographical(kind, phone.country_code or 0)
     describe, zones_of_place, zones_of_country = _tables()
     zones = zones_of_place(phone) if local else zones_of_country(phone)
+    country_code = phonenumbers.region_code_for_number(phone) or "001"
+    return _derived(country_code, describe(phone, "en") if local else "", tuple(zones), kind)
+
+
+def _derive_reading(reading: ranges.Reading) -> Derived:
+    """``_derive``, without phonenumbers where its tables say it all."""
+    place, zones = "", _zones_of_code(reading.code)
+    if _is_local(reading.kind, reading.code):
+        found, found_zones = ranges.place(reading), ranges.time_zones(reading)
+        if found is None or found_zones is None:
+            return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
+        place, zones = found, found_zones
+    return _derived(reading.region, place, zones, reading.kind)
+
+
+@functools.lru_cache(maxsize=4096)
+def _derived(country: str, place: str, zones: Sequence[str], kind: int) -> Derived:
     return Derived(
-        country=phonenumbers.region_code_for_number(phone) or "001",
-        region=describe(phone, "en")[:_MAX_REGION] if local else "",
+        country=country,
+        region=place[:_MAX_REGION],
         time_zone=zones[0] if len(zones) == 1 and zones[0] != "Etc/Unknown" else "",
-        line_type=_LINE_TYPES.get(kind, "unknown"),
+        line_type=line_type_of(kind),
     )
+
+
+@functools.cache
+def _zones_of_code(code: int) -> Sequence[str]:
+    """Return the zones of a number of no place, whatever its digits are."""
+    from phonenumbers import timezone  # noqa: PLC0415 - see _tables
+
+    return timezone._country_level_time_zones_for_number(PhoneNumber(country_code=code))  # noqa: SLF001
+
+
+@functools.cache
+def _is_local(kind: int, code: int) -> bool:
+    return bool(phonenumbers.is_number_type_geographical(kind, code))
 
 
 @functools.cache

@@ -70,16 +70,10 @@ class Replacer:
 
     def _candidate(self, token: str, row: Row) -> Candidate:
         return Candidate(
-            index=keyring.blind_index(self._keys.index, row.number, self.tenant.id),
-            token=token,
-            ciphertext=cipher.encrypt(self._keys.data, row.number, self.tenant.id, token, self._keys.data_version),
-            alias=None,
-            expires_at=row.expires_at,
-            country=row.derived.country,
-            region=row.derived.region,
-            time_zone=row.derived.time_zone,
-            line_type=row.derived.line_type,
-            labels=dict(row.labels),
+            keyring.blind_index(self._keys.index, row.number, self.tenant.id),
+            token,
+            cipher.encrypt(self._keys.data, row.number, self.tenant.id, token, self._keys.data_version),
+            row._replace(alias=None),
         )
 
 

@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected, NumberRejected
 from esl_shield.vault import lookalikes, masking, numbers, tokens
@@ -47,8 +47,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """What is to be seeded; ``expires_at`` is in UTC."""
 
     number: SubscriberNumber
@@ -79,7 +78,8 @@ def read_row(
         labels = {name: value for name, value in cells.items() if name not in KNOWN_COLUMNS and value}
         for value in labels.values():
             check_label(value, tenant.region, number)
-        check_labels(labels)
+        if labels:
+            check_labels(labels)
         moment = cells.get("expires_at", "").strip()
         expires_at = read_expiry(moment, now) if moment else default_expiry
     except NumberRejected as error:
@@ -148,6 +148,8 @@ def read_moment(text: str) -> dt.datetime:
 
 
 def _discloses(text: str, region: str | None, number: SubscriberNumber | None) -> str:
+    if lookalikes.is_too_short(text):
+        return ""
     if number is not None and lookalikes.holds_number(text, number):
         return "holds_number"
     if lookalikes.looks_like_number(text, region):

@@ -7,8 +7,7 @@ one transaction; the associated data of a ciphertext is the token it is stored w
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
@@ -34,16 +33,14 @@ if TYPE_CHECKING:
 _MAX_DRAWS = 30
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one row: its token, or None if its alias names another; whether the token is new."""
 
     token: str | None
     created: bool
 
 
-@dataclass(frozen=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A row and what of it goes to the database."""
 
     row: Row
@@ -58,6 +55,7 @@ class Seeder:
         self._store = store
         self.tenant: SeedingTenant = store.tenant(tenant)
         self._keys: TenantKeys = open_keys(kek, self.tenant)
+        self._encryptor = cipher.Encryptor(self._keys.data, self.tenant.id, self._keys.data_version)
 
     def add(self, text: str, alias: str | None, expires_at: str | None) -> tuple[str, bool]:
         """Seed one number; returns its token and whether it is new.
@@ -75,7 +73,7 @@ class Seeder:
 
     def prepare(self, rows: Sequence[Row]) -> list[Prepared]:
         """Index and encrypt rows; no database is asked."""
-        return [self._prepare(row) for row in rows]
+        return list(map(Prepared, rows, draw_candidates(self.tenant, self._keys, self._encryptor, rows)))
 
     def seed(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
@@ -91,25 +89,23 @@ class Seeder:
             for position, (outcome, token) in zip(pending, answers, strict=True):
                 if outcome != COLLISION:
                     outcomes[position] = Outcome(token, created=outcome == CREATED)
-            pending = {p: self._prepare(prepared.row) for p, prepared in pending.items() if p not in outcomes}
+            left = [position for position in pending if position not in outcomes]
+            pending = dict(zip(left, self.prepare([pending[position].row for position in left]), strict=True))
         raise space_full(self.tenant)
-
-    def _prepare(self, row: Row) -> Prepared:
-        return Prepared(row, draw_candidate(self.tenant, self._keys, row))
 
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
     """Index a row's number, draw it a token and encrypt it under that; no database is asked."""
     token = tokens.draw(tenant.token_prefix, tenant.token_length)
-    return Candidate(
-        index=keyring.blind_index(keys.index, row.number, tenant.id),
-        token=token,
-        ciphertext=cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version),
-        alias=row.alias,
-        expires_at=row.expires_at,
-        country=row.derived.country,
-        region=row.derived.region,
-        time_zone=row.derived.time_zone,
-        line_type=row.derived.line_type,
-        labels=dict(row.labels),
-    )
+    blob = cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version)
+    return Candidate(keyring.blind_index(keys.index, row.number, tenant.id), token, blob, row)
+
+
+def draw_candidates(
+    tenant: SeedingTenant, keys: TenantKeys, encryptor: cipher.Encryptor, rows: Sequence[Row]
+) -> list[Candidate]:
+    """``draw_candidate`` for many rows; their tokens differ from each other."""
+    numbers = [row.number for row in rows]
+    drawn = tokens.draw_many(tenant.token_prefix, tenant.token_length, len(rows))
+    indexes = list(map(keyring.indexer(keys.index, tenant.id), numbers))
+    return list(map(Candidate, indexes, drawn, encryptor.encrypt(numbers, drawn), rows))

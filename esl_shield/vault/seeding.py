@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.tokens import OutputRejected
 from esl_shield.vault import masking
@@ -41,8 +41,7 @@ class Summary:
     rejected: int = 0
 
 
-@dataclass(frozen=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One record of the file on its way through a batch."""
 
     line: int

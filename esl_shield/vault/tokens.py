@@ -10,6 +10,7 @@ Source of the check digit: H. M. Damm, "Total anti-symmetrische Quasigruppen" (2
 from __future__ import annotations
 
 import secrets
+from array import array
 
 TOKEN_MIN_LENGTH = 8
 TOKEN_MAX_LENGTH = 20
@@ -30,6 +31,9 @@ _DAMM = (
     "9438617205",
     "2581436790",
 )
+# The same by the digit's ASCII code.
+_STEPS = tuple(bytes(48) + bytes(map(int, row)) for row in _DAMM)
+_DRAWN_BITS = 64
 _DIGITS = frozenset("0123456789")
 
 
@@ -62,6 +66,26 @@ def draw(prefix: str, length: int) -> str:
         raise ValueError(message)
     body = prefix + str(secrets.randbelow(10**drawn)).zfill(drawn)
     return body + damm_digit(body)
+
+
+def draw_many(prefix: str, length: int, count: int) -> list[str]:
+    """Draw as many different tokens as ``draw`` one at a time, several times as fast; raises ValueError as it does."""
+    drawn: dict[str, None] = {}
+    if count:
+        drawn[draw(prefix, length)] = None
+    digits = length - len(prefix) - CHECK_DIGITS
+    most = 10**digits
+    fair = 2**_DRAWN_BITS - 2**_DRAWN_BITS % most  # what lies above would favour the first tokens
+    interim = int(damm_digit(prefix))
+    while len(drawn) < count:
+        for value in array("Q", secrets.token_bytes(_DRAWN_BITS // 8 * (count - len(drawn)))):
+            if value < fair:
+                text = str(value % most).zfill(digits)
+                check = interim
+                for digit in text.encode("ascii"):
+                    check = _STEPS[check][digit]
+                drawn[f"{prefix}{text}{check}"] = None
+    return list(drawn)
 
 
 def capacity(prefix_length: int, length: int) -> int:

@@ -14,7 +14,6 @@ from esl_shield import config
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
-from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
@@ -67,7 +66,9 @@ SECTIONS = {
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
     "[erasure]": config.ErasureConfig,
+    "[retention]": config.RetentionConfig,
     "[destinations]": config.DestinationsConfig,
+    "[backup]": config.BackupConfig,
     "[[gateways]]": config.Gateway,
     "[sealing]": config.SealingConfig,
     "[journal]": config.JournalConfig,
@@ -167,6 +168,12 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[journal]\nkey = "file:/k"\nfile = "j"\n', "[journal] file must be an absolute path"),
         (DATABASE + '[journal]\nkey = "file:/k"\nfile = "/j"\nname = "a b"\n', "[journal] name must be 1 to 64"),
         (DATABASE + '[handoff]\ndummy_number = "+1"\n', "digits"),
+        (DATABASE + '[backup]\nstanza = "a b"\n', "is not the name of a stanza"),
+        (DATABASE + '[backup]\nstanza = "s"\nrepositories = [1, 1]\n', "each once"),
+        (DATABASE + '[backup]\nstanza = "s"\nrepositories = [9]\n', "some of 1, 2, 3, 4"),
+        (DATABASE + '[backup]\nstanza = "s"\nconfig = "x.conf"\n', "an absolute path"),
+        (DATABASE + '[backup]\nstanza = "s"\nkeys = ["/k"]\n', "keys must be file:PATH"),
+        (DATABASE + '[backup]\nstanza = "s"\nnewest_max_age_h = 0\n', "more than 0"),
         (DATABASE + '[destinations]\ncountries = ["China"]\n', "ISO 3166"),
         (DATABASE + GATEWAY.replace("direct", "magic"), "'edge' or 'direct'"),
         (DATABASE + GATEWAY.replace('"127.0.0.1:5080"', '""'), "proxy"),
@@ -318,17 +325,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {
-        "admin",
-        "seeder",
-        "auditor",
-        "revealer",
-        "worker",
-        "resolver",
-        "scanner",
-        "canary",
-        "sealer",
-        "steward",
-        "eraser",
-    }
+    roles = {"admin", *LOGIN_ROLES} - {"masker"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -22,7 +22,8 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_canary,
     shield_sealer,
     shield_steward,
-    shield_eraser;
+    shield_eraser,
+    shield_housekeeper;
 GRANT USAGE ON SCHEMA dba TO
     shield_auditor,
     shield_seeder,
@@ -38,7 +39,7 @@ GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids TO shield_resolver;
 GRANT EXECUTE ON FUNCTION shield_api.masking_tenant, shield_api.mask_number, shield_api.kek_ids TO shield_masker;
 GRANT EXECUTE ON FUNCTION
-    shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.token_info, shield_api.set_token TO shield_seeder;
+    shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.seed_batch, shield_api.token_info, shield_api.set_token TO shield_seeder;
 GRANT EXECUTE ON FUNCTION
     shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
     TO shield_scanner;
@@ -47,6 +48,7 @@ GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shi
 GRANT EXECUTE ON FUNCTION
     shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
     shield_api.sealed_heads TO shield_sealer;
+GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;

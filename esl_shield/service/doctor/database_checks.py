@@ -266,6 +266,6 @@ AREA = Area[DatabaseFacts](
               "[database] url: sslmode=verify-full", _encrypted),
         Check("database.months", _W, "The next months have partitions",
               "Rows without one go to the default partition, which makes clearing old months slow.",
-              "Run `esl-shield db upgrade` every few months.", _months),
+              "Run `esl-shield db maintain` once a day.", _months),
     ),
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
+    "shield_housekeeper",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -16,7 +17,9 @@ EXECUTE = {
         "bind_reveal", "note_reveal",
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
-    "shield_seeder": {"seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers"},
+    "shield_seeder": {
+        "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
+    },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
@@ -24,6 +27,7 @@ EXECUTE = {
     "shield_sealer": {"append_block", "sealed_heads", "sealing_lag", "sealing_state", "unsealed_events"},
     "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
     "shield_eraser": {"erase_tokens"},
+    "shield_housekeeper": {"keep_months"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -43,6 +47,7 @@ SELECT = {
     "shield_sealer": set(),
     "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps"},
     "shield_eraser": {"erasures", "holds", "tenants"},
+    "shield_housekeeper": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -56,6 +61,7 @@ USAGE = {
     "shield_sealer": {"shield_api"},
     "shield_steward": {"shield_api", "dba"},
     "shield_eraser": {"shield_api", "dba"},
+    "shield_housekeeper": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

@@ -16,7 +16,8 @@ import psycopg2
 import pytest
 
 from esl_shield.db import binaries
-from esl_shield.db.embedded import EmbeddedPostgres, _server_user
+from esl_shield.db.embedded import EmbeddedPostgres
+from esl_shield.db.spawning import server_user
 from esl_shield.errors.database import EmbeddedUnavailable
 
 PARENT = """
@@ -151,4 +152,4 @@ def test_what_is_not_running_has_no_pid_and_no_folder():
         _ = postgres.pid
     with pytest.raises(EmbeddedUnavailable):
         _ = postgres.folder
-    assert _server_user().pw_uid != 0
+    assert server_user().pw_uid != 0

@@ -31,6 +31,7 @@ READS = {
     "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
+    "housekeeper": set(),
     "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
     "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
@@ -49,6 +50,8 @@ FUNCTIONS = {
     "kek_ids": (("resolver", "masker"), 0),
     "seeding_tenant": (("seeder", "canary"), 1),
     "seed_tokens": (("seeder", "canary"), 4),
+    "seed_batch": (("seeder",), 14),
+    "keep_months": (("housekeeper",), 7),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
     "find_tokens": (("seeder",), 3),
@@ -232,6 +235,7 @@ UNMAPPED = {
     "scanner": [("start_leakscan", (SCAN, None), []), ("leakscan_filter", (SCAN, "TENANT", 0), [])],
     "canary": [("start_canary", ("acme", SCAN, 1), []), ("seeding_tenant", ("acme",), [])],
     "auditor": [],
+    "housekeeper": [("keep_months", (36, 6, 12, True, True, [], False), [])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
     "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }

@@ -1,0 +1,190 @@
+"""How many permits a second the resolver's own process redeems over HTTP keep-alive.
+
+    python benchmarks/vault_redeem.py [--permits 20000] [--connections 8] [--rounds 3]
+
+Permits are minted in the database beforehand; then each connection of a caller's process posts one after the other, as
+an edge does, and every answer is compared with the number it must hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import multiprocessing
+import os
+import secrets
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vault_bench import DOMAIN, TENANT, TICKS, Bench, bench
+
+from esl_shield.vault.seeder import Seeder
+from esl_shield.vault.store import Store
+
+WANTED_PER_S = 2500
+SECRET = secrets.token_hex(16)
+NUMBERS = 1000
+GATEWAY = "carrier"
+# Long enough that none of them ends before its turn.
+TTL = "UPDATE shield.permits SET expires_at = now() + interval '1 hour'"
+
+
+class Permit(NamedTuple):
+    """What a caller posts, and what must come back."""
+
+    request: bytes
+    number: bytes
+
+
+def seed(made: Bench) -> dict[str, str]:
+    """Seed invented numbers; returns number by token."""
+    with contextlib.closing(Store(made.login("seeder"))) as store:
+        seeder = Seeder(store, made.kek, TENANT)
+        return {seeder.add(f"1380013{n:04d}", None, None)[0]: f"+861380013{n:04d}" for n in range(NUMBERS)}
+
+
+def mint(made: Bench, numbers: dict[str, str], count: int) -> list[Permit]:
+    """Mint permits as a worker does, and let them live long enough."""
+    permits, tokens = [], list(numbers)
+    with contextlib.closing(made.connect(made.login("worker"))) as connection, connection.cursor() as cursor:
+        connection.autocommit = False
+        for at in range(count):
+            permit, token = secrets.token_hex(16), tokens[at % len(tokens)]
+            digest = hashlib.sha256(bytes.fromhex(permit)).digest()
+            cursor.execute(
+                "SELECT verdict FROM shield_api.authorize_call(gen_random_uuid(), %s, '1001', %s, NULL, NULL, %s, %s,"
+                " 'edge', NULL, NULL)",
+                (DOMAIN, token, digest, GATEWAY),
+            )
+            if cursor.fetchone() != ("ALLOWED",):
+                sys.exit("a permit was not minted")
+            permits.append(Permit(_request(permit, token), numbers[token].encode("ascii")))
+            if at % 500 == 0:
+                connection.commit()
+        connection.commit()
+    with contextlib.closing(made.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(TTL)
+    return permits
+
+
+def _request(permit: str, token: str) -> bytes:
+    body = urllib.parse.urlencode({"permit": permit, "token": token, "gateway": GATEWAY, "call": "bench@edge"})
+    return (
+        f"POST /redeem HTTP/1.1\r\nHost: resolver\r\nAuthorization: Bearer {SECRET}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    ).encode("ascii")
+
+
+@contextlib.contextmanager
+def resolver(made: Bench) -> Any:
+    """Run the resolver as a site does; yields its process and port."""
+    secret = made.folder / "edge-secret"
+    secret.write_text(SECRET + "\n")
+    secret.chmod(0o600)
+    config = made.config(
+        made.login("resolver"),
+        f'[resolver]\nlisten = "127.0.0.1:0"\nsecrets = {{ edge = "file:{secret}" }}\n'
+        f'[[gateways]]\nname = "{GATEWAY}"\ndelivery = "edge"\n',
+    )
+    log = made.folder / "resolver.log"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "esl_shield", "--config", str(config), "resolver"], stderr=stderr
+        )
+    try:
+        yield process, _port(process, log)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _port(process: subprocess.Popen[bytes], log: Any) -> int:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        for line in log.read_text().splitlines():
+            if "ready" in line and "127.0.0.1:" in line:
+                return int(line.split("127.0.0.1:")[1].split()[0].strip('"'))
+        time.sleep(0.05)
+    sys.exit(f"the resolver is not ready: {log.read_text()[-500:]}")
+
+
+def call(port: int, permits: list[Permit], connections: int, answers: Any) -> None:
+    """Post all permits over some connections, a request on each at a time; a caller's process."""
+    chooser, left, times, wrong = selectors.DefaultSelector(), iter(permits), [], 0
+    sockets: dict[socket.socket, tuple[Permit, float]] = {}
+
+    def post(sock: socket.socket) -> bool:
+        permit = next(left, None)
+        if permit is None:
+            return False
+        sockets[sock] = permit, time.perf_counter()
+        sock.sendall(permit.request)
+        return True
+
+    started = time.perf_counter()
+    for _ in range(connections):
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        chooser.register(sock, selectors.EVENT_READ)
+        post(sock)
+    open_ = connections
+    while open_:
+        for key, _ in chooser.select():
+            sock: Any = key.fileobj
+            answer = sock.recv(4096)
+            permit, began = sockets[sock]
+            times.append(time.perf_counter() - began)
+            wrong += not (answer.startswith(b"HTTP/1.1 200") and answer.endswith(b"\r\n\r\n" + permit.number))
+            if not answer or not post(sock):
+                chooser.unregister(sock)
+                open_ -= 1
+    answers.put((len(times), wrong, time.perf_counter() - started, times))
+
+
+def main() -> None:
+    """Print a line for each round and the median."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--permits", type=int, default=20_000)
+    parser.add_argument("--connections", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with bench() as made:
+        numbers = seed(made)
+        rates = []
+        with resolver(made) as (process, port):
+            for _ in range(options.rounds):
+                permits = mint(made, numbers, options.permits)
+                answers: Any = multiprocessing.SimpleQueue()
+                before = _cpu(process.pid), made.server_cpu_s()
+                caller = multiprocessing.Process(target=call, args=(port, permits, options.connections, answers))
+                caller.start()
+                count, wrong, wall_s, times = answers.get()
+                caller.join()
+                spent = _cpu(process.pid) - before[0], made.server_cpu_s() - before[1]
+                if wrong:
+                    sys.exit(f"{wrong} answers of {count} did not hold the number")
+                rates.append(count / wall_s)
+                cuts = statistics.quantiles(times, n=100)
+                print(
+                    f"{count} permits over {options.connections} connections: {rates[-1]:6.0f}/s, p50 {cuts[49] * 1e3:.2f}"
+                    f" p99 {cuts[98] * 1e3:.2f} ms; CPU us each: resolver {spent[0] / count * 1e6:.0f},"
+                    f" PostgreSQL {spent[1] / count * 1e6:.0f}; load {os.getloadavg()[0]:.1f}"
+                )
+        print(f"median {statistics.median(rates):.0f}/s, wanted {WANTED_PER_S}/s")
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+-- Whether these key versions are the tenant's only index key and its newest data key, so that a number is known by one blind
+-- index. Tenants without keys in the database have nothing to settle.
+CREATE OR REPLACE FUNCTION shield.is_settled(p_tenant_id int, p_index_version int, p_key_version int) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    RETURN NOT EXISTS (SELECT FROM shield.data_keys d WHERE d.tenant_id = p_tenant_id
+        AND (d.purpose = 'index' AND d.version <> p_index_version OR d.purpose = 'data' AND d.version > p_key_version));
+END
+$$;

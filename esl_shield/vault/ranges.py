@@ -1,0 +1,239 @@
+"""The numbering plans read straight: what phonenumbers says of a number that is digits alone, ten times as fast.
+
+Invariants: an answer is the one phonenumbers gives, because it applies the same expressions of the same metadata in the
+same order; wherever phonenumbers would do more than that (strip a prefix, transform, guess a country code, keep leading
+zeros, compare countries by name) there is no answer here and the caller asks phonenumbers; "no" is never answered
+here. Nothing is remembered of a number.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+import phonenumbers
+from phonenumbers import PhoneMetadata, PhoneNumberType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+_DIGITS = re.compile(r"\+?[1-9][0-9]{4,14}")
+_MOST_CODE = 3
+_LEAST_DIGITS, _MOST_DIGITS = 5, 15  # E.164, country code included
+_NO_COUNTRY = "001"
+# In phonenumbers' order: the first that fits is the type.
+_KINDS = (
+    ("premium_rate", PhoneNumberType.PREMIUM_RATE),
+    ("toll_free", PhoneNumberType.TOLL_FREE),
+    ("shared_cost", PhoneNumberType.SHARED_COST),
+    ("voip", PhoneNumberType.VOIP),
+    ("personal_number", PhoneNumberType.PERSONAL_NUMBER),
+    ("pager", PhoneNumberType.PAGER),
+    ("uan", PhoneNumberType.UAN),
+    ("voicemail", PhoneNumberType.VOICEMAIL),
+)
+
+
+class Reading(NamedTuple):
+    """A valid number: country code, the digits after it, ISO 3166 region, phonenumbers' type. Holds a secret."""
+
+    code: int
+    national: str
+    region: str
+    kind: int
+
+
+class _Region:
+    """One region's expressions, those of a length together."""
+
+    def __init__(self, name: str, metadata: PhoneMetadata) -> None:
+        self.name = name
+        self.leading = re.compile(metadata.leading_digits).match if metadata.leading_digits is not None else None
+        self.stripped = _prefix(metadata.national_prefix_for_parsing)
+        self._metadata = metadata
+        self._of_length: dict[int, tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None] = {}
+
+    def kind(self, national: str) -> int:  # noqa: PLR0911 - one for each of its rules
+        """``phonenumberutil._number_type_helper``."""
+        length = len(national)
+        if length not in self._of_length:
+            self._of_length[length] = self._read(length)
+        found = self._of_length[length]
+        if found is None:
+            return PhoneNumberType.UNKNOWN
+        checks, lines = found
+        if not lines.general(national):
+            return PhoneNumberType.UNKNOWN
+        for kind, match in checks:
+            if match(national):
+                return kind
+        if lines.fixed is not None and lines.fixed(national):
+            if lines.same or (lines.mobile is not None and lines.mobile(national)):
+                return PhoneNumberType.FIXED_LINE_OR_MOBILE
+            return PhoneNumberType.FIXED_LINE
+        if not lines.same and lines.mobile is not None and lines.mobile(national):
+            return PhoneNumberType.MOBILE
+        return PhoneNumberType.UNKNOWN
+
+    def _read(self, length: int) -> tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None:
+        general = fits(self._metadata.general_desc, length)
+        if general is None:
+            return None
+        checks = [(kind, match) for name, kind in _KINDS if (match := fits(getattr(self._metadata, name), length))]
+        fixed, mobile = (fits(getattr(self._metadata, name), length) for name in ("fixed_line", "mobile"))
+        return checks, _Lines(general, fixed, mobile, bool(self._metadata.same_mobile_and_fixed_line_pattern))
+
+
+class _Lines(NamedTuple):
+    """What every number must fit, and what tells the two ordinary kinds apart."""
+
+    general: Callable[[str], object]
+    fixed: Callable[[str], object] | None
+    mobile: Callable[[str], object] | None
+    same: bool
+
+
+class _Code(NamedTuple):
+    """A country code's regions, the main one first, and what is stripped from its numbers (then we do not answer)."""
+
+    regions: tuple[_Region, ...]
+    stripped: Callable[[str], object] | None
+
+
+class _Home(NamedTuple):
+    """How a region's own numbers are told from those with a prefix or a country code before them."""
+
+    code: int
+    digits: str
+    abroad: Callable[[str], object] | None
+    stripped: Callable[[str], object] | None
+
+
+def read(text: str, region: str | None) -> Reading | None:
+    """Read ``+`` and digits, or digits in ``region``; None when phonenumbers must be asked."""
+    if not _DIGITS.fullmatch(text):
+        return None
+    if text[0] == "+":
+        code = _code_of(text)
+        national = text[1 + len(str(code)) :]
+        plan = _plan(code)
+        if plan is None or not national or national[0] == "0":
+            return None
+        stripped = plan.stripped
+    else:
+        home = _home(region)
+        if home is None or text.startswith(home.digits) or (home.abroad is not None and home.abroad(text)):
+            return None
+        code, national, stripped = home.code, text, home.stripped
+        plan = _plan(code)
+        if plan is None:
+            return None
+    if not _LEAST_DIGITS <= len(str(code)) + len(national) <= _MOST_DIGITS or (stripped and stripped(national)):
+        return None
+    return _valid(code, national, plan.regions)
+
+
+def _valid(code: int, national: str, regions: Sequence[_Region]) -> Reading | None:
+    if len(regions) == 1:
+        kind = regions[0].kind(national)
+        return Reading(code, national, regions[0].name, kind) if kind != PhoneNumberType.UNKNOWN else None
+    for region in regions:
+        if region.leading is not None:
+            if region.leading(national):
+                kind = region.kind(national)
+                return Reading(code, national, region.name, kind) if kind != PhoneNumberType.UNKNOWN else None
+        elif (kind := region.kind(national)) != PhoneNumberType.UNKNOWN:
+            return Reading(code, national, region.name, kind)
+    return None
+
+
+def place(reading: Reading) -> str | None:
+    """``geocoder.description_for_valid_number`` in English; None when phonenumbers must be asked."""
+    data, lengths, token = _places(reading.code)
+    if token and reading.national.startswith(token):
+        return None
+    digits = f"{reading.code}{reading.national}"
+    for length in lengths:
+        names = data.get(digits[:length])
+        name = names.get("en") if names is not None else None
+        if name is not None:
+            return name or None
+    return None
+
+
+def time_zones(reading: Reading) -> tuple[str, ...] | None:
+    """``timezone.time_zones_for_geographical_number``; None when phonenumbers must be asked."""
+    data, lengths = _zones(reading.code)
+    digits = f"{reading.code}{reading.national}"
+    for length in lengths:
+        zones = data.get(digits[:length])
+        if zones is not None:
+            return zones
+    return None
+
+
+def fits(desc: object, length: int) -> Callable[[str], object] | None:
+    """``_is_number_matching_desc`` for numbers of a length; None for "no"."""
+    pattern = getattr(desc, "national_number_pattern", None)
+    lengths: Sequence[int] = getattr(desc, "possible_length", None) or ()
+    if not pattern or (lengths and length not in lengths):
+        return None
+    return re.compile(pattern).fullmatch
+
+
+@functools.cache
+def _plan(code: int) -> _Code | None:
+    names = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
+    if not names or names[0] == _NO_COUNTRY:
+        return None
+    regions = []
+    for name in names:
+        metadata = PhoneMetadata.metadata_for_region(name, None)
+        if metadata is not None:
+            regions.append(_Region(name, metadata))
+    if len(regions) != len(names):
+        return None
+    return _Code(tuple(regions), regions[0].stripped)
+
+
+@functools.cache
+def _home(region: str | None) -> _Home | None:
+    metadata = PhoneMetadata.metadata_for_region(region, None) if region in phonenumbers.SUPPORTED_REGIONS else None
+    code = metadata.country_code if metadata is not None else None
+    if metadata is None or code is None:
+        return None
+    return _Home(code, str(code), _prefix(metadata.international_prefix), _prefix(metadata.national_prefix_for_parsing))
+
+
+def _prefix(pattern: str | None) -> Callable[[str], object] | None:
+    return re.compile(pattern).match if pattern else None
+
+
+def _code_of(text: str) -> int:
+    for length in range(1, _MOST_CODE + 1):
+        code = int(text[1 : 1 + length])
+        if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
+            return code
+    return 0
+
+
+@functools.cache
+def _places(code: int) -> tuple[Mapping[str, Mapping[str, str]], tuple[int, ...], str]:
+    from phonenumbers.geodata import GEOCODE_DATA  # noqa: PLC0415 - 100 MB of tables that only seeding needs
+
+    return GEOCODE_DATA, _lengths(GEOCODE_DATA, code), phonenumbers.country_mobile_token(code)
+
+
+@functools.cache
+def _zones(code: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[int, ...]]:
+    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - as above
+
+    return TIMEZONE_DATA, _lengths(TIMEZONE_DATA, code)
+
+
+def _lengths(data: Mapping[str, object], code: int) -> tuple[int, ...]:
+    """How long the prefixes are that numbers of a country can begin with, the longest first."""
+    digits = str(code)
+    mine = {len(prefix) for prefix in data if prefix.startswith(digits) or digits.startswith(prefix)}
+    return tuple(sorted(mine, reverse=True))

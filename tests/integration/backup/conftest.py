@@ -1,0 +1,3 @@
+from backup_lab import backups
+
+__all__ = ["backups"]

@@ -1,0 +1,118 @@
+"""A batch of new numbers goes in whole, or changes nothing and is sorted out by seed_tokens."""
+
+import json
+import os
+
+import pytest
+
+from esl_shield.errors.database import DatabaseRefused
+
+PREFIX, LENGTH = "91", 14
+
+
+@pytest.fixture
+def seeder(database):
+    tenant = database.tenant(prefix=PREFIX, length=LENGTH)
+    return tenant, database.open(database.login("seeder", tenants=["acme"]))
+
+
+def _columns(*, tokens=(1, 2, 3), indexes=(1, 2, 3), aliases="A-1,,A-3", expires=None, labels=None, place_of="1,2,1"):
+    return [
+        b"".join(bytes([n]) * 32 for n in indexes),
+        ",".join(f"{PREFIX}{n:0{LENGTH - len(PREFIX)}}" for n in tokens),
+        os.urandom(50 * len(tokens)),
+        aliases, expires,
+        ["CN", "US"], ["Beijing", ""], ["Asia/Shanghai", ""], ["mobile", "toll_free"],
+        place_of, labels,
+    ]  # fmt: skip
+
+
+def _rows(database):
+    return [
+        database.query(f"SELECT count(*) FROM shield.{table}")[0][0] for table in ("tokens", "number_refs", "aliases")
+    ]
+
+
+def test_columns_become_rows(database, seeder):
+    """Each column's value lands in its row; the batch is counted and audited once."""
+    tenant, login = seeder
+    labels = json.dumps([{"city": "a"}, {}, {"city": "c"}])
+    columns = _columns(expires="2099-01-01T00:00:00+00:00,,", labels=labels)
+    assert login.call("seed_batch", tenant, 1, 1, *columns) == [(True,)]
+    found = database.query(
+        "SELECT k.token, k.ciphertext, extract(year FROM k.expires_at)::int, k.country, k.region, k.time_zone,"
+        " k.line_type, k.labels, n.number_index, a.alias"
+        " FROM shield.tokens k JOIN shield.number_refs n USING (tenant_id, token)"
+        " LEFT JOIN shield.aliases a USING (tenant_id, token) ORDER BY 1"
+    )
+    tokens = columns[1].split(",")
+    for at, row in enumerate(found):
+        place = at % 2
+        assert row[0] == tokens[at]
+        assert bytes(row[1]) == columns[2][50 * at : 50 * at + 50]
+        assert row[2:7] == (2099 if at == 0 else None, *(columns[4 + n][place] for n in range(1, 5)))
+        assert row[7] == json.loads(labels)[at]
+        assert bytes(row[8]) == bytes([at + 1]) * 32
+        assert row[9] == ("A-1", None, "A-3")[at]
+    assert len(found) == 3
+    assert database.query("SELECT tokens FROM shield.token_space") == [(3,)]
+    events = database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded'")
+    assert events == [({"created": 3, "existing": 0, "aliases": 2},)]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"indexes": (7, 8, 3), "tokens": (7, 8, 9), "aliases": None},
+        {"indexes": (7, 8, 9), "tokens": (7, 8, 3), "aliases": None},
+        {"indexes": (7, 8, 9), "tokens": (7, 8, 9), "aliases": ",,A-3"},
+        {"indexes": (7, 7, 9), "tokens": (7, 8, 9), "aliases": None},
+        {"indexes": (7, 8, 9), "tokens": (7, 7, 9), "aliases": None},
+        {"indexes": (7, 8, 9), "tokens": (7, 8, 9), "aliases": "B,B,"},
+    ],
+    ids=["number", "token", "alias", "number-twice", "token-twice", "alias-twice"],
+)
+def test_anything_known_changes_nothing(database, seeder, second):
+    """A number, token or alias that is there, or comes twice, leaves the whole batch to seed_tokens."""
+    tenant, login = seeder
+    assert login.call("seed_batch", tenant, 1, 1, *_columns()) == [(True,)]
+    before = _rows(database)
+    assert login.call("seed_batch", tenant, 1, 1, *_columns(**second)) == [(False,)]
+    assert _rows(database) == before == [3, 3, 2]
+    assert database.query("SELECT count(*) FROM shield.audit_events WHERE kind = 'tokens.seeded'") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"indexes": (1, 2)}, {"aliases": "A-1,A-2"}, {"place_of": "1,2"}, {"labels": "[{}]"},
+        {"tokens": (1, 2, 10**12)},
+    ],
+    ids=["index", "alias", "place", "labels", "token"],
+)  # fmt: skip
+def test_ragged_columns(database, seeder, columns):
+    """Columns of different lengths, and tokens that are not the tenant's, are refused."""
+    tenant, login = seeder
+    with pytest.raises(DatabaseRefused) as caught:
+        login.call("seed_batch", tenant, 1, 1, *_columns(**columns))
+    assert caught.value.sqlstate == "23514"
+    assert _rows(database) == [0, 0, 0]
+
+
+def test_not_with_an_index_key_that_is_not_the_only_one(database, seeder):
+    """While a tenant has another index key, or a newer data key, batches go the long way, which knows what to do."""
+    tenant, login = seeder
+    for purpose, version in (("index", 1), ("data", 1), ("index", 2)):
+        database.query("SELECT shield_api.add_key(%s, %s, %s, %s, 'kek')", tenant, purpose, version, b"x" * 62)
+    assert login.call("seed_batch", tenant, 1, 1, *_columns()) == [(False,)]
+    assert login.call("seed_batch", tenant, 2, 1, *_columns()) == [(False,)]
+    assert _rows(database) == [0, 0, 0]
+
+
+def test_another_tenant(database, seeder):
+    """A seeder seeds no tenant it does not see."""
+    _, login = seeder
+    other = database.tenant("other", prefix="92")
+    with pytest.raises(DatabaseRefused) as caught:
+        login.call("seed_batch", other, 1, 1, *_columns())
+    assert caught.value.sqlstate == "ES002"
