@@ -14,6 +14,7 @@ from esl_shield import config
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
+from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 DATABASE = '[database]\nurl = "postgresql+psycopg2://worker@/shield"\n'
