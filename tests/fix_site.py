@@ -115,7 +115,7 @@ def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> It
     """One site for the whole run; tests use tokens of their own. Asking for ``cluster`` skips without PostgreSQL."""
     folder = tmp_path_factory.mktemp("site")
     with Site(folder, [BANK, SHOP, LOST], GATEWAYS, EXTRA) as site:
-        tokens = {tenant.name: _seed(site, tenant, folder) for tenant in (BANK, SHOP, LOST)}
+        tokens = {tenant.name: seed(site, tenant, folder) for tenant in (BANK, SHOP, LOST)}
         worker, resolver = site.start("worker").address, site.start("resolver").address
         redeem = double.HttpRedeem(
             f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
@@ -123,7 +123,8 @@ def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> It
         yield CallCentre(site, (worker.host, worker.port), redeem, tokens)
 
 
-def _seed(site: Site, tenant: Tenant, folder: Path) -> dict[str, str]:
+def seed(site: Site, tenant: Tenant, folder: Path) -> dict[str, str]:
+    """Import the tenant's customers; returns their tokens by number."""
     source, target = folder / f"{tenant.name}.csv", folder / f"{tenant.name}-tokens.csv"
     numbers = [*NUMBERS, ABROAD]
     with source.open("w", newline="") as file:

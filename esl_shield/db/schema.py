@@ -7,6 +7,7 @@ all files, so a database records exactly which ones it has.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
 OWNER = "shield_owner"
@@ -21,9 +22,17 @@ _SQL = Path(__file__).resolve().parent / "sql"
 
 
 def sql_files() -> list[Path]:
-    """Every file, in order: helpers, the policies that use them, functions, views, retired ones, grants."""
-    ordered = [*_folder("shield"), _SQL / "policies.sql", *_folder("shield_api"), *_folder("dba")]
-    return [*ordered, _SQL / "retired.sql", _SQL / "grants.sql"]
+    """Every file, in order: helpers, policies that use them, functions, views, comments, retired ones, grants."""
+    ordered = [*_folder("shield"), _SQL / "policies.sql", *_folder("shield_api"), _SQL / "uncomment.sql"]
+    return [*ordered, *_folder("dba"), _SQL / "comments.sql", _SQL / "retired.sql", _SQL / "grants.sql"]
+
+
+def function_comment(path: Path) -> str | None:
+    """Return the lines a function's file begins with, its COMMENT too; None for a file of something else."""
+    if path.parent.name not in ("shield", "shield_api"):
+        return None
+    lines = itertools.takewhile(lambda line: line.startswith("--"), path.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.removeprefix("--").strip() for line in lines)
 
 
 def sql_hash(files: list[Path] | None = None) -> str:

@@ -20,7 +20,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.failures import change_failed
-from esl_shield.db.schema import GROUP_ROLES, OWNER, SCHEMAS, sql_files, sql_hash
+from esl_shield.db.schema import GROUP_ROLES, OWNER, SCHEMAS, function_comment, sql_files, sql_hash
 from esl_shield.errors.database import NothingToDowngrade, RolesMissing, SchemaRefused
 from esl_shield.shipped import shipped
 
@@ -209,6 +209,8 @@ def _apply_sql(connection: Connection, files: list[Any]) -> bool:
         return False
     for path in files:
         _run(connection, path.read_text(encoding="utf-8"))
+        if comment := function_comment(path):
+            _run(connection, f"COMMENT ON FUNCTION {path.parent.name}.{path.stem} IS %s", comment)
     _run(
         connection,
         "INSERT INTO shield.applied_sql (hash) VALUES (%s)"

@@ -68,3 +68,6 @@ GRANT EXECUTE ON FUNCTION shield_api.erase_tokens TO shield_eraser;
 GRANT SELECT ON dba.tenants, dba.holds, dba.erasures TO shield_auditor, shield_steward, shield_eraser;
 GRANT SELECT ON dba.token_caps, dba.tenant_caps TO shield_auditor, shield_steward;
 GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
+GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
+    dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
+    TO shield_auditor;

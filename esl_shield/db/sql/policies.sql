@@ -52,6 +52,10 @@ BEGIN
     CREATE POLICY revealers ON shield.logins FOR SELECT USING (role = 'revealer'
         AND (pg_has_role(session_user, 'shield_revealer', 'MEMBER') OR pg_has_role(session_user, 'shield_resolver', 'MEMBER')));
 
+    -- An auditor's views show the logins of its tenants; dba.logins leaves out the others.
+    DROP POLICY IF EXISTS auditors ON shield.logins;
+    CREATE POLICY auditors ON shield.logins FOR SELECT USING ((SELECT pg_has_role(session_user, 'shield_auditor', 'MEMBER')));
+
     DROP POLICY IF EXISTS own_login ON shield.logins;
     DROP POLICY IF EXISTS administrators ON shield.logins;
     DROP POLICY IF EXISTS administrators ON shield.applied_sql;

@@ -38,6 +38,8 @@ SELECT = {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
         *("reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
+        *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
+        *("storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),

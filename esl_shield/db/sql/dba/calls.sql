@@ -7,3 +7,6 @@ SELECT c.id, t.name AS tenant, c.agent, c.token, c.alias, c.dialled_class, c.dia
         WHERE g.call = c.id AND g.call_started_at = c.started_at) AS agents
 FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id;
 COMMENT ON VIEW dba.calls IS 'call detail records';
+COMMENT ON COLUMN dba.calls.id IS 'the call''s id, drawn by the worker';
+COMMENT ON COLUMN dba.calls.agent IS 'the agent who called or was reached first; NULL: not authenticated, or nobody yet';
+COMMENT ON COLUMN dba.calls.agents IS 'everybody who talked to the customer, in order; NULL: nobody did';

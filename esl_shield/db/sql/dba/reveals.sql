@@ -6,3 +6,4 @@ SELECT r.id, t.name AS tenant, r.kind, r.token, r.case_id, r.reason,
     r.requested_at, r.approved_at, r.opened_at, r.disclosed_at, r.expires_at
 FROM shield.reveals r JOIN shield.tenants t ON t.id = r.tenant_id;
 COMMENT ON VIEW dba.reveals IS 'who asked what for which case, who approved it, when it was opened; neither number nor index';
+COMMENT ON COLUMN dba.reveals.id IS 'the reveal''s id';

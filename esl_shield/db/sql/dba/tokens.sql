@@ -11,3 +11,7 @@ CROSS JOIN LATERAL (
     FROM shield.aliases n WHERE n.tenant_id = k.tenant_id AND n.token = k.token
 ) a;
 COMMENT ON VIEW dba.tokens IS 'tokens and what policy knows of them; neither the number nor its ciphertext; labels are hidden unless their mask is clear';
+COMMENT ON COLUMN dba.tokens.token IS 'the digits agents dial';
+COMMENT ON COLUMN dba.tokens.aliases IS 'the tenant''s own handles for it, oldest first; {}: none';
+COMMENT ON COLUMN dba.tokens.alias IS 'the oldest alias; NULL: none';
+COMMENT ON COLUMN dba.tokens.created_at IS 'when the token was made';
