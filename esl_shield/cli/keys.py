@@ -17,6 +17,7 @@ from esl_shield.vault.provisioning import init_keys
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
+    from esl_shield.config.resolver import KeysConfig
 
 COLUMNS = ("tenant", "purpose", "version", "kek_id", "created_at")
 
@@ -27,18 +28,22 @@ def keys() -> None:
 
 
 @keys.command()
+@click.option("--data-keys-in-device", is_flag=True, help="Make data keys that tenants lack inside the KEK's device.")
 @format_option
 @pass_config
-def init(config: Config, format_: Format) -> None:
-    """Create the KEK ([keys] kek = "file:PATH", mode 0400) if there is none yet, and the keys tenants lack.
+def init(config: Config, *, data_keys_in_device: bool, format_: Format) -> None:
+    """Create the KEK where [keys] kek says if there is none yet, and the keys tenants lack.
+
+    "file:PATH" makes a file of mode 0400, "pkcs11:..." a key in the device that never leaves it.
 
     Nothing is ever overwritten. If the database holds keys already, a missing KEK is an error: a new one could open
     none of them. Keep a copy of the KEK apart from the database's backups: without it no number can be read again.
     """
     harden()
-    uri = _kek_uri(config)
-    created, added = init_keys(config.database, uri)
-    kek = open_kek(uri).id
+    section = _keys_section(config)
+    uri = section.kek
+    created, opened, added = init_keys(config.database, section, data_keys_in_device=data_keys_in_device)
+    kek = opened.id
     new = [{"tenant": tenant, "purpose": purpose} for tenant, purpose in added]
     lines = [f"created KEK {kek} at {uri}" if created else f"KEK {kek} at {uri} was there"]
     lines += [f"created the {key['purpose']} key of tenant {key['tenant']}" for key in new]
@@ -59,10 +64,11 @@ def configured_kek(config: Config) -> Kek:
     Raises ConfigError, NotHardened or one of the vault's errors.
     """
     harden()
-    return open_kek(_kek_uri(config))
+    section = _keys_section(config)
+    return open_kek(section.kek, section.device)
 
 
-def _kek_uri(config: Config) -> str:
+def _keys_section(config: Config) -> KeysConfig:
     if config.keys is None:
         raise ConfigError(source="file", problem="it has no [keys] kek, which this command needs")
-    return config.keys.kek
+    return config.keys

@@ -6,9 +6,30 @@ import re
 from dataclasses import dataclass, field
 
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.pkcs11_uri import SCHEME, Place
 from esl_shield.config.values import Address, networks, positive
 
+_MAX_SESSIONS = 64
 _REGION = re.compile(r"[A-Z]{2}|001")
+
+
+@dataclass(frozen=True)
+class DeviceConfig:
+    """How a PKCS#11 device (HSM) that holds the KEK is used; times are in seconds.
+
+    ``timeout_s`` is what one operation may take, ``open_timeout_s`` loading the module, logging in and making keys.
+    """
+
+    sessions: int = 4
+    timeout_s: float = 0.7
+    open_timeout_s: float = 10.0
+    accept_weak_key: bool = False
+
+    def __post_init__(self) -> None:
+        positive(self, "keys.device", "sessions", "timeout_s", "open_timeout_s")
+        if self.sessions > _MAX_SESSIONS:
+            message = f"[keys.device] sessions must be at most {_MAX_SESSIONS}"
+            raise ValueError(message)
 
 
 @dataclass(frozen=True)
@@ -16,11 +37,22 @@ class KeysConfig:
     """Where the key-encryption key (KEK) is."""
 
     kek: str
+    device: DeviceConfig = field(default_factory=DeviceConfig)
 
     def __post_init__(self) -> None:
-        if not self.kek.startswith(("file:", "env:")):
-            message = "[keys] kek must be file:PATH (env:NAME is for the demo only)"
+        if not self.kek.startswith(("file:", "env:", SCHEME)):
+            message = "[keys] kek must be file:PATH or pkcs11:... (env:NAME is for the demo only)"
             raise ValueError(message)
+        try:
+            self.place  # noqa: B018 - reading it is the check
+        except ValueError as error:
+            message = f"[keys] kek: {error}"
+            raise ValueError(message) from None
+
+    @property
+    def place(self) -> Place | None:
+        """Module, PIN file, token and key of a ``pkcs11:`` KEK; None for another."""
+        return Place.of(self.kek) if self.kek.startswith(SCHEME) else None
 
 
 @dataclass(frozen=True)

@@ -96,14 +96,15 @@ class Resolver:
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
     ) -> Resolver:
-        """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Connects to nothing."""
+        """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
         callers = Callers.from_config(config.resolver)
         _check_complete(config, callers)
         destinations = Destinations(config.destinations, config.gateways)
-        kek = open_kek(config.keys.kek if config.keys else "")
+        kek = open_kek(config.keys.kek, config.keys.device) if config.keys else open_kek("")
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
-        databases, questions, masker = [database], [Readiness(database, kek.id)], None
+        databases, masker = [database], None
+        questions: list[Callable[[], None]] = [Readiness(database, kek.id), kek.check]
         if config.masking.database is not None:
             masking = Database(config.masking.database, application_name="esl-shield resolver, masking")
             masker = Masker(masking, kek)

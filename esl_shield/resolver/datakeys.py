@@ -14,7 +14,7 @@ from esl_shield.vault import keyring
 
 if TYPE_CHECKING:
     from esl_shield.resolver.redeem import Functions
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keys import DataKey, Kek
 
 MAX_KEYS = 4096
 
@@ -26,10 +26,10 @@ class DataKeys:
         self._database = database
         self._kek = kek
         self._max_keys = max_keys
-        self._keys: OrderedDict[tuple[int, int], Key] = OrderedDict()
+        self._keys: OrderedDict[tuple[int, int], DataKey] = OrderedDict()
 
-    def get(self, tenant_id: int, version: int) -> Key:
-        """Return a data key; raises DatabaseAway, KeysMissing, WrongKek, KeyDamaged."""
+    def get(self, tenant_id: int, version: int) -> DataKey:
+        """Return a data key; raises DatabaseAway, KeysMissing, WrongKek, KeyDamaged, what a device raises."""
         wanted = (tenant_id, version)
         if wanted not in self._keys:
             self._keys[wanted] = self._unwrap(tenant_id, version)
@@ -38,7 +38,7 @@ class DataKeys:
         self._keys.move_to_end(wanted)
         return self._keys[wanted]
 
-    def _unwrap(self, tenant_id: int, version: int) -> Key:
+    def _unwrap(self, tenant_id: int, version: int) -> DataKey:
         rows = self._database.call("tenant_data_key", tenant_id, version)
         if not rows:
             raise KeysMissing(tenant=tenant_id)

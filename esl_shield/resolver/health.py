@@ -13,7 +13,7 @@ from esl_shield.db.health import refuse_foreign_right
 from esl_shield.errors.keys import OtherKek
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from esl_shield.db.engine import Database
 
@@ -50,9 +50,9 @@ class MaskerReadiness(Readiness):
 
 
 class AllReady:
-    """Asks each login in turn."""
+    """Asks each login, and the KEK's device, in turn."""
 
-    def __init__(self, questions: Sequence[Readiness]) -> None:
+    def __init__(self, questions: Sequence[Callable[[], None]]) -> None:
         self._questions = questions
 
     def __call__(self) -> None:

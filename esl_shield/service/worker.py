@@ -1,7 +1,7 @@
 """The worker's parts put together: listener, database, ledger, scripts, metrics.
 
-Invariants: a worker that can read the KEK named in its configuration, or whose database login is not a worker's alone,
-does not start; one whose database is away does, and says that it is not well; stopping closes the listener first, then
+Invariants: a worker that can read the KEK named in its configuration, or the PIN of its device, or whose database login
+is not a worker's alone, does not start; one whose database is away does, and says that it is not well; stopping closes the listener first, then
 lets calls end, then has their records written, and what could not be written is counted, logged and in the exit code.
 """
 
@@ -26,6 +26,7 @@ from esl_shield.service.pages import Pages
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
+    from esl_shield.config.resolver import KeysConfig
     from esl_shield.esl.session import Session
     from esl_shield.service.metrics import WorkerMetrics
 
@@ -58,8 +59,8 @@ class Worker:
         """
         if not config.gateways:
             raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
-        if config.keys and _readable(config.keys.kek):
-            raise WorkerMisplaced(problem="it can read the KEK; run it as a Unix user who cannot")
+        if config.keys and (secret := _readable(config.keys)):
+            raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
         database = Database(config.database, application_name="esl-shield-worker")
         health = Health(Readiness(database))
         health.check()
@@ -135,6 +136,10 @@ def _taken(place: str, error: OSError) -> ConfigError:
     return ConfigError(source=place, problem=f"the address cannot be had ({os.strerror(error.errno or 0)})")
 
 
-def _readable(kek: str) -> bool:
-    scheme, _, place = kek.partition(":")
-    return os.access(place, os.R_OK) if scheme == "file" else place in os.environ
+def _readable(keys: KeysConfig) -> str:
+    """Return what of the KEK this process could read, nothing if all is well."""
+    if keys.place:
+        return "the PIN of the KEK's device" if os.access(keys.place.pin_file, os.R_OK) else ""
+    scheme, _, place = keys.kek.partition(":")
+    found = os.access(place, os.R_OK) if scheme == "file" else place in os.environ
+    return "the KEK" if found else ""

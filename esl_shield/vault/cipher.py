@@ -19,9 +19,10 @@ from Crypto.Cipher import AES
 from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnknownFormat
 from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+from esl_shield.vault.sealing import OutsideKey
 
 if TYPE_CHECKING:
-    from esl_shield.vault.keys import Key
+    from esl_shield.vault.keys import DataKey
 
 FORMAT = 1
 AES_256_GCM = 1
@@ -33,7 +34,7 @@ CIPHERTEXT_BYTES = _HEADER.size + _PADDED + TAG_BYTES
 _CONTEXT = b"esl_shield number\0"
 
 
-def encrypt(key: Key, number: SubscriberNumber, tenant_id: int, token: str, key_version: int) -> bytes:
+def encrypt(key: DataKey, number: SubscriberNumber, tenant_id: int, token: str, key_version: int) -> bytes:
     """Encrypt a number for one token of one tenant; 50 bytes."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     header = _HEADER.pack(FORMAT, AES_256_GCM, key_version, nonce)
@@ -42,10 +43,10 @@ def encrypt(key: Key, number: SubscriberNumber, tenant_id: int, token: str, key_
     return header + sealed + tag
 
 
-def decrypt(key: Key, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:
+def decrypt(key: DataKey, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:
     """Give back the number of exactly this token, tenant and key version.
 
-    Raises CipherUnknownFormat, CipherOtherVersion or CipherDamaged.
+    Raises CipherUnknownFormat, CipherOtherVersion or CipherDamaged; for a key in a device also what that raises.
     """
     blob = bytes(blob)
     _check_header(blob, key_version)
@@ -58,18 +59,27 @@ def decrypt(key: Key, blob: bytes, tenant_id: int, token: str, key_version: int)
         raise CipherDamaged from None
 
 
-def seal(key: Key, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
+def seal(key: DataKey, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
     """AES-256-GCM (NIST SP 800-38D); returns ciphertext and 16-byte tag."""
+    if isinstance(key, OutsideKey):
+        return key.seal(nonce, plaintext, associated)
     gcm = AES.new(key.raw, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
     gcm.update(associated)
     return gcm.encrypt_and_digest(plaintext)
 
 
-def unseal(key: Key, nonce: bytes, ciphertext: bytes, tag: bytes, associated: bytes) -> bytes:
+def unseal(key: DataKey, nonce: bytes, ciphertext: bytes, tag: bytes, associated: bytes) -> bytes:
     """Undo ``seal``; raises ValueError, before anything is returned, if any byte differs."""
+    if isinstance(key, OutsideKey):
+        return key.unseal(nonce, ciphertext, tag, associated)
     gcm = AES.new(key.raw, AES.MODE_GCM, nonce=nonce, mac_len=TAG_BYTES)
     gcm.update(associated)
     return gcm.decrypt_and_verify(ciphertext, tag)
+
+
+def parts(sealed: bytes) -> tuple[bytes, bytes, bytes]:
+    """Take nonce, ciphertext and tag apart that lie behind one another."""
+    return sealed[:NONCE_BYTES], sealed[NONCE_BYTES:-TAG_BYTES], sealed[-TAG_BYTES:]
 
 
 def _check_header(blob: bytes, key_version: int) -> None:

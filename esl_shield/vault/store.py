@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from esl_shield.config.database import DatabaseConfig
     from esl_shield.errors import ShieldError
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keys import DataKey, Kek, Key
 
 CREATED = "created"
 COLLISION = "collision"
@@ -55,7 +55,7 @@ class SeedingTenant:
 class TenantKeys:
     """A tenant's opened keys and their versions."""
 
-    data: Key
+    data: DataKey
     data_version: int
     index: Key
     index_version: int

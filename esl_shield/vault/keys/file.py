@@ -14,7 +14,7 @@ from esl_shield.config import private_file
 from esl_shield.config.private_file import PrivateFileRefusedError, Refusal
 from esl_shield.errors.keys import CryptoError, KekExposed, KekMissing, KekUnusable
 from esl_shield.vault.folders import sync_folder
-from esl_shield.vault.keys.secret import Kek, from_hex
+from esl_shield.vault.keys.secret import Key, from_hex
 
 _MAX_BYTES = 256
 
@@ -42,7 +42,7 @@ def create(path: str) -> bool:
             return False
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - an open descriptor
-            stream.write(Kek.new().raw.hex() + "\n")
+            stream.write(Key.new().raw.hex() + "\n")
             stream.flush()
             os.fchmod(stream.fileno(), 0o400)
             os.fsync(stream.fileno())
