@@ -1,8 +1,9 @@
 """The worker's parts put together: listener, database, ledger, scripts, metrics.
 
 Invariants: a worker that can read the KEK named in its configuration, or the PIN of its device, or whose database login
-is not a worker's alone, does not start; one whose database is away does, and says that it is not well; stopping closes the listener first, then
-lets calls end, then has their records written, and what could not be written is counted, logged and in the exit code.
+is not a worker's alone, does not start; one whose database is away does, and says that it is not well; stopping closes
+the listener first, then lets calls end, then has their records written, and what could not be written is counted,
+logged and in the exit code.
 """
 
 from __future__ import annotations
