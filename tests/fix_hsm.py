@@ -102,12 +102,12 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
 @pytest.fixture
 def hsm(softhsm: dict[str, str], tmp_path: Path) -> Iterator[Hsm]:
     """A token of this test's own."""
-    label = f"test {next(_numbers)}"
+    label = f"test-{next(_numbers)}"
     subprocess.run(
         ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "so " + PIN],
         env=softhsm, check=True, capture_output=True,
     )  # fmt: skip
     folder = Path(softhsm["SOFTHSM2_CONF"]).parent
-    made = Hsm(label.replace(" ", "%20"), tmp_path, folder / "shim.so", softhsm)
+    made = Hsm(label, tmp_path, folder / "shim.so", softhsm)
     yield made
     made.behave()

@@ -287,7 +287,7 @@ def test_every_sample_can_be_read(sample):
 def test_the_reference_names_every_key_with_its_default():
     """docs/configuration.md has a row for each key of each section, and for no other; defaults are the real ones."""
     page = (SAMPLES.parent / "configuration.md").read_text()
-    rows = dict(re.findall(r"^\| `((?:\[\[?[a-z]+\]\]?) [a-z_]+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| `((?:\[\[?[a-z.]+\]\]?) [a-z_]+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
     assert set(rows) == set(KEYS)
     for key, default in KEYS.items():
         assert rows[key] == default, key

@@ -9,6 +9,7 @@ same KEK or none; nobody tries to open sessions more often than once in PAUSE_S 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections import deque
@@ -18,11 +19,11 @@ from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, PKCS11Error, except
 
 from esl_shield.config.pkcs11_uri import Place
 from esl_shield.errors import ShieldError
-from esl_shield.errors.device import DeviceAway, DeviceUnusable
+from esl_shield.errors.device import DeviceAway, DeviceForked, DeviceUnusable
 from esl_shield.errors.keys import KekMissing, KekUnusable, OtherKek
 from esl_shield.vault.keys.module import Module
 from esl_shield.vault.keys.pin import PinFile
-from esl_shield.vault.keys.seats import KEY_BITS, NEEDED, Access, Flaws, Seat, Wanted, flaws_of
+from esl_shield.vault.keys.seats import KEY_BITS, NEEDED, Access, Flaws, Seat, Wanted, close, flaws_of
 from esl_shield.vault.keys.threads import Threads
 
 if TYPE_CHECKING:
@@ -51,6 +52,10 @@ _CANNOT = (
 _DAMAGED = (exceptions.EncryptedDataInvalid, exceptions.EncryptedDataLenRange)
 
 
+class _RefusedError(Exception):
+    """A device that works refused an operation twice; the text names the library's error."""
+
+
 class Device:
     """The device of one URI. Its sessions end with the process."""
 
@@ -64,6 +69,7 @@ class Device:
             problem = ""
         if problem:
             raise KekUnusable(source="pkcs11:", problem=problem)
+        self._process = os.getpid()
         self._uri = uri
         self._config = config
         self._access = Access(uri, self._place, PinFile(uri, self._place.pin_file), accept_weak=config.accept_weak_key)
@@ -88,7 +94,11 @@ class Device:
         def work(seat: Seat) -> bytes:
             return bytes(self._key(seat, wanted).encrypt(plaintext, **_gcm(nonce, associated)))
 
-        return self._run(work)
+        try:
+            return self._run(work)
+        except _RefusedError as error:
+            problem = f"it refuses to encrypt ({error})"
+        raise DeviceUnusable(uri=self._uri, problem=problem)
 
     def unseal(self, wanted: Wanted | None, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
         """Undo ``seal``; raises ValueError if any byte differs, else one of errors.device."""
@@ -98,14 +108,13 @@ class Device:
                 return bytes(self._key(seat, wanted).decrypt(sealed, **_gcm(nonce, associated)))
             except _DAMAGED:
                 return None
-            except _GONE:
-                raise
-            except PKCS11Error:
-                # Modules say so in their own ways (SoftHSM: CKR_GENERAL_ERROR). A device that still works means this.
-                self._fingerprint(seat)
-                return None
 
-        opened = self._run(work)
+        try:
+            opened = self._run(work)
+        except _RefusedError:
+            # Modules say in their own ways that a tag is wrong (SoftHSM: CKR_GENERAL_ERROR); a device that does all
+            # else, and refuses this twice, means it.
+            opened = None
         if opened is None:
             message = "the device says that it is damaged"
             raise ValueError(message)
@@ -158,39 +167,43 @@ class Device:
 
         def attempt() -> T:
             module = self._module()
-            with module.entered(), _told(self._uri), self._access.opening(module, writable=True) as session:
+            with module.entered(), _told(self._uri):
+                session = self._reach(module, writable=True)
                 try:
                     return work(session)
                 finally:
-                    with contextlib.suppress(PKCS11Error):  # the work is done, or what is raised says more
-                        session.close()
+                    close(session)
 
         return self._threads.call(attempt, self._config.open_timeout_s)
 
     def _run(self, work: Callable[[Seat], T], timeout_s: float | None = None) -> T:
+        if os.getpid() != self._process:
+            raise DeviceForked(uri=self._uri)
         return self._threads.call(lambda: self._attempt(work), timeout_s or self._config.timeout_s)
 
     def _attempt(self, work: Callable[[Seat], T]) -> T:
         module = self._module()
         with module.entered():
-            problem = ""
+            problem, working = "", False
             for _ in range(2):
                 seat = self._seat(module)
                 try:
                     result = work(seat)
                 except PKCS11Error as error:
-                    problem = type(error).__name__
-                    if self._still_works(seat, error):
-                        self._free.append(seat)
-                        raise DeviceUnusable(uri=self._uri, problem=f"it refuses an operation ({problem})") from None
-                    seat.close()
-                    self._give_up()
+                    problem, working = type(error).__name__, self._still_works(seat, error)
+                    if not working:
+                        close(seat.session)
+                        self._give_up()
+                        continue
+                    self._free.append(seat)
                 except BaseException:
-                    seat.close()
+                    close(seat.session)
                     raise
                 else:
                     self._free.append(seat)
                     return result
+        if working:
+            raise _RefusedError(problem)
         raise DeviceAway(uri=self._uri, problem=f"it lost its session twice ({problem})")
 
     def _still_works(self, seat: Seat, error: PKCS11Error) -> bool:
@@ -215,7 +228,7 @@ class Device:
             if seat.generation == (module.generation, self._generation):
                 return seat
             if seat.generation[0] == module.generation:
-                seat.close()
+                close(seat.session)
         with self._opening:
             return self._open(module)
 
@@ -224,11 +237,7 @@ class Device:
             error = self._failed[1]
             raise type(error)(**error.fields)
         try:
-            try:
-                seat = self._open_once(module)
-            except DeviceAway:
-                if not module.restart():
-                    raise
+            with _told(self._uri):
                 seat = self._open_once(module)
         except ShieldError as error:
             self._failed = time.monotonic() + PAUSE_S, error
@@ -237,13 +246,29 @@ class Device:
         return seat
 
     def _open_once(self, module: Module) -> Seat:
-        with _told(self._uri), self._access.opening(module) as session:
-            seat = Seat(session, (module.generation, self._generation))
-            found = self._fingerprint(seat)
-            if self._kek_id not in (None, found):
-                raise OtherKek(wanted=self._kek_id, given=found)
-            self._kek_id = found
-            return seat
+        session = self._reach(module)
+        seat = Seat(session, (module.generation, self._generation))
+        try:
+            self._recognise(self._fingerprint(seat))
+        except BaseException:
+            close(session)
+            raise
+        return seat
+
+    def _recognise(self, found: str) -> None:
+        if self._kek_id not in (None, found):
+            raise OtherKek(wanted=self._kek_id, given=found)
+        self._kek_id = found
+
+    def _reach(self, module: Module, *, writable: bool = False) -> Any:
+        """Open a session, if need be after the module was started anew."""
+        try:
+            with _told(self._uri):
+                return self._access.open(module, writable=writable)
+        except DeviceAway:
+            if not module.restart():
+                raise
+        return self._access.open(module, writable=writable)
 
     def _module(self) -> Module:
         module = Module.load(self._uri, self._place.module)

@@ -27,8 +27,6 @@ from esl_shield.errors.keys import KekMissing
 from esl_shield.vault.keys.module import CKR_OK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from esl_shield.config.pkcs11_uri import Place
     from esl_shield.vault.keys.module import Module
     from esl_shield.vault.keys.pin import PinFile
@@ -70,11 +68,6 @@ class Seat:
     generation: tuple[int, int]
     keys: dict[Wanted, Any] = field(default_factory=dict)
 
-    def close(self) -> None:
-        """Close the session, if there still is one."""
-        with contextlib.suppress(PKCS11Error):  # it is given up because it is gone
-            self.session.close()
-
 
 class Access:
     """How to reach the keys of one URI."""
@@ -86,21 +79,19 @@ class Access:
         self._pin = pin
         self._accept_weak = accept_weak
 
-    @contextlib.contextmanager
-    def opening(self, module: Module, *, writable: bool = False) -> Iterator[Any]:
-        """Open a session that is logged in; closed again if the block fails.
+    def open(self, module: Module, *, writable: bool = False) -> Any:
+        """Open a session that is logged in.
 
-        Raises DeviceAway, DeviceAmbiguous, DeviceUnusable, and for the PIN one of ``pin.*``.
+        Raises DeviceAway, DeviceAmbiguous, DeviceUnusable, for the PIN one of ``pin.*``, and PKCS11Error.
         """
         token = self.token(module)
         session = token.open(rw=writable)
         try:
             self._log_in(module, token, session)
-            yield session
         except BaseException:
-            with contextlib.suppress(PKCS11Error):  # what is raised says more
-                session.close()
+            close(session)
             raise
+        return session
 
     def token(self, module: Module) -> Any:
         """Find the one token; raises DeviceAway, DeviceAmbiguous."""
@@ -170,6 +161,12 @@ class Access:
             "library-version": f"{major}.{minor}",
         }  # fmt: skip
         return all(there[name] == value for name, value in self._place.token.items())
+
+
+def close(session: Any) -> None:
+    """Close a session that is given up, if there still is one."""
+    with contextlib.suppress(PKCS11Error):
+        session.close()
 
 
 def flaws_of(key: Any) -> Flaws:
