@@ -99,15 +99,19 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-@pytest.fixture
-def hsm(softhsm: dict[str, str], tmp_path: Path) -> Iterator[Hsm]:
-    """A token of this test's own."""
+def make_hsm(softhsm: dict[str, str], folder: Path) -> Hsm:
+    """Make a token; ``folder`` is for its PIN's file."""
     label = f"test-{next(_numbers)}"
     subprocess.run(
         ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "so " + PIN],
         env=softhsm, check=True, capture_output=True,
     )  # fmt: skip
-    folder = Path(softhsm["SOFTHSM2_CONF"]).parent
-    made = Hsm(label, tmp_path, folder / "shim.so", softhsm)
+    return Hsm(label, folder, Path(softhsm["SOFTHSM2_CONF"]).parent / "shim.so", softhsm)
+
+
+@pytest.fixture
+def hsm(softhsm: dict[str, str], tmp_path: Path) -> Iterator[Hsm]:
+    """A token of this test's own."""
+    made = make_hsm(softhsm, tmp_path)
     yield made
     made.behave()

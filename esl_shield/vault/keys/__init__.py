@@ -16,8 +16,9 @@ from esl_shield.vault.keys.secret import KEY_BYTES, DataKey, Kek, Key, MemoryKek
 
 if TYPE_CHECKING:
     from esl_shield.vault.keys.devicekek import DeviceKek
+    from esl_shield.vault.keys.seats import Flaws
 
-__all__ = ["KEY_BYTES", "DataKey", "Kek", "Key", "MemoryKek", "create_kek", "open_kek"]
+__all__ = ["KEY_BYTES", "DataKey", "Kek", "Key", "MemoryKek", "create_kek", "device_flaws", "open_kek"]
 
 _SCHEMES = ("file", "env", "pkcs11")
 
@@ -44,6 +45,11 @@ def create_kek(uri: str, device: DeviceConfig | None = None) -> bool:
     if scheme != "file":
         raise KekUnusable(source=uri, problem="only file: and pkcs11: keys are created here")
     return file.create(place)
+
+
+def device_flaws(uri: str, device: DeviceConfig) -> Flaws:
+    """Say what is wrong with the KEK of a ``pkcs11:`` URI; raises KekMissing and one of errors.device."""
+    return _device_kek(uri).flaws(uri, device)
 
 
 def _device_kek(uri: str) -> type[DeviceKek]:

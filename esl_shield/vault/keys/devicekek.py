@@ -17,6 +17,7 @@ from esl_shield.vault.sealing import OutsideKey
 
 if TYPE_CHECKING:
     from esl_shield.config.resolver import DeviceConfig
+    from esl_shield.vault.keys.seats import Flaws
 
 REFERENCE_BYTES = 16
 
@@ -40,6 +41,11 @@ class DeviceKek(Kek):
     def create(uri: str, config: DeviceConfig) -> bool:
         """Make the KEK unless there is one; returns whether it was made. Raises KekUnusable, one of errors.device."""
         return Device(uri, config).create_kek()
+
+    @staticmethod
+    def flaws(uri: str, config: DeviceConfig) -> Flaws:
+        """Say what is wrong with the KEK; raises KekMissing and one of errors.device."""
+        return Device(uri, config).flaws()
 
     @property
     def id(self) -> str:
