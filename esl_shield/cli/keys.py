@@ -12,7 +12,7 @@ from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
 from esl_shield.errors.config import ConfigError
 from esl_shield.service.hardening import harden
-from esl_shield.vault.keys import Kek, open_kek
+from esl_shield.vault.keys import Kek, create_kek, open_kek
 from esl_shield.vault.provisioning import init_keys
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ def keys() -> None:
 
 @keys.command()
 @click.option("--data-keys-in-device", is_flag=True, help="Make data keys that tenants lack inside the KEK's device.")
+@click.option("--kek-only", is_flag=True, help="Ask no database; make a KEK for keys rewrap to move to.")
 @format_option
 @pass_config
-def init(config: Config, *, data_keys_in_device: bool, format_: Format) -> None:
+def init(config: Config, *, data_keys_in_device: bool, kek_only: bool, format_: Format) -> None:
     """Create the KEK where [keys] kek says if there is none yet, and the keys tenants lack.
 
     "file:PATH" makes a file of mode 0400, "pkcs11:..." a key in the device that never leaves it.
@@ -42,8 +43,12 @@ def init(config: Config, *, data_keys_in_device: bool, format_: Format) -> None:
     harden()
     section = _keys_section(config)
     uri = section.kek
-    created, opened, added = init_keys(config.database, section, data_keys_in_device=data_keys_in_device)
-    kek = opened.id
+    if kek_only:
+        created, added = create_kek(uri, section.device), []
+        kek = open_kek(uri, section.device).id
+    else:
+        created, opened, added = init_keys(config.database, section, data_keys_in_device=data_keys_in_device)
+        kek = opened.id
     new = [{"tenant": tenant, "purpose": purpose} for tenant, purpose in added]
     lines = [f"created KEK {kek} at {uri}" if created else f"KEK {kek} at {uri} was there"]
     lines += [f"created the {key['purpose']} key of tenant {key['tenant']}" for key in new]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import pytest
@@ -75,6 +76,36 @@ def test_from_an_empty_token_to_a_number_decrypted(site):
     assert cipher.decrypt(key, bytes(blob), tenant, made_token, 1) == SubscriberNumber(NUMBER)
 
 
+def test_doctor_looks_into_the_device(site):
+    """A KEK made here is well; one that was brought in, and a PIN others read, are found."""
+    site.run("keys", "init")
+    said = site.run("doctor", "--only", "keys", "--role", "admin", "--all", "--format", "json").stdout
+    found = {line["check"]: line["severity"] for line in map(json.loads, said.splitlines())}
+    assert found["keys.device"] == found["keys.opens"] == found["keys.module"] == "ok"
+    site.hsm.tool("--delete-object", "--type", "secrkey", "--label", "kek")
+    raw = site.lab.folder / "raw"
+    raw.write_bytes(bytes(32))
+    brought = (
+        "--type",
+        "secrkey",
+        "--key-type",
+        "AES:32",
+        "--label",
+        "kek",
+        "--sensitive",
+        "--private",
+        "--usage-decrypt",
+    )
+    site.hsm.tool("--write-object", str(raw), *brought)
+    said = site.run("doctor", "--only", "keys", "--role", "admin", "--format", "json").stdout
+    found = {line["check"]: line["severity"] for line in map(json.loads, said.splitlines())}
+    assert found["keys.device"] == "warning"
+    site.hsm.pin_file.chmod(0o444)
+    said = site.run("doctor", "--only", "keys", "--role", "admin", "--format", "json").stdout
+    found = {line["check"]: line["severity"] for line in map(json.loads, said.splitlines())}
+    assert found["keys.readers"] == found["keys.opens"] == "critical"
+
+
 def test_an_import_through_the_device(site):
     """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written."""
     kek_made = site.run("keys", "init")
@@ -119,6 +150,7 @@ def test_a_lost_device_is_no_reason_for_a_new_kek(site):
     assert done.returncode == 2
     assert "[keys.kek_lost]" in done.stderr
     assert "Secret Key Object" not in site.hsm.tool("--list-objects", "--type", "secrkey")
+    assert site.run("keys", "init", "--kek-only").stdout.startswith("created KEK")
 
 
 def test_a_worker_that_could_read_the_pin_does_not_start(site):
