@@ -99,13 +99,18 @@ def softhsm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
-def make_hsm(softhsm: dict[str, str], folder: Path) -> Hsm:
-    """Make a token; ``folder`` is for its PIN's file."""
-    label = f"test-{next(_numbers)}"
+def make_token(softhsm: dict[str, str], label: str) -> None:
+    """Make an empty token."""
     subprocess.run(
         ["softhsm2-util", "--init-token", "--free", "--label", label, "--pin", PIN, "--so-pin", "so " + PIN],
         env=softhsm, check=True, capture_output=True,
     )  # fmt: skip
+
+
+def make_hsm(softhsm: dict[str, str], folder: Path) -> Hsm:
+    """Make a token; ``folder`` is for its PIN's file."""
+    label = f"test-{next(_numbers)}"
+    make_token(softhsm, label)
     return Hsm(label, folder, Path(softhsm["SOFTHSM2_CONF"]).parent / "shim.so", softhsm)
 
 

@@ -43,8 +43,9 @@ def init(config: Config, *, data_keys_in_device: bool, kek_only: bool, format_: 
     harden()
     section = _keys_section(config)
     uri = section.kek
+    added: list[tuple[str, str]] = []
     if kek_only:
-        created, added = create_kek(uri, section.device), []
+        created = create_kek(uri, section.device)
         kek = open_kek(uri, section.device).id
     else:
         created, opened, added = init_keys(config.database, section, data_keys_in_device=data_keys_in_device)

@@ -6,11 +6,13 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import subprocess
+import sys
 import time
 
 import gevent
 import pytest
-from fix_hsm import PATIENT, PIN, WRONG_PIN
+from fix_hsm import PATIENT, PIN, WRONG_PIN, make_token
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -290,6 +292,23 @@ def test_what_is_no_place_of_a_kek_is_refused():
     with pytest.raises(KekUnusable) as caught:
         open_kek("pkcs11:token=a;object=b?module-path=/m.so&pin-value=4711")
     assert "4711" not in str(caught.value)
+
+
+def test_a_name_two_tokens_have_is_none(hsm, kek):
+    """Which of two tokens is meant must be said, by its serial number."""
+    make_token(hsm.environment, hsm.label)
+    wrapped = kek.wrap(b"content", b"")
+    hsm.behave("C_DecryptInit lose 0 1", "C_GetSlotList empty 0 1")  # started anew, the module sees the new token
+    with raises_quietly(errors.DeviceAmbiguous) as caught:
+        kek.unwrap(wrapped, b"")
+    assert "serial=" in str(caught.value)
+
+
+def test_without_the_extra_it_is_said_what_to_install(hsm):
+    """Nothing of PKCS#11 is imported before a URI asks for it, and then its lack is one sentence."""
+    code = "import sys; sys.modules['pkcs11'] = None; from esl_shield.vault.keys import open_kek; open_kek(sys.argv[1])"
+    done = subprocess.run([sys.executable, "-c", code, hsm.uri()], capture_output=True, text=True, check=False)
+    assert "pip install 'esl-shield[hsm]'. [device.unusable]" in done.stderr
 
 
 def test_a_weak_key_can_be_accepted(hsm):

@@ -10,7 +10,7 @@ from fix_hsm import PATIENT, PIN, WRONG_PIN
 from vault_lab import TENANT, VaultLab
 
 from esl_shield.vault import cipher, keyring
-from esl_shield.vault.keys import open_kek
+from esl_shield.vault.keys import create_kek, open_kek
 from esl_shield.vault.numbers import SubscriberNumber
 from esl_shield.vault.provisioning import NewTenant, add_tenant
 
@@ -26,6 +26,11 @@ class Site:
         self.hsm = hsm
         self.lab = VaultLab.__new__(VaultLab)  # not made whole: that would make a KEK in a file, and a tenant under it
         self.lab.folder, self.lab.database, self.lab.kek_uri = folder, database, hsm.uri()
+
+    def add_tenant(self, *, data_key_in_device):
+        create_kek(self.hsm.uri(), PATIENT)
+        tenant = NewTenant(TENANT, "acme.example", "77", 14, "CN", None, data_key_in_device)
+        add_tenant(self.database.admin, open_kek(self.hsm.uri(), PATIENT), tenant)
 
     def run(self, *arguments, login=None, **more):
         path = self.lab.config(login or self.database.admin)
@@ -78,7 +83,7 @@ def test_from_an_empty_token_to_a_number_decrypted(site):
 
 def test_doctor_looks_into_the_device(site):
     """A KEK made here is well; one that was brought in, and a PIN others read, are found."""
-    site.run("keys", "init")
+    create_kek(site.hsm.uri(), PATIENT)
     said = site.run("doctor", "--only", "keys", "--role", "admin", "--all", "--format", "json").stdout
     found = {line["check"]: line["severity"] for line in map(json.loads, said.splitlines())}
     assert found["keys.device"] == found["keys.opens"] == found["keys.module"] == "ok"
@@ -108,12 +113,7 @@ def test_doctor_looks_into_the_device(site):
 
 def test_an_import_through_the_device(site):
     """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written."""
-    kek_made = site.run("keys", "init")
-    assert kek_made.returncode == 0, kek_made.stderr
-    kek = open_kek(site.hsm.uri(), PATIENT)
-    add_tenant(
-        site.database.admin, kek, NewTenant(TENANT, "acme.example", "77", 14, "CN", None, data_key_in_device=True)
-    )
+    site.add_tenant(data_key_in_device=True)
     seeder = site.database.login("seeder", tenants=[TENANT])
     file = site.lab.write("in.csv", "number", [f"+86138001380{n:02d}" for n in range(50)])
     out = site.lab.folder / "out.csv"
@@ -142,9 +142,7 @@ def test_a_data_key_in_a_device_needs_a_kek_in_one(database, vault):
 
 def test_a_lost_device_is_no_reason_for_a_new_kek(site):
     """When the database holds keys and the token has none, keys init makes none."""
-    site.run("keys", "init")
-    add = ("tenant", "add", TENANT, "--domain", "acme.example", "--prefix", "77", "--region", "CN")
-    assert site.run(*add).returncode == 0
+    site.add_tenant(data_key_in_device=False)
     site.hsm.tool("--delete-object", "--type", "secrkey", "--label", "kek")
     done = site.run("keys", "init")
     assert done.returncode == 2
