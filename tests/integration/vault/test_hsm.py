@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 
 import gevent
 import pytest
@@ -110,6 +111,9 @@ def test_an_index_key_is_never_a_reference(kek):
     wrapped = keyring.wrap(kek, keyring.new_key(kek, in_device=True, **NAMES), **NAMES)
     with pytest.raises(KeyDamaged):
         keyring.unwrap(kek, wrapped, kek_id=kek.id, **{**NAMES, "purpose": "index"})
+    names = {**NAMES, "purpose": "index"}
+    with pytest.raises(KeyDamaged):
+        keyring.unwrap(kek, keyring.wrap(kek, kek.outside_key(b"r" * 16), **names), kek_id=kek.id, **names)
 
 
 def test_a_reference_needs_a_device(kek):
@@ -397,7 +401,9 @@ def test_many_at_once_share_the_sessions(hsm, kek):
 
 def test_a_fork_does_not_inherit_the_device(kek):
     """A child made by fork says so instead of sharing the parent's sessions; the parent works on."""
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is what is tried
+        child = os.fork()
     if child == 0:
         try:
             kek.wrap(b"content", b"")
