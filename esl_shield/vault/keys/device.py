@@ -120,6 +120,10 @@ class Device:
             raise ValueError(message)
         return opened
 
+    def require(self, wanted: Wanted) -> None:
+        """Return if a key is there and fit; raises DeviceKeyMissing and one of errors.device."""
+        self._run(lambda seat: self._key(seat, wanted))
+
     def create_kek(self) -> bool:
         """Make the KEK unless there is one; returns whether it was made. Raises one of errors.device."""
         return self._outside(self._make_kek)

@@ -72,7 +72,8 @@ class DeviceKek(Kek):
         return DeviceKey(self._device, reference)
 
     def outside_key(self, reference: bytes) -> OutsideKey:
-        """Return the data key of a reference; the device is asked when it is used."""
+        """Return the data key of a reference; raises DeviceKeyMissing and one of errors.device."""
+        self._device.require(Wanted(None, reference))
         return DeviceKey(self._device, reference)
 
 
@@ -80,6 +81,7 @@ class DeviceKey(OutsideKey):
     """A data key in a device."""
 
     __slots__ = ("_device", "_reference")
+    __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, device: Device, reference: bytes) -> None:
         self._device = device
@@ -89,6 +91,11 @@ class DeviceKey(OutsideKey):
     def reference(self) -> bytes:
         """Its CKA_ID."""
         return self._reference
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, DeviceKey):
+            return NotImplemented
+        return self._reference == other._reference
 
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
         """Have the device encrypt; raises one of errors.device."""

@@ -103,17 +103,21 @@ def test_a_data_key_lives_in_the_device(hsm, kek):
     again.destroy()
     with pytest.raises(errors.DeviceKeyMissing, match=key.reference.hex()):
         cipher.decrypt(key, blob, 5, TOKEN, 3)
+    with pytest.raises(errors.DeviceKeyMissing):
+        keyring.unwrap(kek, wrapped, kek_id=kek.id, **NAMES)
 
 
 def test_an_index_key_is_never_a_reference(kek):
     """Who swaps a data key's reference into an index key's row gets nothing; index keys are made in memory."""
     assert isinstance(keyring.new_key(kek, tenant_id=5, purpose="index", version=3, in_device=True), Key)
-    wrapped = keyring.wrap(kek, keyring.new_key(kek, in_device=True, **NAMES), **NAMES)
+    key = keyring.new_key(kek, in_device=True, **NAMES)
+    wrapped = keyring.wrap(kek, key, **NAMES)
+    assert keyring.unwrap(kek, wrapped, kek_id=kek.id, **NAMES) == key
     with pytest.raises(KeyDamaged):
         keyring.unwrap(kek, wrapped, kek_id=kek.id, **{**NAMES, "purpose": "index"})
     names = {**NAMES, "purpose": "index"}
     with pytest.raises(KeyDamaged):
-        keyring.unwrap(kek, keyring.wrap(kek, kek.outside_key(b"r" * 16), **names), kek_id=kek.id, **names)
+        keyring.unwrap(kek, keyring.wrap(kek, key, **names), kek_id=kek.id, **names)
 
 
 def test_a_reference_needs_a_device(kek):
