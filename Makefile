@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FREESWITCH ?=
+# test processes beside each other; they wait more than they compute
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-fast test-load test-freeswitch lint format clean
@@ -23,13 +25,13 @@ demo: $(VENV)/.run ## Shield 200 calls on this machine and search everything wri
 	$(BIN)/python -m esl_shield demo
 
 test: $(VENV)/.develop ## Run the whole suite (a missing service skips; with CI=true it fails)
-	$(BIN)/python -m pytest -m "not load"
+	$(BIN)/python -m pytest -m "not load" -n $(JOBS) --dist worksteal
 
 test-load: $(VENV)/.develop ## Run the tests that want the machine to themselves
 	$(BIN)/python -m pytest -m load
 
 test-fast: $(VENV)/.develop ## Run what takes moments
-	$(BIN)/python -m pytest -m "not slow and not load"
+	$(BIN)/python -m pytest -m "not slow and not load" -n $(JOBS) --dist worksteal
 
 test-freeswitch: $(VENV)/.develop ## Run calls through a real FreeSWITCH: make test-freeswitch FREESWITCH=/path/to/freeswitch
 	@test -n "$(FREESWITCH)" && test -x "$(FREESWITCH)" || \

@@ -23,24 +23,33 @@ _ASKS = ("api uuid_getvar ", "api conference ")
 
 
 class Replay:
-    """One recorded conversation; ``channel`` is the parked leg's UUID, drawn if not given."""
+    """One recorded conversation; ``channel`` is the parked leg's UUID, drawn if not given.
 
-    def __init__(self, name: str, *, token: str, domain: str, channel: str = "") -> None:
+    Of a customer who called in, ``caller`` is the token shown; ``dialled`` is a token or, percent-encoded, a DID.
+    """
+
+    def __init__(self, name: str, *, dialled: str, domain: str, channel: str = "", caller: str = "") -> None:
         self._messages = esl_transcripts.load(name, FOLDER)
         data = next(message.data.decode() for message in self._messages if not message.from_worker)
-        recorded = re.search(r"^Caller-Destination-Number: (\d+)$", data, re.MULTILINE)
-        parked = re.search(r"^Unique-ID: (\S+)$", data, re.MULTILINE)
-        assert recorded
-        assert parked
+
+        def recorded(header: str) -> str:
+            found = re.search(rf"^{header}: (\S+)$", data, re.MULTILINE)
+            assert found
+            return found[1]
+
         self.channel = channel or str(uuid.uuid4())
-        self._texts = {recorded[1]: token, RECORDED_DOMAIN: domain, parked[1]: self.channel}
+        self._texts = {recorded("Caller-Destination-Number"): dialled, RECORDED_DOMAIN: domain}
+        self._texts[recorded("Unique-ID")] = self.channel
+        if caller:
+            self._texts[recorded("Caller-Caller-ID-Number")] = caller
         self._answers: dict[str, str] = {}
         self._asked: list[str | None] = []  # recorded commands whose reply has not come yet; None: it is not wanted
         self._replies = _replies(self._messages)
         self._buffer = b""
         self.goes_on = threading.Event()  # the parties may hang up
         self.goes_on.set()
-        self.customer = ""  # UUID of the customer's leg, once the worker has chosen it
+        # UUID of the customer's leg: once the worker has chosen it, or the parked one
+        self.customer = self.channel if caller else ""
 
     def play(self, worker: tuple[str, int]) -> None:
         """Play it to the end; raises AssertionError when the worker says something else."""
@@ -55,6 +64,19 @@ class Replay:
                     self._asked.append(None)
                 else:
                     self._hear(message.data.decode())
+
+    def hang_up_at_once(self, worker: tuple[str, int]) -> None:
+        """Play the hand-off of a leg that is gone before the worker says anything about it."""
+        with socket.create_connection(worker, PATIENCE_S) as self._socket:
+            assert self._command() == "connect"
+            data = next(message.data for message in self._messages if not message.from_worker)
+            self._socket.sendall(self._now(data.decode()).encode() + b"\n\n")
+            gone = "-ERR No such channel!\n"
+            while (command := self._command()) != "exit":
+                reply = "Content-Type: command/reply\nReply-Text: +OK\n\n"
+                if command.startswith("api "):
+                    reply = f"Content-Type: api/response\nContent-Length: {len(gone)}\n\n{gone}"
+                self._socket.sendall(reply.encode())
 
     def _is_old(self, question: str, reply: str) -> bool:
         return question.startswith(_ASKS) and self._answers.get(self._now(question)) == self._now(reply)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gevent
 import pytest
+from ports import free_port
 
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
@@ -107,8 +107,7 @@ def eventually(look: Callable[[], Any]) -> Any:
 @pytest.fixture
 def unused_tcp_port() -> int:
     """Return a loopback port nobody listens on right now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture(scope="session")

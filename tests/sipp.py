@@ -10,31 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from polling import until
+from ports import HOST, free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-HOST = "127.0.0.1"
 _BLOCK = re.compile(
     r"-{40,} (?P<at>\d{4}-\d\d-\d\d[T\s]+[\d:.]+)[^\n]*\n(?P<what>[^\n]*)\n\n?(?P<text>.*?)(?=\n-{40,} \d{4}|\Z)",
     re.DOTALL,
 )
-
-
-def free_port() -> int:
-    """A port on loopback that neither UDP nor TCP holds now; drawn by the kernel, so that two runs seldom meet."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
-            socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp,
-        ):
-            udp.bind((HOST, 0))
-            port: int = udp.getsockname()[1]
-            try:
-                tcp.bind((HOST, port))
-            except OSError:
-                continue
-        return port
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,20 @@ from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
+import gevent
+
 from esl_shield.calls import signs
 from esl_shield.calls.states import Cause, cause_of
 from esl_shield.errors.freeswitch import CommandRefused
 
 if TYPE_CHECKING:
-    from uuid import UUID
-
     from esl_shield.calls.records import CallRecord, Ledger
     from esl_shield.esl.session import Session
 
 log = logging.getLogger(__name__)
 
 SOON_S = (0.1, 0.5, 1.0)  # after an event: a bridge is made a moment after the states that announce it
+MEETS_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)  # after an answer
 SELDOM_S = 5.0
 IN_CONFERENCE_S = 1.0  # who comes and goes there changes no state of the customer's leg
 _LEG = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -45,15 +46,26 @@ class End(NamedTuple):
 class Customer:
     """One customer's leg, followed over the session of the leg that called it."""
 
-    def __init__(self, session: Session, ledger: Ledger, record: CallRecord, *, leg: str, parked: UUID) -> None:
+    def __init__(self, session: Session, ledger: Ledger, record: CallRecord, *, leg: str, company: set[str]) -> None:
+        """``company`` are the legs known to talk to the customer, whose agents the ledger was told of."""
         self._session = session
         self._ledger = ledger
         self._record = record
         self._leg = leg
-        self._parked = str(parked)
         self._agents: dict[str, str] = {}  # legs we have asked about -> agent, empty for nobody's
-        self._company: set[str] = {self._parked}
+        self._company = company
         self._in_conference = False
+
+    def meets(self) -> str:
+        """Wait a moment for who talks to the customer, who was just answered; the agent's name, empty if nobody's."""
+        for pause_s in MEETS_S:
+            now = self._now()
+            if now is None:
+                break
+            if names := [name for leg in sorted(now) if (name := self._agent_of(leg))]:
+                return names[0]
+            gevent.sleep(pause_s)
+        return ""
 
     def talks_on(self) -> bool:
         """Whether the leg is still up; listens to it from then on. Raises CommandRefused."""
@@ -74,7 +86,7 @@ class Customer:
         deadline = monotonic() + limit_s
         waits, at = iter(SOON_S), datetime.now(UTC)
         while monotonic() < deadline:
-            if not self._look(at):
+            if not self.look(at):
                 return End(datetime.now(UTC), cause_of("NORMAL_CLEARING"))
             pause_s = next(waits, IN_CONFERENCE_S if self._in_conference else SELDOM_S)
             event = self._session.next_event(pause_s)
@@ -85,14 +97,11 @@ class Customer:
                 waits, at = iter(SOON_S), signs.stamp(event)
         return End(datetime.now(UTC), cause_of("ALLOTTED_TIMEOUT"))
 
-    def _look(self, at: datetime) -> bool:
+    def look(self, at: datetime) -> bool:
         """Compare who talks to the customer now with who did; returns whether the customer is still there."""
-        bridged, conference = self._session.request(
-            f"api uuid_getvar {self._leg} bridge_uuid", f"api uuid_getvar {self._leg} conference_name"
-        )
-        if bridged.body.startswith(_GONE) or conference.body.startswith(_GONE):
+        now = self._now()
+        if now is None:
             return False
-        now = self._members(conference.body.strip()) or self._partner(bridged.body.strip())
         for leg in sorted(self._company - now):
             self._ledger.left(self._record, leg, at)
         for leg in sorted(now - self._company):
@@ -100,6 +109,15 @@ class Customer:
                 self._ledger.joined(self._record, agent, leg, at)
         self._company = now
         return True
+
+    def _now(self) -> set[str] | None:
+        """Return the legs that talk to the customer; None when the customer's leg is gone."""
+        bridged, conference = self._session.request(
+            f"api uuid_getvar {self._leg} bridge_uuid", f"api uuid_getvar {self._leg} conference_name"
+        )
+        if bridged.body.startswith(_GONE) or conference.body.startswith(_GONE):
+            return None
+        return self._members(conference.body.strip()) or self._partner(bridged.body.strip())
 
     def _partner(self, leg: str) -> set[str]:
         """Return the leg at the other end; the variable stays when a bridge ends, so both ends must say so."""

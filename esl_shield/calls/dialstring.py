@@ -104,20 +104,41 @@ def execution(
     return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
 
 
-def customer_leg_variables(token: str | None, channel: UUID, *, ring_s: int) -> str:
+def customer_leg_variables(token: str | None, channel: UUID, *, domain: str, ring_s: int) -> str:
     """Write the argument of ``uuid_setvar_multi`` for a customer who calls in; ``token`` None is anonymous."""
     shown = token or ANONYMOUS
     variables = dict(_PARKED_LEG, call_timeout=str(ring_s), effective_caller_id_number=shown)
     variables["effective_caller_id_name"] = shown
-    variables["force_transfer_context"] = TRANSFERS  # wherever an agent's REFER wants to send the customer
+    # Wherever an agent's REFER wants to send the customer, and what the leg is known by there.
+    variables["force_transfer_context"], variables["shield_side"] = TRANSFERS, "customer"
+    if _SAFE.fullmatch(domain):
+        variables["shield_domain"] = variables["eavesdrop_group"] = domain
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+
+
+def note_ringing(agent: str, domain: str, channel: UUID) -> str:
+    """Write the command that lets a colleague pick up what rings at an agent, as the dialplan's ``hash`` does."""
+    return f"api hash insert/shield_ringing/{_at(agent, domain)}/{channel}"
+
+
+def note_answer(rung: str, agent: str, domain: str, channel: UUID) -> list[str]:
+    """Write the commands that end pickup at who was ``rung`` and let supervisors find the call of who answered.
+
+    Either may be empty, as the name of nobody known.
+    """
+    noted = [f"api hash delete/shield_ringing/{_at(rung, domain)}"] if rung else []
+    return [*noted, *([f"api hash insert/shield_calls/{_at(agent, domain)}/{channel}"] if agent else [])]
+
+
+def _at(agent: str, domain: str) -> str:
+    return f"{_safe('agent', agent)}@{_safe('domain', domain)}"
 
 
 def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
     """Write the application that rings an agent's phones for a customer; raises UnsafeArgument."""
     variables = dict(_FAR_LEG, leg_timeout=str(ring_s))
-    return Execution("bridge", f"[{_join(variables, ',')}]user/{_safe('agent', agent)}@{_safe('domain', domain)}")
+    return Execution("bridge", f"[{_join(variables, ',')}]user/{_at(agent, domain)}")
 
 
 def wait_in_queue(queue: str) -> Execution:

@@ -31,6 +31,7 @@ HEADERS = frozenset(
         "variable_sip_auth_username",
         "variable_domain_name",
         "Call-Direction",
+        "variable_esl_shield_inbound",
         "variable_shield_side",
         "variable_shield_domain",
         TOKEN_HEADER,
@@ -77,9 +78,10 @@ def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
 
 
 def _is_customers(channel_data: Mapping[str, str]) -> bool:
-    """Whether it is a leg we made to a customer and wrote these variables on; no phone sets them or the direction."""
+    """Whether it is a customer's leg, made by us or come in, with the variable we wrote on it; no phone sets one."""
+    came_in = channel_data.get("variable_esl_shield_inbound") == "true"
     return (
-        channel_data.get("Call-Direction") == "outbound"
+        (came_in or channel_data.get("Call-Direction") == "outbound")
         and channel_data.get("Answer-State") == "answered"
         and channel_data.get("variable_shield_side") == "customer"
     )

@@ -14,28 +14,26 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from esl_shield.calls import arrivals, handoff, routing, states
-from esl_shield.calls.following import GOODBYE_S, Following
+from esl_shield.calls.following import Following
 from esl_shield.calls.inbound import Inbound
+from esl_shield.calls.parked import ParkedLeg
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
+from esl_shield.calls.refusals import UNAVAILABLE, refuse, refuse_verdict
 from esl_shield.calls.states import State, cause_of
 from esl_shield.errors.calls import HandoffRejected
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.freeswitch import EslError, SessionGone
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.routing import Route
     from esl_shield.config import Config
-    from esl_shield.esl.session import Event, Session
+    from esl_shield.esl.session import Session
 
 log = logging.getLogger(__name__)
-
-# Verdict or failure -> what the phone is answered; equal for every reason behind one verdict.
-NOT_FOUND = "404 Not Found"
-FORBIDDEN = "403 Forbidden"
-UNAVAILABLE = "503 Service Unavailable"
-_REFUSALS = {"NOT_FOUND": NOT_FOUND, "FORBIDDEN": FORBIDDEN}
 
 
 class Script:
@@ -53,10 +51,8 @@ class Script:
         """Take the call from ``connect`` to its CDR."""
         try:
             channel_data = self._session.connect()
-            if arrivals.is_arrival(channel_data):
-                self._take_in(channel_data)
-                return
-            parked = handoff.read(channel_data, self._config.handoff)
+            arrival = arrivals.read(channel_data) if arrivals.is_arrival(channel_data) else None
+            parked = None if arrival else handoff.read(channel_data, self._config.handoff)
         except HandoffRejected as error:
             log.warning("handoff.rejected", extra={"fields": {"error_id": error.error_id}})
             self._refuse(UNAVAILABLE, "bad_handoff")
@@ -66,12 +62,15 @@ class Script:
             self._observe.count("gone", "bad_frame")
             log.warning("handoff.failed", extra={"fields": {"error_id": error.error_id}})
         else:
-            self._take(parked)
+            if arrival:
+                Inbound(self._leg(arrival.channel), self._config.inbound, arrival).run()
+            elif parked:
+                self._take(parked)
 
-    def _take_in(self, channel_data: Event) -> None:
-        Inbound(
-            self._session, self._config, self._ledger, self._observe, refuse=self._refuse, began=self._began
-        ).run(channel_data)  # fmt: skip
+    def _leg(self, channel: UUID) -> ParkedLeg:
+        return ParkedLeg(
+            self._session, self._config.calls, self._ledger, self._observe, self._record, channel, self._began
+        )
 
     def _take(self, parked: Handoff) -> None:
         ways = self._ways(parked)
@@ -87,28 +86,21 @@ class Script:
             self._ledger.finish_orphan(self._record)
             return
         if verdict != ALLOWED:
-            self._refuse(_REFUSALS.get(verdict, FORBIDDEN), verdict.lower())
+            refuse_verdict(self._session, self._observe, verdict)
             return
         self._observe.count("authorized", gateway.delivery)
         if not ways:
             self._give_up(parked)
             return
-        following = Following(
-            self._session,
-            self._config.calls,
-            self._ledger,
-            self._observe,
-            record=self._record,
-            parked=parked,
-            began=self._began,
-        )
-        following.run(ways, permit, sip_call_id)
+        Following(self._leg(parked.channel), parked).run(ways, permit, sip_call_id)
 
     def _ways(self, parked: Handoff) -> list[Route]:
         domain, token = parked.domain or "", parked.dialled.token or ""
-        return routing.routes(
-            self._config.gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts
-        )
+        # A transferred leg was answered before: only a leg whose UUID we choose can tell us of the answer.
+        gateways = [
+            gateway for gateway in self._config.gateways if not parked.transferred or gateway.delivery == "edge"
+        ]
+        return routing.routes(gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts)
 
     def _give_up(self, parked: Handoff) -> None:
         """End a call of a tenant that no gateway is configured for."""
@@ -124,8 +116,7 @@ class Script:
         self._record.ended_at = datetime.now(UTC)
 
     def _refuse(self, answer: str, reason: str) -> None:
-        """Answer the phone and wait until FreeSWITCH has taken it."""
-        _respond(self._session, answer, self._observe, reason)
+        refuse(self._session, self._observe, answer, reason)
 
 
 def refuse_overflow(session: Session, observe: Observer) -> None:
@@ -135,16 +126,4 @@ def refuse_overflow(session: Session, observe: Observer) -> None:
     except EslError:
         observe.count("gone", "before_connect")
     else:
-        _respond(session, UNAVAILABLE, observe, "worker_full")
-
-
-def _respond(session: Session, answer: str, observe: Observer, reason: str) -> None:
-    """Answer the phone and stay until FreeSWITCH closes the socket, which it does once the channel is gone."""
-    observe.count("refused", reason)
-    try:
-        session.execute("respond", answer)
-        session.next_event(GOODBYE_S)
-    except SessionGone:
-        return
-    except EslError as error:
-        log.warning("handoff.refusal_lost", extra={"fields": {"error_id": error.error_id}})
+        refuse(session, observe, UNAVAILABLE, "worker_full")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 import click
 
 from esl_shield.audit.leakscan.scan import Scan, Totals
+from esl_shield.audit.leakscan.tasks import STRETCH_BYTES
 from esl_shield.audit.leakscan.walk import File, walk
+from esl_shield.audit.leakscan.workers import Workers
 from esl_shield.cli.careful import CarefulCommand, may_be_number
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.keys import configured_kek
@@ -44,12 +47,18 @@ _FINDING = "{where}  {spelling}  {tenant}  {token}"
     metavar="DIGITS",
     help="Digits your gateways are dialled by in front of a number, such as 9 or 99; repeatable.",
 )
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Processes that search beside each other; without it as many as there are processors, fewer for little.",
+)
 @click.option("--quiet", is_flag=True, help="No progress, no summary.")
 @format_option
 @pass_config
 def leakscan(
-    config: Config, *, paths: tuple[str, ...], tenants: tuple[str, ...], prefixes: tuple[str, ...], quiet: bool,
-    format_: Format,
+    config: Config, *, paths: tuple[str, ...], tenants: tuple[str, ...], prefixes: tuple[str, ...], jobs: int | None,
+    quiet: bool, format_: Format,
 ) -> int:  # fmt: skip
     r"""Search files, folders and streams (- for standard input) for any number of the vault.
 
@@ -64,10 +73,12 @@ def leakscan(
     Ends with 1 when something was found, else with 2 when something could not be read, else with 0.
     """
     _check(paths, prefixes)
-    kek = configured_kek(config)
-    with contextlib.closing(Leaks(config.database, kek, tenants, prefixes)) as leaks:
+    with contextlib.ExitStack() as stack:
+        workers = stack.enter_context(Workers(count)) if (count := _jobs(jobs, paths)) > 1 else None
+        kek = configured_kek(config)
+        leaks = stack.enter_context(contextlib.closing(Leaks(config.database, kek, tenants, prefixes)))
         started = time.monotonic()
-        code, totals = _search(leaks, paths, quiet=quiet, tell=_teller(format_))
+        code, totals = _search(leaks, paths, quiet=quiet, tell=_teller(format_), workers=workers)
         leaks.finish(
             _OUTCOMES[code], files=totals.files, read_bytes=totals.bytes, unread=totals.unread, findings=totals.findings
         )
@@ -76,12 +87,14 @@ def leakscan(
     return code
 
 
-def _search(leaks: Leaks, paths: Sequence[str], *, quiet: bool, tell: Callable[[Finding], None]) -> tuple[int, Totals]:
+def _search(
+    leaks: Leaks, paths: Sequence[str], *, quiet: bool, tell: Callable[[Finding], None], workers: Workers | None = None
+) -> tuple[int, Totals]:
     """Search everything; an interruption ends the search and not the report."""
     with Bar(_size(paths), quiet=quiet, unit="MB") as bar:
         scan = Scan(
             leaks, tell, lambda name, why: click.echo(f"esl-shield: {cell(name)} was not searched: {why}", err=True),
-            lambda totals: bar.show(totals.position, totals.bytes // _MB),
+            lambda totals: bar.show(totals.position, totals.bytes // _MB), workers,
         )  # fmt: skip
         try:
             for path in paths:
@@ -110,9 +123,16 @@ def _check(paths: Sequence[str], prefixes: Sequence[str]) -> None:
 
 def _size(paths: Sequence[str]) -> int | None:
     """Return the size of all there is to search, None if a pipe is among it."""
-    if STDIN in paths:
-        return None
-    return sum(entry.size for path in paths for entry in walk(Path(path)) if isinstance(entry, File))
+    return None if STDIN in paths else _listed(paths)
+
+
+def _listed(paths: Sequence[str]) -> int:
+    return sum(entry.size for path in paths if path != STDIN for entry in walk(Path(path)) if isinstance(entry, File))
+
+
+def _jobs(asked: int | None, paths: Sequence[str]) -> int:
+    """Return how many processes are worth their start."""
+    return asked or min(len(os.sched_getaffinity(0)), 1 + _listed(paths) // STRETCH_BYTES)
 
 
 def _teller(format_: Format) -> Callable[[Finding], None]:

@@ -58,8 +58,11 @@ class Masker:
             return Outcome(REFUSED, "did", call=form.call)
         try:
             number, derived = numbers.parse_derived(form.number, region)
+            did = numbers.parse(form.did, region)
         except NumberRejected as error:
             return Outcome(REFUSED, f"number_{error.fields['reason']}", call=form.call)
+        if number == did:  # a forged caller: calling back would go in a circle
+            return Outcome(REFUSED, "number_is_did", call=form.call)
         row = Row(number, derived, None, None, {})
         verdict = ""
         for _ in range(MAX_DRAWS):

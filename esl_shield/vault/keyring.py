@@ -14,13 +14,16 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
 from esl_shield.vault.keys import KEY_BYTES, DataKey, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
 from esl_shield.vault.sealing import OutsideKey
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Purpose = Literal["data", "index"]
 PURPOSES: tuple[Purpose, ...] = ("data", "index")
@@ -80,8 +83,19 @@ def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, versio
 
 def blind_index(index_key: Key, number: SubscriberNumber, tenant_id: int) -> bytes:
     """Return the 32 bytes by which a tenant finds that it already has a number, without keeping the number."""
-    message = b"esl_shield index\0" + struct.pack(">Q", tenant_id) + secret_digits(number).encode("ascii")
-    return hmac.digest(index_key.raw, message, hashlib.sha256)
+    return indexer(index_key, tenant_id)(number)
+
+
+def indexer(index_key: Key, tenant_id: int) -> Callable[[SubscriberNumber], bytes]:
+    """Return ``blind_index`` for many numbers: HMAC's work on the key is done once, which is half of it."""
+    keyed = hmac.new(index_key.raw, b"esl_shield index\0" + struct.pack(">Q", tenant_id), hashlib.sha256)
+
+    def index(number: SubscriberNumber) -> bytes:
+        made = keyed.copy()
+        made.update(secret_digits(number).encode("ascii"))
+        return made.digest()
+
+    return index
 
 
 def _associated(header: bytes, kek_id: str, tenant_id: int, purpose: Purpose, version: int) -> bytes:

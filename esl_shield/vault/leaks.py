@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from esl_shield.config.database import DatabaseConfig
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keys import Kek
 
 APPLICATION = "esl_shield leakscan"
 BATCH = 1000
@@ -66,7 +66,7 @@ class IndexKey:
     tenant: str
     tenant_id: int
     version: int
-    key: Key
+    index: Callable[[SubscriberNumber], bytes]
     filter: Filter
 
 
@@ -160,7 +160,7 @@ class Leaks:
             for text in plan.read(digits):
                 number = SubscriberNumber("+" + text)
                 for key in keys:
-                    index = keyring.blind_index(key.key, number, key.tenant_id)
+                    index = key.index(number)
                     if key.filter.passes(index):
                         found.append(self._suspect(key, index))
         return found
@@ -212,7 +212,7 @@ class Leaks:
             key = keyring.unwrap(kek, wrapped, tenant_id=tenant_id, purpose="index", version=version, kek_id=kek_id)
             if tenant_id not in filters:
                 filters[tenant_id] = self._filter(tenant_id)
-            made = IndexKey(tenant, tenant_id, version, key, filters[tenant_id])
+            made = IndexKey(tenant, tenant_id, version, keyring.indexer(key, tenant_id), filters[tenant_id])
             keys.setdefault((region, tuple(sorted(countries, key=str))), []).append(made)
         return [
             (Plan(region, None if None in countries else {str(country) for country in countries}, prefixes), made)

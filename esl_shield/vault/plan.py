@@ -65,6 +65,7 @@ class Plan:
         # A transformed number (Argentina's 15, Brazil's carriers) is not its digits without the trunk prefix.
         self._transformed = bool(home and home.national_prefix_transform_rule)
         self._trunks = {code: _trunk(code) for code in self._codes}
+        self._first = frozenset(code[0] for code in self._codes)
 
     @property
     def least(self) -> int:
@@ -123,6 +124,8 @@ class Plan:
                 yield phonenumbers.format_number(phone, PhoneNumberFormat.E164)[1:]
 
     def _international(self, digits: str) -> Iterator[str]:
+        if digits[:1] not in self._first:
+            return
         for length in range(1, _MOST_CODE + 1):
             code = digits[:length]
             plan = self._codes.get(code)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
-from sip_peer import HOST, free_port
+from ports import HOST, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -228,7 +228,7 @@ route[SITE_CARRIERS] {{
         """What is run."""
         folder = str(self.folder)
         return [
-            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "8",
+            *self._prefix, *COMMAND, "-DD", "-E", "-f", f"{folder}/kamailio.cfg", "-m", "64", "-M", "16",
             "-w", folder, "-Y", folder, "-P", f"{folder}/kamailio.pid",
         ]  # fmt: skip
 

@@ -26,9 +26,9 @@ LINES = (
 class InboundStage(Stage):
     """An edge that takes calls from any address of this machine and brings them to ``first`` and ``second``."""
 
-    def __init__(self, folder: Path, lines: Iterable[str] = LINES) -> None:
+    def __init__(self, folder: Path, lines: Iterable[str] = LINES, *, tls: str = "") -> None:
         self.first, self.second = Peer(), Peer()
-        super().__init__(folder, list(lines), inbound=True, first=self.first, second=self.second)
+        super().__init__(folder, list(lines), tls=tls, inbound=True, first=self.first, second=self.second)
 
     @property
     def freeswitches(self) -> tuple[Peer, Peer]:

@@ -6,7 +6,7 @@ import socket
 import struct
 import threading
 
-from sip_peer import HOST
+from ports import HOST
 
 
 class NameServer(threading.Thread):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import secrets
 import select
@@ -13,10 +12,11 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ports import HOST, free_port
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-HOST = "127.0.0.1"
 PATIENCE_S = 5.0
 _SHORT = {
     "v": "via",
@@ -32,20 +32,6 @@ SDP = (
     "m=audio 30000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n"
     "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=sendrecv\r\n"
 )
-_ports = itertools.count(21000 + secrets.randbelow(20000))
-
-
-def free_port() -> int:
-    """A port on loopback that neither UDP nor TCP holds now."""
-    for port in _ports:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
-            try:
-                udp.bind((HOST, port))
-                tcp.bind((HOST, port))
-            except OSError:
-                continue
-        return port
-    raise AssertionError
 
 
 class Silence(AssertionError):

@@ -13,7 +13,8 @@ import sys
 import pytest
 from edge_lab import Edge
 from edge_stage import Stage
-from sip_peer import HOST, SDP, Silence, StreamPeer, Switch, render
+from ports import HOST
+from sip_peer import SDP, Silence, StreamPeer, Switch, render
 
 NUL = "\x00"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from sip_peer import HOST, SDP, uri_of
+from ports import HOST
+from sip_peer import SDP, uri_of
 
 RINGS = [("Require", "100rel"), ("RSeq", "7")]
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 from edge_stage import Stage
-from sip_peer import HOST, SDP, StreamPeer, uri_of
+from ports import HOST
+from sip_peer import SDP, StreamPeer, uri_of
 
 
 @pytest.mark.parametrize("code", [301, 302, 403, 408, 500, 502, 503, 504])

@@ -11,11 +11,13 @@ import time
 import pytest
 from edge_lab import EDGE, Edge, Resolver
 from edge_stage import Stage
-from sip_peer import HOST, Peer, Switch
+from inbound_stage import InboundStage
+from ports import HOST
+from sip_peer import Peer, Switch
 
 EVENTS = {
     "edge.call", "edge.answered", "edge.failed", "edge.failover", "edge.refused", "edge.redeemed", "edge.stranger",
-    "edge.carrier", "edge.unnamed", "edge.inbound", "edge.anonymous",
+    "edge.carrier", "edge.unnamed", "edge.inbound", "edge.inbound_answered", "edge.anonymous",
 }  # fmt: skip
 
 
@@ -73,6 +75,27 @@ def test_mtail_counts_what_happened(tmp_path):
     assert counted["esl_shield_edge_redemption_seconds_count"] == {"": 4}
     assert counted["esl_shield_edge_strangers_total"] == {"": 1}
     assert counted["esl_shield_edge_carrier_up"]["alpha"] == 0
+
+
+@pytest.mark.skipif(
+    not shutil.which("mtail") and os.environ.get("CI") != "true", reason="mtail (Debian's mtail) is not there"
+)
+def test_mtail_counts_customers_calls(tmp_path):
+    """A customer's call that was answered and one that was refused count as two that came in and one answer."""
+    stage = InboundStage(tmp_path / "edge")
+    try:
+        answered = stage.ring()
+        answered.answer()
+        answered.hang_up()
+        refused = stage.ring()
+        refused.reply(486)
+        refused.acknowledge(refused.told(486))
+        counted = _counted(stage.edge.log)
+    finally:
+        stage.close()
+    assert counted["esl_shield_edge_inbound_total"] == {"alpha": 2}
+    assert counted["esl_shield_edge_inbound_answered_total"] == {"alpha": 1}
+    assert "esl_shield_edge_answered_total" not in counted
 
 
 def test_a_call_that_waited_too_long_for_a_redeemer_is_refused(tmp_path):

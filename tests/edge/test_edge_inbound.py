@@ -7,7 +7,8 @@ import uuid
 import pytest
 from edge_lab import Edge
 from inbound_stage import DID, EXTENSION, LINES, InboundStage
-from sip_peer import HOST, SDP, Dialog, uri_of
+from ports import HOST
+from sip_peer import SDP, Dialog, uri_of
 
 ANONYMOUS = "sip:anonymous@anonymous.invalid"
 
@@ -56,6 +57,10 @@ IDENTITIES = {
     "From without plus": ("<sip:{d}@x>", []),
     "From with separators": ("<sip:+44-20.7946(0)@x>", [("P-Asserted-Identity", "<sip:{n}@x>")]),
     "From with parameters": ("<sip:{n};phone-context=x@x;user=phone>", []),
+    "tel, subaddress": ("<tel:{n};isub=1411>", []),
+    "tel, ported": ("<tel:{n};npdi;rn=+442079460998>", []),
+    "sip, ported": ("<sip:{n};npdi;rn=+442079460998@x;user=phone>", []),
+    "an extension behind it": ("<sip:{n};ext=4711;postd=pp22@x>", []),
     "escaped": ("<sip:%2B{d}@x>", []),
     "display name": ('"a <b> c" <sip:{n}@x>', []),
     "PAI before From": ("<sip:+442079460998@x>", [("P-Asserted-Identity", '"x" <sip:{n}@x>')]),
@@ -101,6 +106,9 @@ WITHHELD = {
 MALFORMED = {
     "no number": ("<sip:pbx@x>", []),
     "letters": ("<sip:{d}abc@x>", []),
+    "200 digits": ("<sip:{d}" + "0" * 188 + "@x>", []),
+    "200 digits with plus": ("<sip:+" + "1" * 200 + "@x>", [("P-Asserted-Identity", "<tel:+" + "2" * 200 + ">")]),
+    "an agent's name": ('"agent" <sip:agent.one@agents.example.com>', []),
     "two digits": ("<sip:12@x>", []),
     "too long": ("<sip:{d}{d}@x>", []),
     "a very long URI": ("<sip:x@x;p=" + "y" * 300 + ">", []),
@@ -125,6 +133,17 @@ def test_who_is_withheld_or_malformed_is_anonymous(stage, name):
     calling.agent.request("BYE")
     calling.carrier.reply(calling.told("BYE"), 200, "OK")
     assert calling.hears(200).method == "BYE"
+
+
+@pytest.mark.parametrize("caller", ["1001", "81999999999992", "anonymous;x=1"])
+def test_a_caller_who_says_to_be_an_agent_or_a_token_is_anonymous(stage, caller):
+    """What is shown comes from the resolver alone: an extension or a token in From is no more than a number to it."""
+    calling = stage.call(from_=f"<sip:{caller}@{stage.first.host}>", headers=[("X-Shield-Token", "81999999999992")])
+    invite = calling.reaches_freeswitch()
+    assert _shown(calling) == ANONYMOUS
+    assert not [name for name in invite.names if name.startswith("x-")]
+    calling.answer()
+    calling.hang_up()
 
 
 @pytest.mark.parametrize("status", [404, 403, 500, 503])
@@ -315,6 +334,52 @@ def test_both_sides_renegotiate(stage, method):
             ours.request("ACK", cseq=answer.cseq)
             assert hear("ACK").cseq == request.cseq
     calling.hang_up()
+
+
+@pytest.mark.parametrize(
+    ("told", "passed"),
+    [
+        ("7", "7"),
+        ("10", "10"),
+        ("9 (Overlapping Requests)", "9"),
+        ("5 (I am +442079460999)", "5"),
+        ("5;duration=442079460999", "5"),
+        ("120", ""),
+        ("442079460999", ""),
+        ("soon", ""),
+        ("", ""),
+    ],
+)
+def test_a_refused_offer_may_say_when_to_ask_again(stage, told, passed):
+    """Retry-After of a refusal within the call passes both ways, the number of at most 99 seconds alone."""
+    calling = stage.ring()
+    calling.answer()
+    for ours, theirs, hear, hears_back in (
+        (calling.customer, calling.agent, calling.hears, calling.told),
+        (calling.agent, calling.customer, calling.told, calling.hears),
+    ):
+        ours.request("INVITE", body=SDP)
+        headers = [("Retry-After", told)] if told else []
+        theirs.peer.reply(hear("INVITE"), 500, "Overlapping", headers=headers)
+        hear("ACK")
+        assert hears_back(500)["retry-after"] == passed
+    calling.hang_up()
+
+
+def test_an_answer_is_logged_once(stage):
+    """An answered call leaves one event with the carrier's name and the call's; a re-INVITE leaves none."""
+    calling = stage.ring()
+    calling.answer()
+    calling.customer.request("INVITE", body=SDP)
+    calling.switch.reply(calling.hears("INVITE"), 200, "OK", headers=[("Contact", calling.agent.contact)], body=SDP)
+    calling.customer.request("ACK", cseq=calling.told(200).cseq)
+    calling.hears("ACK")
+    calling.hang_up()
+    logged = [line for line in stage.edge.log.read_text().splitlines() if calling.inner["call-id"] in line]
+    answered = [line for line in logged if "edge.inbound_answered" in line]
+    assert [line.split("edge.inbound_answered ")[1] for line in answered] == [
+        f"carrier=alpha call={calling.inner['call-id']}"
+    ]
 
 
 def test_a_reliable_ringing_is_acknowledged(stage):

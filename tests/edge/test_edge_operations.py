@@ -10,7 +10,8 @@ import time
 
 import pytest
 from edge_lab import COMMAND, EDGE, Edge, Resolver, registration
-from sip_peer import HOST, SDP, Message, Peer, Switch, free_port, render, uri_of
+from ports import HOST, free_port
+from sip_peer import SDP, Message, Peer, Switch, render, uri_of
 
 from esl_shield.shipped import shipped
 

@@ -7,7 +7,8 @@ import time
 import pytest
 from edge_lab import Edge
 from fix_site import NUMBERS, SHOP
-from sip_peer import HOST, Peer, Switch, free_port, render, uri_of
+from ports import HOST, free_port
+from sip_peer import Peer, Switch, render, uri_of
 
 from esl_shield.esl.double import Agent, Call, Carrier, Gateway
 from esl_shield.esl.double.redeem import AWAY

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 from edge_lab import Edge, Resolver
 from edge_stage import decodings
-from sip_peer import free_port
-from sipp import HOST, Carrier, Message, Sipp
+from ports import HOST, free_port
+from sipp import Carrier, Message, Sipp
 
 from esl_shield.audit import known
 

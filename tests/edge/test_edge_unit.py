@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from edge_lab import COMMAND, EDGE, Edge, Resolver
-from sip_peer import HOST, Peer, Switch
+from ports import HOST
+from sip_peer import Peer, Switch
 
 UNIT = EDGE / "kamailio-edge.service"
 SYSTEM = "/usr/sbin/kamailio"

@@ -13,8 +13,8 @@ from edge_lab import SECRET, Edge
 from lab import AGENT_PASSWORD, DOMAIN
 from phones import Phone
 from polling import until
+from ports import HOST
 from shield import Shield
-from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 from tape import Tape
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from lab import FreeSwitch, Tap
     from lines import Line
     from stage import Stage
+
+
+DID = "+862160001111"  # rings at 1001
 
 
 class Everybody:
@@ -44,10 +47,15 @@ class Cast:
     ) -> None:
         self.stage, self.switch, self.tap = stage, stage.switch, tap
         resolver = f"http://{HOST}:{stage.ports.resolver}/redeem"
-        carriers = [f"1 sip:{HOST}:{stage.port_of(CARRIER_A)} 0 9 name={CARRIER_A}"]
-        self.edge = Edge(folder / "edge", resolver, carriers, inside=stage.ports.edge)
+        lines = [
+            f"1 sip:{HOST}:{stage.port_of(CARRIER_A)} 0 9 name={CARRIER_A}",
+            f"90 sip:{HOST}:5060 0 0 name={CARRIER_A};caller_prefix=+",
+            f"91 sip:{HOST}:{stage.ports.inbound} 8 0 name=switch;sockname=inside",
+        ]
+        self.edge = Edge(folder / "edge", resolver, lines, inside=stage.ports.edge, inbound=True)
         stage.callback(self.edge.stop)
         self.shield = Shield(database, stage, edge=SECRET)
+        self.shield.did(DID, "1001")
         self.shield.resolver()
         self.worker = self.shield.worker(stand_by=tape is not None)
         if tape is not None:
@@ -82,6 +90,13 @@ class Cast:
         line = agent.dial(self.token(number)).until_answered()
         until_bridged(self.switch, self.token(number))
         return line, self.customers.ringing(before + 1)
+
+    def take_in(self, number: str, agent: str = "1001") -> Line:
+        """Have a customer call in and an agent answer; returns the customer's line once the record says they talk."""
+        self.token(number)
+        line = self.customers.call_in(DID, number).until_answered()
+        self.until_talks(number, agent)
+        return line
 
     def look(self) -> None:
         """Take in what FreeSWITCH shows of the calls that are up."""
@@ -126,7 +141,8 @@ class Cast:
             place: b"".join(seen[place] for seen in self._while_up) for place in ("show channels", "core database")
         }
         for number, token in self.called.items():
-            assert any(number in message.text for message in self.customers.invites), "the number must be on the wire"
+            wire = [*self.customers.sent, *(message.raw for message in self.customers.heard)]
+            assert any(number.encode() in message for message in wire), "the number must be on the wire"
             row = census.count(
                 number, agent=Everybody(self.agents), carrier=self.customers, others=[self.nobody], while_up=shown
             )
@@ -144,7 +160,8 @@ class Cast:
 
     def _at_others(self, number: str) -> int:
         """How often a number stands in what other customers' lines heard."""
-        others = [line for line in self.customers.called() if line.invite and f"sip:{number}@" not in line.invite.first]
+        lines = [line for line in self.customers.lines if line.user != number]
+        others = [line for line in lines if not line.invite or f"sip:{number}@" not in line.invite.first]
         return sum(message.raw.count(number[1:].encode()) for line in others for message in line.heard)
 
 

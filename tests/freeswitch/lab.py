@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from polling import until
-from sipp import HOST, free_port
+from ports import HOST, free_port
 
 DIALPLAN = Path(__file__).resolve().parents[2] / "dialplan"
 DOMAIN = "agents.example.com"

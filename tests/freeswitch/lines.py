@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from phones import Phone
 
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO, NOTIFY, REFER"
+TRIES = 3  # of a re-INVITE
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Line:
     ended: bool = False
     remote_sdp: str = ""
     session_expires: str = ""
+    acknowledges: bool = True  # the 200s of its INVITEs
+    user: str = ""  # who the phone is in this call, if not who was called
 
     # What a test does:
 
@@ -68,10 +72,23 @@ class Line:
         self._reinvite("sendrecv", *headers)
 
     def _reinvite(self, direction: str, *headers: tuple[str, str]) -> None:
+        """Offer a description; asks again when RFC 3261 14 wants it: 500 with Retry-After, or 491."""
+        for _ in range(TRIES):
+            status, retry_after_s = self.offer(direction, *headers)
+            if status == 200:
+                return
+            assert retry_after_s is not None, self.statuses
+            threading.Event().wait(retry_after_s)
+        raise AssertionError(self.statuses)
+
+    def offer(self, direction: str, *headers: tuple[str, str]) -> tuple[int, int | None]:
+        """Send one re-INVITE; its final status, and after how many seconds it may be repeated."""
         cseq = self.request("INVITE", headers=[*self.phone.spread(self), *headers], sdp=direction)
         self.until(lambda: self.status_of("INVITE", cseq) >= 200, f"re-INVITE is answered, {direction}")
-        assert self.status_of("INVITE", cseq) == 200, self.statuses
-        self.request("ACK", cseq=cseq)
+        final = next(m for m in self.heard if m.status >= 200 and m.method == "INVITE" and m.cseq == cseq)
+        if final.status == 491:
+            return 491, 3
+        return final.status, int(final["retry-after"]) if final["retry-after"] else None
 
     def refer(self, to: str, *, replaces: Line | None = None) -> None:
         """Send REFER to an extension or a token, or with Replaces to the far end of another line of this phone."""
@@ -144,7 +161,9 @@ class Line:
 
 
 def line_user(line: Line) -> str:
-    """The user part a call was made to."""
+    """Who a phone is in a call: the user part it was made to, but for a customer who calls in."""
+    if line.user:
+        return line.user
     uri = line.invite.uri if line.invite else line.target
     return uri.split(":", 1)[1].split("@", maxsplit=1)[0]
 

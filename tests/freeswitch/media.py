@@ -9,7 +9,7 @@ import struct
 import threading
 import time
 
-from sipp import HOST, free_port
+from ports import HOST, free_port
 
 TELEPHONE_EVENT = 101
 _SIGNALS = "0123456789*#ABCD"

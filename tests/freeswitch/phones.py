@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from lines import ALLOW, Line, line_user
 from media import TELEPHONE_EVENT, Media
 from polling import until
+from ports import HOST
 from sip_peer import Message, render
-from sipp import HOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -56,6 +56,7 @@ class Phone:
         self.answer_with: tuple[tuple[str, str], ...] = ()  # headers for the calls to come
         self.lines: list[Line] = []
         self.heard: list[Message] = []
+        self.sent: list[bytes] = []
         self._answers: dict[tuple[str, str], bytes] = {}
         self._stopping = threading.Event()
         self._wake, self._woken = socket.socketpair()
@@ -88,6 +89,15 @@ class Phone:
             line.request("ACK", cseq=cseq, branch=branch)
             proof = ("Proxy-Authorization", self._proof("INVITE", target, challenge["proxy-authenticate"]))
             line.request("INVITE", headers=[proof, ("Supported", "timer, replaces"), *extra], sdp="sendrecv")
+        return line
+
+    def call_in(self, did: str, number: str) -> Line:
+        """Call a DID as the customer with that number."""
+        local = f'"{number}" <sip:{number}@{HOST}:{self.port}>;tag={secrets.token_hex(6)}'
+        target = f"sip:{did}@{HOST}:{self.to[1]}"
+        line = Line(self, f"{number}-{secrets.token_hex(8)}@{HOST}", local, f"<{target}>", target, user=number)
+        self.lines.append(line)
+        line.request("INVITE", headers=self.spread(line), sdp="sendrecv")
         return line
 
     def ringing(self, count: int = 1) -> Line:
@@ -147,6 +157,7 @@ class Phone:
 
     def send(self, data: bytes) -> None:
         """Send to our proxy."""
+        self.sent.append(data)
         self._socket.sendto(data, self.to)
 
     # The thread:
@@ -228,11 +239,15 @@ class Phone:
         if message.body:
             line.remote_sdp = message.body
             self.media.towards(message.body)
-        if message.status == 200 and not line.answered:
-            line.answered, line.target = True, message.contact
-            line.routes = list(reversed(message.all("record-route")))
-            line.session_expires = message["session-expires"]
-            line.request("ACK", cseq=message.cseq)
+        if message.status == 200:
+            line.target = message.contact or line.target
+            if not line.answered:
+                line.answered = True
+                line.routes = list(reversed(message.all("record-route")))
+                line.session_expires = message["session-expires"]
+            # Each copy of it: until an ACK has arrived the other side takes no re-INVITE (RFC 3261 13.2.2.4, 14.2).
+            if line.acknowledges:
+                line.request("ACK", cseq=message.cseq)
         elif message.status >= 300 and message.status != 407:
             line.ended = not line.answered
             line.request("ACK", cseq=message.cseq, branch=message["via"].split("branch=z9hG4bK")[1].split(";")[0])

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import scenarios as sip
 from lab import DOMAIN, FreeSwitch, Ports
+from ports import HOST
 from recorder import ALARM_S, Attempt
-from sipp import HOST
 from stage import CARRIER_A, CARRIER_B, Stage
 
 if TYPE_CHECKING:

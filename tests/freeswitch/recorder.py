@@ -18,7 +18,7 @@ from urllib.parse import parse_qsl, unquote
 from uuid import UUID, uuid4
 
 from lab import DOMAIN, LUA_SECRET
-from sipp import HOST
+from ports import HOST
 
 from esl_shield.calls import dialstring
 from esl_shield.calls.permits import Permit

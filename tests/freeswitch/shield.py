@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edge_lab import MASK_SECRET
 from lab import DOMAIN, LUA_SECRET
 from polling import until
+from ports import HOST
 from recorder import CALLER_ID
-from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 
 from esl_shield.vault import keyring

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import scenarios
 from lab import AGENT_PASSWORD, DOMAIN
+from ports import HOST, free_port
 from recorder import ALARM_S, Attempt, Recording, RecordingWorker, StandInResolver
-from sipp import HOST, Agent, Carrier, free_port
+from sipp import Agent, Carrier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

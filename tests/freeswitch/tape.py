@@ -8,8 +8,8 @@ import socket
 import threading
 from typing import TYPE_CHECKING
 
+from ports import HOST
 from recorder import Recording
-from sipp import HOST
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -95,6 +95,19 @@ def test_hold_and_unhold(cast, number):
     assert cast.call(number)["state"] == "COMPLETED"
 
 
+def test_a_new_offer_before_the_last_ones_ack_may_come_again(cast, number):
+    """FreeSWITCH refuses it as RFC 3261 14.2 says; the edge tells the customer when to ask again, and then it works."""
+    line, customer = cast.connect(cast.agent("1001"), number)
+    customer.acknowledges = False
+    assert customer.offer("sendonly") == (200, None)
+    status, retry_after_s = customer.offer("sendrecv")
+    assert status == 500
+    assert retry_after_s in range(11)
+    customer.acknowledges = True
+    until(lambda: customer.offer("sendrecv")[0] == 200, "the ACK of the next copy has arrived")
+    line.hang_up()
+
+
 def test_digits_by_rfc_4733_both_ways(cast, number):
     """Named events reach the other side, and so does an INFO of one side as an event of the other."""
     agent = cast.agent("1001")

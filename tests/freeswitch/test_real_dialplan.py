@@ -7,8 +7,9 @@ import threading
 import pytest
 import scenarios as sip
 from lab import DOMAIN, EventSocket
+from ports import HOST
 from recorder import Attempt
-from sipp import HOST, Sipp
+from sipp import Sipp
 from stage import CARRIER_A, EMERGENCY
 
 TOKEN = "70001234567893"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edge_lab import Edge
 from lab import DOMAIN, ESL_PASSWORD, FreeSwitch, Ports
-from sipp import HOST
+from ports import HOST
 
 from esl_shield import config as configuration
 from esl_shield.errors.freeswitch import FreeSwitchRefused

@@ -14,8 +14,8 @@ from census import Census, table
 from edge_lab import SECRET, Edge
 from lab import DOMAIN
 from polling import until
+from ports import HOST
 from shield import Shield
-from sipp import HOST
 from stage import CARRIER_A, CARRIER_B
 
 from esl_shield.audit import known

@@ -26,7 +26,24 @@ _CLOSED = {
     b"\x04\x22\x4d\x18": "it is packed with lz4: pipe `lz4 -dc FILE` into leakscan",
     b"7z\xbc\xaf\x27\x1c": "it is a 7z archive: unpack it first",
     b"Rar!\x1a\x07": "it is a rar archive: unpack it first",
+    b"LZIP": "it is packed with lzip: pipe `lzip -dc FILE` into leakscan",
+    b"\x1f\x9d": "it is packed with compress: pipe `zcat FILE` into leakscan",
+    b"PAR1": "it is a Parquet file: export it as CSV and search that",
+    b"Obj\x01": "it is an Avro file: export it as JSON and search that",
 }
+# Searched as they are, and told all the same: what they pack is not seen.
+_PARTLY_CLOSED = {
+    b"%PDF-": "it is a PDF and only what it does not pack was searched: pipe `pdftotext FILE -` into leakscan"
+}
+
+
+HEAD_BYTES = archives.TAR_HEAD
+
+
+def is_plain(head: bytes) -> bool:
+    """Whether what begins like this is searched as it is."""
+    known = (*_CLOSED, *_PARTLY_CLOSED, *archives.ZIP, databases.SQLITE)
+    return not (head.startswith(known) or unpacker(head) or archives.is_tar(head) or captures.is_capture(head))
 
 
 class Closed(NamedTuple):
@@ -50,7 +67,7 @@ def _parts(
     name: tuple[str, ...], source: Reader, allowance: Allowance, path: Path | None, depth: int
 ) -> Iterator[Part | Closed]:
     ahead = Ahead(source)
-    head = ahead.peek(archives.TAR_HEAD)
+    head = ahead.peek(HEAD_BYTES)
     make = unpacker(head)
     reason = next((why for magic, why in _CLOSED.items() if head.startswith(magic)), None)
     if reason is not None:
@@ -70,6 +87,7 @@ def _parts(
         yield Part(name, records, records.places.at)
     else:
         yield Part(name, ahead)
+        yield from (Closed(name, why) for magic, why in _PARTLY_CLOSED.items() if head.startswith(magic))
 
 
 def _members(

@@ -53,16 +53,32 @@ _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
 _OCTETS = 4
 _PLUS = 0x2B
 _DIGIT = ord("0")
+
+
+def _behind(last: bytes) -> bytes:
+    """Return what excludes, behind a first group and ``last``, a group of 8 digits or one that touches a letter."""
+    letters = b"".join(rb"(?<![abcdmx]%b%b)" % (b"0" * digits, last) for digits in range(2, 6))
+    return rb"(?<!0{8}%b)" % last + letters
+
+
+def _three(separators: bytes, before_five: bytes = b"") -> bytes:
+    """Return what stands before three digits that follow separators: three digits, or what may stand before five."""
+    last = separators + b"000"
+    return rb"(?:(?<=000%b)%b)%b" % (last, before_five, _behind(last))
+
+
+# Where two neighbouring groups look as if they were of one number. Each way begins with the separator between them:
+# text has fewer of those than digits, and how often a beginning is met decides how long a search takes.
+_PAIRS = b"100" * 4
 _GROUPED_AT = (
-    # What follows is looked at first, because it fails most often; then that the group before touches no letter.
     re.compile(
-        rb"001(?=1?00000|00100100100|1{0,2}000)(?<!0{8}1)"
-        rb"(?<![abcdmx]001)(?<![abcdmx]0001)(?<![abcdmx]00001)(?<![abcdmx]000001)"
-        rb"(?:1?0{5,11}|(?<=0001)1{0,2}0{3,11}|0010010010{2})(?![0abcdmx])"
+        rb"1000(?:(?<=01000)%b|(?<=11000)(?:%b|%b))0{0,8}(?![0abcdmx])"
+        % (_three(b"1", b"|(?<=001000)(?=00)"), _three(b"11", b"|(?<=0011000)(?=00)"), _three(b"111"))
     ),
+    re.compile(rb"%b(?![0abcdmx])(?<=00%b)%b" % (_PAIRS, _PAIRS, _behind(_PAIRS))),
     re.compile(rb"30(?:0{0,2}[12]1{0,2}0|0{1,4}30)"),
+    re.compile(rb"200(?:00(?<=00020000)|200200200(?<=00200200200200))"),
 )
-_DOTTED_AT = (b"00020000", b"00200200200200")
 _MOST_GAP = 4
 _MOST_GROUPS = 7
 _LONGEST_GROUP = 11
@@ -113,31 +129,41 @@ class Cutter:
         heads, most = self._heads, len(self._heads)
         for match in self._whole.finditer(classes, begin):
             at, past = match.span()
-            if past - at >= LONG_DIGITS and begin <= at < end:
+            length = past - at
+            if length >= LONG_DIGITS and at < end:
                 yield Run(at, past, b"", LONG)
-            if past - at >= most or data[at : at + 3] not in heads[past - at] or not self._fits(data[at:past]):
+            if length >= most or data[at : at + 3] not in heads[length] or not self._fits(data[at:past]):
                 continue
             if at < end and not (begin == at > 0 and classes[at - 1] == _DIGIT):
                 plus = 1 if at and data[at - 1] == _PLUS else 0
                 yield Run(at, past, data[at - plus : past], PLAIN)
 
     def _grouped_runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
-        done = -1
-        for at in _grouped_places(classes, max(0, begin - REACH), end + REACH):
-            if at < done:
-                continue
-            first, done = _extent(classes, at)
-            base = max(0, first - 1)
-            text = data[base : done + 1]
-            found = self._known.get(text)
-            if found is None:
-                found = tuple(self._split(text, first - base, done - base))
-                self._remember(text, found)
-            if done == at + 2 * REACH:
-                done = at + REACH  # more follows, and what lies across is seen from there
-            for run in found:
-                if begin <= base + run.start < end:
-                    yield Run(base + run.start, base + run.end, run.digits, GROUPED)
+        told: set[tuple[int, int]] = set()
+        for way in _GROUPED_AT:
+            done = -1
+            for match in way.finditer(classes, max(0, begin - REACH), end + REACH):
+                at = match.start()
+                if at < done:
+                    continue
+                first, done = _extent(classes, at)
+                for run in self._around(data, first, done):
+                    if begin <= run.start < end and run[:2] not in told:
+                        told.add(run[:2])
+                        yield run
+                if done == at + 2 * REACH:
+                    done = at + REACH  # more follows, and what lies across is seen from there
+
+    def _around(self, data: bytes, first: int, end: int) -> Iterator[Run]:
+        base = max(0, first - 1)
+        text = data[base : end + 1]
+        found = self._known.get(text)
+        if found is None:
+            found = tuple(self._split(text, first - base, end - base))
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.clear()
+            self._known[text] = found
+        return (Run(base + run.start, base + run.end, run.digits, GROUPED) for run in found)
 
     def _split(self, text: bytes, first: int, end: int) -> Iterator[Run]:
         """Yield every sequence of neighbouring groups that is a number, out of what lies from ``first`` to ``end``."""
@@ -163,23 +189,6 @@ class Cutter:
                     continue
                 if not _address(text[start:past]) and self._fits(digits.removeprefix(b"+")):
                     yield Run(start, past, digits, GROUPED)
-
-    def _remember(self, text: bytes, found: tuple[Run, ...]) -> None:
-        if len(self._known) >= MOST_REMEMBERED:
-            self._known.clear()
-        self._known[text] = found
-
-
-def _grouped_places(classes: bytes, begin: int, end: int) -> Iterator[int]:
-    """Yield where two neighbouring groups look as if they were of one number, in order for each way of looking."""
-    for pattern in _GROUPED_AT:
-        for match in pattern.finditer(classes, begin, end):
-            yield match.start()
-    for dotted in _DOTTED_AT:
-        at = classes.find(dotted, begin, end)
-        while at >= 0:
-            yield at
-            at = classes.find(dotted, at + 1, end)
 
 
 def _extent(classes: bytes, at: int) -> tuple[int, int]:

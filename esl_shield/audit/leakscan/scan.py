@@ -1,36 +1,32 @@
-"""One search: files into parts, parts into windows, windows into hits, hits into findings.
+"""One search for leaks: what was seen in files is asked of the vault, and what the vault knows is told.
 
-Invariants: a finding is told once, when the vault has said which token it is; a window overlaps its neighbours by more
-than the longest spelling, and each place belongs to one window, so a number across two is found once at its exact
-offset; a name that holds a number is told with stars for its digits.
+Invariants: a finding is told once, when the vault has said which token it is, in the order of the files, whoever
+searched them; a name that holds a number is told with stars for its digits.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from esl_shield.audit.leakscan.contents import Closed, parts
-from esl_shield.audit.leakscan.digits import Cutter, Shape
-from esl_shield.audit.leakscan.parts import CHUNK_BYTES, Allowance, Unread
-from esl_shield.audit.leakscan.spellings import Speller
-from esl_shield.audit.leakscan.walk import File, Missing, walk
+from esl_shield.audit.leakscan.search import MEMBER, Done, Left, Lost, Named, Opened, Search, Task, Window
+from esl_shield.audit.leakscan.tasks import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from esl_shield.audit.leakscan.parts import Part, Reader
+    from esl_shield.audit.leakscan.digits import Shape
+    from esl_shield.audit.leakscan.parts import Reader
+    from esl_shield.audit.leakscan.search import Message, Seen
     from esl_shield.audit.leakscan.spellings import Hit
+    from esl_shield.audit.leakscan.workers import Workers
 
-# More than a spelled number and the reach of its sign, before and behind.
-AHEAD_BYTES = 1024
-BACK_BYTES = 256
 MOST_PENDING = 2000
-MEMBER = "!"
 _HIDDEN = b"*"
+# A number seen with its country code and without is one; so far behind nothing is the same any more.
+_FAR_BYTES = 1024
 
 
 class Leaked(Protocol):
@@ -103,127 +99,172 @@ class Totals:
     left_out: int = 0
 
 
+@dataclass
+class _Pending:
+    """What may be a finding, once its suspect is answered."""
+
+    suspect: Any
+    name: tuple[str, ...]
+    seen: Seen
+    lines: bool
+    records: bool
+
+
+@dataclass
+class _Account:
+    """What is to be told of one task when all before it was told.
+
+    ``stretch`` is set for one that goes on where the task before ended.
+    """
+
+    stretch: bool
+    items: list[_Pending | Named | Lost] = field(default_factory=list)
+    unasked: int = 0
+    lines: int = 0
+    text: bool = True
+    done: bool = False
+    part: tuple[str, ...] = ()
+    records: bool = False
+    known: set[tuple[int, int]] = field(default_factory=set)
+
+
 class Scan:
-    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` comes often."""
+    """Searches paths and streams; ``found`` is told findings, ``unread`` a name and why, ``moved`` comes often.
+
+    ``workers`` search files beside each other; without any it is done here.
+    """
 
     def __init__(
         self, finder: Finder, found: Callable[[Finding], None], unread: Callable[[str, str], None],
-        moved: Callable[[Totals], None] = lambda _: None,
+        moved: Callable[[Totals], None] = lambda _: None, workers: Workers | None = None,
     ) -> None:  # fmt: skip
         self.totals = Totals()
         self._finder = finder
-        self._speller = Speller(Cutter(finder.shape, finder.least))
+        self._search = Search(finder.shape, finder.least)
         self._found = found
         self._tell_unread = unread
         self._moved = moved
-        self._pending: list[tuple[Any, Finding]] = []
+        self._workers = workers
+        if workers:
+            workers.start(finder.shape, finder.least)
+        self._accounts: dict[int, _Account] = {}
+        self._head = 0
+        self._lines, self._text = 0, True
 
     def path(self, path: Path) -> None:
         """Search a file, or all files below a folder."""
-        for entry in walk(path):
-            if isinstance(entry, Missing):
-                self._unread(self._name((str(entry.path),)), entry.reason)
-                continue
-            before = self.totals.position
-            self._entry(entry)
-            self.totals.position = before + entry.size
-            self._moved(self.totals)
+        self._reckon(self._workers.run(self._opened(path)) if self._workers else self._here(path))
 
     def stream(self, source: Reader, name: str) -> None:
         """Search what comes out of a pipe, to its end."""
-        self.totals.files += 1
-        self._parts((name,), source, Allowance.of(1 << 62), None)
+        self._accounts = {0: _Account(stretch=False)}
+        self._reckon((0, message) for message in self._search.stream(source, name))
 
-    def _entry(self, entry: File) -> None:
-        path = str(entry.path)
-        name = (f"{path} -> {entry.target}",) if entry.target else (path,)
-        self._name(name, own=len(path) - len(entry.path.name))
-        if not entry.regular:
-            self.totals.left_out += not entry.target and not entry.path.is_dir()
-            return
+    def _opened(self, path: Path) -> Iterator[Task | list[Message]]:
+        """Yield tasks, and open an account for each."""
+        self._accounts = {}
+        for number, task in enumerate(tasks(path)):
+            self._accounts[number] = _Account(stretch=isinstance(task, Task) and task.begin > 0)
+            yield task
+
+    def _here(self, path: Path) -> Iterator[tuple[int, Message]]:
+        for number, task in enumerate(self._opened(path)):
+            for message in self._search.task(task) if isinstance(task, Task) else task:
+                yield number, message
+
+    def _reckon(self, messages: Iterable[tuple[int, Message]]) -> None:
+        """Take messages as they come and tell what they hold in the order of their tasks."""
+        self._head = 0
         try:
-            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return  # rotated away meanwhile
-        except OSError as error:
-            self._unread(self._name(name), error.strerror or "it cannot be opened")
-            return
-        with os.fdopen(descriptor, "rb", buffering=0) as stream:
-            state = os.fstat(descriptor)
-            if stat.S_ISREG(state.st_mode):
-                self.totals.files += 1
-                # What is written to it from now on is the next search's: a file that grows faster would never end.
-                source = _Counted(stream, state.st_size, self.totals)
-                self._parts(name, source, Allowance.of(state.st_size), entry.path)
+            for number, message in messages:
+                account = self._accounts[number]
+                self._take(account, message)
+                if account.unasked >= MOST_PENDING:
+                    self._ask(account)
+                if number == self._head and (account.done or account.unasked == 0):
+                    self._advance()
+        except KeyboardInterrupt:
+            for _, account in sorted(self._accounts.items()):
+                self._tell_all(account)
+            raise
 
-    def _parts(self, name: tuple[str, ...], source: Reader, allowance: Allowance, path: Path | None) -> None:
-        last, told = name, ""
-        try:
-            for part in parts(name, source, allowance, path):
-                if part.name != last:
-                    self._name(part.name, own=len(MEMBER.join(part.name[:-1])))
-                    last = part.name
-                told = self._searched(part)
-        except Unread as error:
-            if not told:  # else the archive ends where its last member did
-                self._unread(self._name(last), str(error))
-        except OSError as error:
-            self._unread(self._name(last), error.strerror or "it cannot be read")
+    def _take(self, account: _Account, message: Message) -> None:
+        if isinstance(message, Window):
+            self._window(account, message)
+        elif isinstance(message, Opened):
+            self.totals.files += 1
+        elif isinstance(message, Left):
+            self.totals.left_out += 1
+        elif isinstance(message, Done):
+            account.done = True
+        else:
+            account.items.append(message)
 
-    def _searched(self, part: Part | Closed) -> str:
-        """Search a part; return why it could not be read to its end, if so."""
-        if isinstance(part, Closed):
-            self._unread(self._name(part.name), part.reason)
-            return part.reason
-        try:
-            self._part(part)
-        except Unread as error:
-            self._unread(self._name(part.name), str(error))
-            return str(error)
-        finally:
-            self._flush()
-        return ""
+    def _window(self, account: _Account, window: Window) -> None:
+        if account.part != window.name or account.records != window.records:
+            account.part, account.records, account.known = window.name, window.records, set()
+        account.known = {(place, suspect) for place, suspect in account.known if place > window.begin - _FAR_BYTES}
+        for seen in window.seen:
+            for suspect in self._finder.read(seen.digits):
+                if suspect.answered and suspect.token is None:
+                    continue
+                if not _is_new(seen, id(suspect), account.known):
+                    continue
+                account.items.append(_Pending(suspect, window.name, seen, window.text, window.records))
+                account.unasked += not suspect.answered
+        account.lines, account.text = window.lines, window.text
+        self.totals.bytes += window.size
+        self.totals.position += window.moved
+        self._moved(self.totals)
 
-    def _part(self, part: Part) -> None:
-        name, line, text = "", 1, True
-        for data, base, begin, end in _windows(part.source):
-            text = text and b"\0" not in data
-            known: set[tuple[int, int]] = set()
-            for hit in self._speller.hits(data, begin, end):
-                for suspect in self._finder.read(hit.digits):
-                    if suspect.answered and suspect.token is None:
-                        continue
-                    if not _is_new(hit, id(suspect), known):
-                        continue
-                    name = name or self._name(part.name)
-                    offset = base + hit.start
-                    number = line + data.count(b"\n", begin, hit.start) if text and part.place is None else None
-                    place = part.place(offset) if part.place else None
-                    self._suspect(
-                        suspect, Finding(name, number, None if place else offset, place, hit.spelling, "", "")
-                    )
-            line += data.count(b"\n", begin, end)
-            self.totals.bytes += end - begin
-            self._moved(self.totals)
+    def _advance(self) -> None:
+        """Tell what the first task that is not done has for now, and all of those behind it that are."""
+        while (account := self._accounts.get(self._head)) is not None:
+            self._tell_all(account)
+            if not account.done:
+                return
+            del self._accounts[self._head]
+            self._head += 1
 
-    def _suspect(self, suspect: Any, finding: Finding) -> None:
-        self._pending.append((suspect, finding))
-        if suspect.answered or len(self._pending) >= MOST_PENDING:
-            self._flush()
+    def _ask(self, account: _Account) -> None:
+        pending = [item for item in account.items if isinstance(item, _Pending)]
+        self._finder.ask([item.suspect for item in pending if not item.suspect.answered])
+        account.unasked = 0
+        account.items = [
+            item for item in account.items if not isinstance(item, _Pending) or item.suspect.token is not None
+        ]
 
-    def _flush(self) -> None:
-        """Have what is pending answered and tell what was found; in the order it was found."""
-        pending, self._pending = self._pending, []
-        self._finder.ask([suspect for suspect, _ in pending if not suspect.answered])
-        for suspect, finding in pending:
-            if suspect.token is not None:
-                self._tell(finding._replace(tenant=suspect.token.tenant, token=suspect.token.token))
+    def _tell_all(self, account: _Account) -> None:
+        self._ask(account)
+        items, account.items = account.items, []
+        if not account.stretch:
+            self._lines, self._text = 0, True
+        told: dict[tuple[str, ...], str] = {}
+        for item in items:
+            if isinstance(item, Named):
+                self._name(item.name, own=item.own)
+                continue
+            name = told.get(item.name) or told.setdefault(item.name, self._name(item.name))
+            if isinstance(item, Lost):
+                self.totals.unread += 1
+                self._tell_unread(name, item.reason)
+            else:
+                self._tell(self._finding(item, name))
+        if account.done:
+            self._lines += account.lines
+            self._text = self._text and account.text
+
+    def _finding(self, item: _Pending, name: str) -> Finding:
+        seen, token = item.seen, item.suspect.token
+        line = self._lines + seen.line + 1 if item.lines and self._text and not item.records else None
+        offset = None if seen.place else seen.start
+        return Finding(name, line, offset, seen.place, seen.spelling, token.tenant, token.token)
 
     def _name(self, name: tuple[str, ...], own: int | None = None) -> str:
         """Return how a name is told: without the numbers of the vault in it; those from ``own`` on are findings."""
         shown = MEMBER.join(name)
         data = os.fsencode(shown)
-        hits = list(self._speller.hits(data, 0, len(data)))
+        hits = list(self._search.speller.hits(data, 0, len(data)))
         suspects = [(hit, suspect) for hit in hits for suspect in self._finder.read(hit.digits)]
         self._finder.ask([suspect for _, suspect in suspects if not suspect.answered])
         masked, known, found = bytearray(data), set[tuple[int, int]](), []
@@ -241,61 +282,8 @@ class Scan:
         self.totals.findings += 1
         self._found(finding)
 
-    def _unread(self, name: str, reason: str) -> None:
-        self.totals.unread += 1
-        self._tell_unread(name, reason)
 
-
-class _Counted:
-    """A file up to the size it had when it was opened."""
-
-    def __init__(self, stream: Any, size: int, totals: Totals) -> None:
-        self._stream = stream
-        self._left = size
-        self._size = size
-        self._totals = totals
-
-    def read(self, size: int, /) -> bytes:
-        data: bytes = self._stream.read(min(size, self._left))
-        self._left -= len(data)
-        self._totals.position += len(data)
-        return data
-
-
-def _windows(source: Reader) -> Iterator[tuple[bytes, int, int, int]]:
-    """Yield bytes, the offset of the first, and from where to where places are this window's.
-
-    Raises Unread after all that could be read was given.
-    """
-    data, base, begin = b"", 0, 0
-    while True:
-        piece, damage = _piece(source)
-        more = len(piece) >= CHUNK_BYTES
-        data += piece
-        end = max(begin, len(data) - AHEAD_BYTES) if more else len(data)
-        if end > begin:
-            yield data, base, begin, end
-        if damage is not None:
-            raise damage
-        if not more:
-            return
-        cut = max(0, end - BACK_BYTES)
-        data, base, begin = data[cut:], base + cut, end - cut
-
-
-def _piece(source: Reader) -> tuple[bytes, Unread | None]:
-    """Read a chunk, or less where the source ends or is damaged."""
-    parts_, length = [], 0
-    try:
-        while length < CHUNK_BYTES and (part := source.read(CHUNK_BYTES - length)):
-            parts_.append(part)
-            length += len(part)
-    except Unread as damage:
-        return b"".join(parts_), damage
-    return b"".join(parts_), None
-
-
-def _is_new(hit: Hit, suspect: int, known: set[tuple[int, int]]) -> bool:
+def _is_new(hit: Seen | Hit, suspect: int, known: set[tuple[int, int]]) -> bool:
     """Whether a suspect was not found here before: once with its country code, once without, is once."""
     if any((place, suspect) in known for place in range(hit.start, hit.end)):
         return False

@@ -207,3 +207,45 @@ def test_an_outbound_call_is_not_answered_as_inbound(worker, ids):
     attempt = Attempt()
     attempt.authorize(worker)
     assert worker.call("inbound_answered", attempt.call, "1001") == [(False,)]
+
+
+@pytest.mark.parametrize("caller", [TOKEN, None], ids=["token", "anonymous"])
+def test_a_customer_who_called_in_is_transferred_by_the_agent_who_talks(database, worker, ids, caller):
+    """The parked leg is the customer's: a token is reached by it while an agent talks, in that agent's name."""
+    call, leg = uuid.uuid4(), uuid.uuid4()
+    worker.call("accept_inbound_call", call, DID, caller, leg, None, MONTH)
+    assert _transfer(worker, leg) == ("NOT_FOUND", None)  # rings
+    worker.call("inbound_answered", call, "1002")
+    worker.call("call_joined", call, "1002", uuid.uuid4(), dt.datetime.now(dt.UTC))
+    worker.call("call_joined", call, "1003", uuid.uuid4(), dt.datetime.now(dt.UTC))
+    verdict, second = _transfer(worker, leg)
+    assert verdict == "ALLOWED"
+    row = database.query("SELECT agent, direction, referred_by::text FROM dba.calls WHERE id = %s", second)
+    assert row == [("1003", "outbound", str(call))]
+    worker.call("finish_call", call, "COMPLETED", "NORMAL_CLEARING", 200, None, 1, None, None, None)
+    assert _transfer(worker, leg) == ("NOT_FOUND", None)
+    assert database.query("SELECT agents FROM dba.calls WHERE id = %s", call) == [(["1002", "1003"],)]
+
+
+def test_one_number_at_two_tenants_is_two_tokens(database, masker, ids):
+    """Each tenant has its own token of a customer, and shows no other's."""
+    brick = database.open(database.login("masker", ["brick"]))
+    mine, theirs = (
+        _mask(masker, ids["acme"], "both")[1],
+        _mask(brick, ids["brick"], "both", did=BRICK_DID, token=tokens.draw("92", 14))[1],
+    )
+    assert mine
+    assert theirs
+    assert mine != theirs
+    worker = database.open(database.login("worker"))
+    assert _accept(worker, token=theirs)[:3] == ("ACCEPTED", "acme.example", None)
+    assert _accept(worker, did=BRICK_DID, token=theirs)[:3] == ("ACCEPTED", "brick.example", theirs)
+
+
+def _transfer(worker, leg):
+    attempt = Attempt(sip_call_id=str(uuid.uuid4()))
+    (verdict,) = worker.call(
+        "authorize_transfer", attempt.call, "acme.example", TOKEN, None, None, attempt.permit, "carrier", "edge",
+        attempt.sip_call_id, leg,
+    )[0]  # fmt: skip
+    return verdict, attempt.call if verdict == "ALLOWED" else None

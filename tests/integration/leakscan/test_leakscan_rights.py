@@ -68,7 +68,7 @@ def test_a_scanner_waits_for_its_rate_and_goes_on(lab):
             "SELECT setval(c.oid, 1) FROM pg_class c WHERE c.relkind = 'S' AND c.relname LIKE 'lookups_%%'"
         )
 
-    suspects = [leak for number in range(8000) for leak in leaks.read(b"139%08d" % number)]
+    suspects = [leak for number in range(20_000) for leak in leaks.read(b"139%08d" % number)]
     suspects += leaks.read(b"13800138001")
     assert len(suspects) > 10
     leaks.ask(suspects, wait)

@@ -96,6 +96,8 @@ def test_every_refusal_is_the_same_bytes(masker, vault):
         "a call of the caller's words": masker.mask(CALLER, CN_DID, call=CALLER),
         "did without plus": masker.mask(CALLER, "862160001111"),
         "did of no country": masker.mask(CALLER, "+99999999"),
+        "the did itself calls": masker.mask(CN_DID, CN_DID),
+        "the did itself, national": masker.mask("02160001111", CN_DID),
         "did of nobody": masker.mask(CALLER, "+862160009999"),
         "did disabled": masker.mask(CALLER, DISABLED),
         "get": masker.get("/mask"),

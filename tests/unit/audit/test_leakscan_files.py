@@ -20,7 +20,7 @@ from leak_finder import search
 
 from esl_shield.audit.leakscan import digits, parts
 from esl_shield.audit.leakscan.parts import CHUNK_BYTES
-from esl_shield.audit.leakscan.scan import AHEAD_BYTES, BACK_BYTES
+from esl_shield.audit.leakscan.search import AHEAD_BYTES, BACK_BYTES
 
 NUMBER = b"13800138001"
 
@@ -145,6 +145,11 @@ CLOSED = {
     "zip of rubbish": b"PK\x03\x04" + os.urandom(500),
     "pg_dump": b"PGDMP\x01\x0e\0" + os.urandom(500),
     "zstd": b"\x28\xb5\x2f\xfd" + os.urandom(500),
+    "lzip": b"LZIP\x01" + os.urandom(500),
+    "compress": b"\x1f\x9d\x90" + os.urandom(500),
+    "Parquet": b"PAR1" + os.urandom(500),
+    "Avro": b"Obj\x01" + os.urandom(500),
+    "PDF": b"%PDF-1.7\n" + os.urandom(500),
     "7z": b"7z\xbc\xaf\x27\x1c" + os.urandom(500),
 }
 
@@ -179,6 +184,47 @@ def _bomb(times: int) -> bytes:
                 member.write(b"\0" * (1 << 20))
         archive.writestr("behind", NUMBER)
     return packed.getvalue()
+
+
+def test_what_a_log_of_sqlite_holds_is_found(tmp_path):
+    """Rows that are in the write-ahead log and not yet in the database are found in the log itself."""
+    path = tmp_path / "cdr.db"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = wal")
+    connection.execute("CREATE TABLE t (a)")
+    connection.execute("INSERT INTO t VALUES ('13800138001')")
+    connection.commit()
+    found = search(tmp_path).found
+    connection.close()
+    assert [f.file for f in found] == [f"{path}-wal"]
+
+
+def test_streams_behind_each_other_are_one(tmp_path):
+    """Of a gzip, bzip2 or xz file of several streams the last is searched as well."""
+    for name, pack in (("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)):
+        (tmp_path / f"log.{name}").write_bytes(pack(b"one\n") + pack(b"two\n" + NUMBER))
+    result = search(tmp_path)
+    assert [f.line for f in result.found] == [3] * 3
+    assert result.unread == []
+
+
+def test_a_folder_that_may_not_be_read_and_a_file_that_vanishes_are_told_or_left(tmp_path, monkeypatch):
+    """No permission is told with its reason; what is gone when its turn comes is no fault."""
+    for name in ("gone", "locked"):
+        (tmp_path / name).write_bytes(NUMBER)
+    opened = os.open
+
+    def open_(path, *arguments, **more):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        if str(path).endswith("gone"):
+            path.unlink()
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", open_)
+    result = search(tmp_path)
+    assert result.unread == [(f"{tmp_path}/locked", "Permission denied")]
+    assert result.found == []
 
 
 def test_a_bomb_costs_little(tmp_path, monkeypatch):
@@ -231,4 +277,4 @@ def test_memory_is_flat(tmp_path, monkeypatch):
     search(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10  # KiB
     assert len(first.found) == 1
-    assert len(first.scan._speller._cutter._known) <= 1000
+    assert len(first.scan._search.speller._cutter._known) <= 1000

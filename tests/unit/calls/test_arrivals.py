@@ -80,8 +80,8 @@ def test_a_name_with_a_separator_is_never_sent(bad):
 
 def test_the_customers_leg_shows_the_token_or_nobody():
     """Caller ID towards the agent is the token, else anonymous; nothing of the agent goes back."""
-    shown = dialstring.customer_leg_variables(TOKEN, CHANNEL, ring_s=25)
+    shown = dialstring.customer_leg_variables(TOKEN, CHANNEL, domain="bank.example", ring_s=25)
     assert f"effective_caller_id_number={TOKEN};effective_caller_id_name={TOKEN}" in shown
     assert "ignore_display_updates=true" in shown
-    hidden = dialstring.customer_leg_variables(None, CHANNEL, ring_s=25)
+    hidden = dialstring.customer_leg_variables(None, CHANNEL, domain="bank.example", ring_s=25)
     assert "effective_caller_id_number=anonymous;effective_caller_id_name=anonymous" in hidden

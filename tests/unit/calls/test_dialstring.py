@@ -49,6 +49,32 @@ def test_behind_the_edge_a_customers_leg_can_be_recognised_when_it_is_transferre
     assert leg["force_transfer_context"] == "shield_transfers"
 
 
+def test_a_customers_own_leg_is_recognised_in_the_same_way():
+    """The leg of a customer who called in has the same marks, is shown as the token and is found by supervisors."""
+    text = dialstring.customer_leg_variables(TOKEN, CALL_ID, domain="bank.example", ring_s=20)
+    leg = dict(pair.split("=", 1) for pair in text.split(";"))
+    assert (leg["shield_side"], leg["shield_domain"]) == ("customer", "bank.example")
+    assert (leg["force_transfer_context"], leg["eavesdrop_group"]) == ("shield_transfers", "bank.example")
+    assert leg["effective_caller_id_number"] == leg["effective_caller_id_name"] == TOKEN
+    anonymous = dialstring.customer_leg_variables(None, CALL_ID, domain="[2001:db8::1]", ring_s=20)
+    assert "effective_caller_id_number=anonymous" in anonymous
+    assert "shield_domain" not in anonymous
+
+
+def test_what_rings_can_be_picked_up_until_it_is_answered():
+    """The notes are those the dialplan's pickup and supervision read; nobody known leaves none."""
+    assert dialstring.note_ringing("1001", "bank.example", CALL_ID) == (
+        f"api hash insert/shield_ringing/1001@bank.example/{CALL_ID}"
+    )
+    assert dialstring.note_answer("1001", "1003", "bank.example", CALL_ID) == [
+        "api hash delete/shield_ringing/1001@bank.example",
+        f"api hash insert/shield_calls/1003@bank.example/{CALL_ID}",
+    ]
+    assert dialstring.note_answer("", "", "bank.example", CALL_ID) == []
+    with pytest.raises(UnsafeArgument):
+        dialstring.note_ringing("1001/x", "bank.example", CALL_ID)
+
+
 def test_a_domain_that_cannot_be_written_stays_out_of_the_dial_string():
     """An address in brackets can be called from; its transfers reach no token."""
     argument = execution(EDGE, domain="[2001:db8::1]").argument

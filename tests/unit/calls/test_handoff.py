@@ -86,7 +86,9 @@ def test_the_header_counts_behind_the_dummy_number_only():
     assert parked.dialled.token is None
 
 
-@pytest.mark.parametrize("header", [None, "", "12", "+442079460123", MISTYPED])
+@pytest.mark.parametrize(
+    "header", [None, "", "12", "+442079460123", MISTYPED], ids=["absent", "empty", "short", "a number", "mistyped"]
+)
 def test_a_dummy_call_without_a_token_has_none(header):
     """The dummy number with a missing or malformed header is a malformed token."""
     parked = read(DUMMY, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: header})
@@ -147,10 +149,18 @@ def test_a_transferred_customers_leg_has_a_domain_and_no_agent():
     assert parked.dialled.token == TOKEN
 
 
+def test_a_customer_who_called_in_is_known_by_the_dialplans_mark():
+    """Such a leg came in; the variable of its context, which no SIP message sets, stands in for its direction."""
+    parked = read(**CUSTOMERS | {"Call-Direction": "inbound", "variable_esl_shield_inbound": "true"})
+    assert (parked.agent, parked.domain, parked.transferred) == (None, "bank.example", True)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
         {"Call-Direction": "inbound"},
+        {"Call-Direction": "inbound", "variable_esl_shield_inbound": "yes"},
+        {"variable_esl_shield_inbound": "true", "variable_shield_side": None},
         {"Call-Direction": None},
         {"variable_shield_side": None},
         {"variable_shield_side": "agent"},

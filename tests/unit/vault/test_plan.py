@@ -10,7 +10,10 @@ from esl_shield.vault import numbers
 from esl_shield.vault.beginnings import HEAD, beginnings
 from esl_shield.vault.plan import Plan, Shape
 
-REGIONS = ("AU", "CN", "DE", "FR", "GB", "HK", "IN", "IT", "JP", "SG", "TW", "US")
+REGIONS = (
+    "AE", "AR", "AU", "BR", "CA", "CN", "DE", "ES", "FR", "GB", "HK", "ID", "IN", "IT", "JP", "KR", "MX", "MY", "NL",
+    "NZ", "PH", "PL", "SE", "SG", "TH", "TR", "TW", "US", "VN", "ZA",
+)  # fmt: skip
 KINDS = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE, PhoneNumberType.TOLL_FREE)
 
 
@@ -38,6 +41,22 @@ def test_every_regions_examples_are_read_as_phonenumbers_reads_them(region):
             assert expected in plan.read(spelling.encode()), kind
             assert shape.fits(digits)
             assert digits[:HEAD] in shape.heads[len(digits)]
+
+
+@pytest.mark.parametrize(
+    ("region", "spelling", "number"),
+    [
+        ("AR", b"011 15 5555 1234", "5491155551234"),
+        ("AR", b"11 5555 1234", "541155551234"),
+        ("AR", b"+54 9 11 5555 1234", "5491155551234"),
+        ("BR", b"011 96123 4567", "5511961234567"),
+        ("BR", b"+55 11 96123 4567", "5511961234567"),
+        ("BR", b"0 15 11 96123 4567", "5511961234567"),
+    ],
+)
+def test_transformed_numbers_are_read(region, spelling, number):
+    """Argentina's 15 for the 9 of abroad, and Brazil's carrier codes, are undone."""
+    assert number in Plan(region, {region}).read(spelling.replace(b" ", b""))
 
 
 def test_what_a_gateway_is_dialled_by_is_taken_off():

@@ -1,5 +1,6 @@
 -- Worker: a customer calls one of the tenants' own numbers. Stores the call and the audit event; answers whom to ring: the
 -- agent who called this customer last, and the DID's destinations. A token that is none of the tenant's counts as anonymous.
+-- The parked leg is the customer's own, so a transfer to a token is asked for by it.
 -- Verdicts: ACCEPTED, NOT_FOUND (no such DID), FORBIDDEN (the call was accepted before).
 CREATE OR REPLACE FUNCTION shield_api.accept_inbound_call(
     p_call uuid, p_did text, p_token text, p_channel uuid, p_sip_call uuid, p_last_agent_within interval
@@ -35,8 +36,8 @@ BEGIN
             WHERE c.tenant_id = v_did.tenant_id AND c.token = v_token AND c.direction = 'outbound'
             AND c.started_at > now() - p_last_agent_within AND c.state <> 'REFUSED' AND c.agent IS NOT NULL
             ORDER BY c.started_at DESC LIMIT 1;
-        INSERT INTO shield.calls (id, tenant_id, token, alias, channel, state, direction, did)
-            VALUES (p_call, v_did.tenant_id, v_token, v_alias, p_channel, 'AUTHORIZED', 'inbound', v_did.did);
+        INSERT INTO shield.calls (id, tenant_id, token, alias, channel, customer_channel, state, direction, did)
+            VALUES (p_call, v_did.tenant_id, v_token, v_alias, p_channel, p_channel, 'AUTHORIZED', 'inbound', v_did.did);
     END IF;
     RETURN QUERY SELECT v_verdict, v_did.domain, v_token, v_agent, v_did.destinations::text[];
 END
