@@ -107,7 +107,7 @@ def facts(
         variables={"disable_system_api_commands": "true", "disable_system_app_commands": "true", "domain": "x"},
         configuration=_section(conf + more), dialplan=_section(dialplan or agents()), directory=_section(directory),
         gateway_states={"carrier-a": "NOREG", "edge": "NOREG"}, profiles_running=frozenset({"internal", "external"}),
-        clock_offset_s=0.0, written=(),
+        clock_offset_s=0.0, written=(), connected=(),
     )  # fmt: skip
     return dataclasses.replace(made_facts, **changes)
 

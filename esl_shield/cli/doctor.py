@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -30,11 +31,16 @@ _ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.UNKNOWN, Severity.INFO, 
     help=f"Only this area; may be repeated. Areas: {', '.join(AREAS)}.",
 )
 @click.option("--role", type=click.Choice(ROLES), help="Whose configuration this is; guessed from what is in it.")
+@click.option("--test-call", is_flag=True, help="Place a call, as the agent in [canary], and look for its number.")
+@click.option("--own-number", is_flag=True, help="With --test-call: call the number on standard input.")
 @click.option("--all", "every", is_flag=True, help="Print what is well, too.")
 @format_option
 @pass_config
-def doctor(config: Config, *, only: tuple[str, ...], role: str | None, every: bool, format_: Format) -> int:
-    """Check this deployment and say what to change. Nothing is changed, no call is placed.
+def doctor(
+    config: Config, *, only: tuple[str, ...], role: str | None, test_call: bool, own_number: bool, every: bool,
+    format_: Format,
+) -> int:  # fmt: skip
+    """Check this deployment and say what to change. Nothing is changed, and no call is placed without --test-call.
 
     Run it once for each role's configuration, as that role's Unix user: each sees what the others must not. The
     administrator's sees most of the database; FreeSWITCH is asked where [freeswitch] is configured.
@@ -42,11 +48,16 @@ def doctor(config: Config, *, only: tuple[str, ...], role: str | None, every: bo
     \b
       esl-shield --config worker.toml doctor
       esl-shield --config admin.toml doctor --role admin --only database --format json
+      esl-shield --config canary.toml doctor --role scanner --only call --test-call
 
     Exit code: 1 with a warning or a critical finding; 3 when nothing is wrong but something could not be asked; else 0.
     """  # noqa: D301 - click's \b
     chosen = role or guess_role(config)
-    findings = list(Examination(config, chosen).findings(only))
+    if own_number and not test_call:
+        message = "--own-number is for --test-call"
+        raise click.UsageError(message)
+    own = [sys.stdin.readline()] if own_number else None
+    findings = list(Examination(config, chosen, test_call=test_call, own=own).findings(only))
     shown = findings if every or format_ == "json" else [f for f in findings if f.severity is not Severity.OK]
     if format_ == "json":
         print_rows(_rows(shown), COLUMNS, format_)

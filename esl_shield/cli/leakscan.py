@@ -1,4 +1,4 @@
-"""``esl-shield leakscan``: search files and streams for any number of the vault."""
+"""``esl-shield leakscan``: search files and streams for any number of the vault; with ``--canary`` after calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,13 +32,42 @@ if TYPE_CHECKING:
 CLEAN, FOUND, INCOMPLETE, INTERRUPTED = 0, 1, 2, 130
 _OUTCOMES = {CLEAN: "clean", FOUND: "found", INCOMPLETE: "incomplete", INTERRUPTED: "interrupted"}
 STDIN = "-"
+REPORTS = ("keygen", "verify")
 _STDIN_NAME = "standard input"
 _MB = 1_000_000
 _FINDING = "{where}  {spelling}  {tenant}  {token}"
 
 
-@click.command(cls=CarefulCommand)
+class LeakscanCommand(CarefulCommand):
+    """Takes paths, or one of two commands about reports; a file of such a name is ``./verify``."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the arguments, as those of the command about reports that the first one names."""
+        if args and args[0] in REPORTS:
+            from esl_shield.cli import canary  # noqa: PLC0415 - a plain search needs none of it
+
+            return canary.SUBCOMMANDS[args[0]].make_context(f"{info_name} {args[0]}", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=LeakscanCommand)
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.option(
+    "--canary", "with_canary", is_flag=True, help="Place calls to canary numbers first; print a signed report."
+)
+@click.option("--calls", type=click.IntRange(1, 50), default=3, show_default=True, help="With --canary: how many.")
+@click.option(
+    "--own-numbers", "own", is_flag=True, help="With --canary: call the numbers on standard input, one a line."
+)
+@click.option(
+    "--wire",
+    "wire",
+    multiple=True,
+    metavar="PATH",
+    help="With --canary: captures of the carrier's side, where the numbers must be; repeatable.",
+)
 @click.option("--tenant", "tenants", multiple=True, metavar="T", help="Only this tenant's numbers; repeatable.")
 @click.option(
     "--prefix",
@@ -57,8 +86,8 @@ _FINDING = "{where}  {spelling}  {tenant}  {token}"
 @format_option
 @pass_config
 def leakscan(
-    config: Config, *, paths: tuple[str, ...], tenants: tuple[str, ...], prefixes: tuple[str, ...], jobs: int | None,
-    quiet: bool, format_: Format,
+    config: Config, *, paths: tuple[str, ...], with_canary: bool, calls: int, own: bool, wire: tuple[str, ...],
+    tenants: tuple[str, ...], prefixes: tuple[str, ...], jobs: int | None, quiet: bool, format_: Format,
 ) -> int:  # fmt: skip
     r"""Search files, folders and streams (- for standard input) for any number of the vault.
 
@@ -70,9 +99,31 @@ def leakscan(
       esl-shield --config scanner.toml leakscan /var/log /var/lib/freeswitch
       pg_dump crm | esl-shield --config scanner.toml leakscan --format json -
 
-    Ends with 1 when something was found, else with 2 when something could not be read, else with 0.
+    With --canary it first calls, as the agent in [canary], numbers that are nobody's, and prints a signed report.
+
+    \b
+      esl-shield leakscan keygen /etc/esl-shield/report.key
+      esl-shield --config canary.toml leakscan --canary /var/log /var/lib/freeswitch > report.json
+      esl-shield leakscan verify report.json --key report.key.pub
+
+    Ends with 1 when something was found, else with 2 when something could not be read, else with 0. With --canary
+    with 3 when a call did not go through, and with 2 as well when no file mentions a call.
     """
     _check(paths, prefixes)
+    if with_canary:
+        from esl_shield.cli import canary  # noqa: PLC0415 - a plain search needs none of it
+
+        _check(wire, ())
+        if jobs is not None:
+            message = "--jobs is for a search without --canary"
+            raise click.UsageError(message)
+        if STDIN in paths or STDIN in wire:
+            message = "--canary searches files and folders; - is for --own-numbers"
+            raise click.UsageError(message)
+        return canary.run(config, paths, wire, tenants, prefixes, count=calls, own=own, quiet=quiet)
+    if own or wire:
+        message = "--own-numbers and --wire are for --canary"
+        raise click.UsageError(message)
     with contextlib.ExitStack() as stack:
         workers = stack.enter_context(Workers(count)) if (count := _jobs(jobs, paths)) > 1 else None
         kek = configured_kek(config)

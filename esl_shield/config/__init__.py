@@ -23,6 +23,7 @@ from esl_shield.config.calls import (
     InboundConfig,
     MetricsConfig,
 )
+from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
@@ -48,6 +49,7 @@ class Config:
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     reveals: RevealsConfig = field(default_factory=RevealsConfig)
     destinations: DestinationsConfig = field(default_factory=DestinationsConfig)
+    canary: CanaryConfig | None = None
     gateways: tuple[Gateway, ...] = ()
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
@@ -71,6 +73,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         raise ConfigError(source=chosen, problem=f"it cannot be read ({problem})") from None
     config = loads(text, source=str(chosen))
     databases = [config.database, *filter(None, [config.masking.database])]
+    databases += [config.canary.database] if config.canary else []
     if mode & (stat.S_IRGRP | stat.S_IROTH) and any(database.holds_password for database in databases):
         raise ConfigExposed(source=chosen, mode=f"{mode:04o}")
     return config

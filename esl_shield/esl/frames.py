@@ -34,6 +34,7 @@ from esl_shield.errors.freeswitch import FrameRejected
 COMMAND_REPLY = "command/reply"
 API_RESPONSE = "api/response"
 EVENT_PLAIN = "text/event-plain"
+EVENT_JSON = "text/event-json"
 DISCONNECT_NOTICE = "text/disconnect-notice"
 RUDE_REJECTION = "text/rude-rejection"
 LOG_DATA = "log/data"

@@ -1,4 +1,4 @@
-"""FreeSWITCH's event socket as a client: log in, ask ``api`` commands one at a time.
+"""FreeSWITCH's event socket as a client: log in, ask ``api`` commands one at a time, or listen to all events.
 
 For commands an administrator runs, so it blocks and needs no gevent. Invariants: connecting, logging in and each answer
 end within ``timeout_s`` seconds; an answer is at most MAX_ANSWER_BYTES; neither the password nor an answer is in an
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from esl_shield.errors.freeswitch import FrameRejected, FreeSwitchAway, FreeSwitchRefused
 from esl_shield.esl.commands import Reply, render, reply_of
-from esl_shield.esl.frames import API_RESPONSE, COMMAND_REPLY, RUDE_REJECTION, Frame, FrameReader, Limits
+from esl_shield.esl.frames import API_RESPONSE, COMMAND_REPLY, EVENT_JSON, RUDE_REJECTION, Frame, FrameReader, Limits
 
 if TYPE_CHECKING:
     from typing import Self
@@ -60,6 +60,28 @@ class InboundSocket:
             if frame.content_type == COMMAND_REPLY:  # a login that may not ask this (`userauth`) is told so
                 return reply_of(frame)
         return reply_of(frame)
+
+    @property
+    def own_port(self) -> int:
+        """The port of our end."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def listen(self) -> None:
+        """Ask for every event, as JSON; raises FreeSwitchAway, FreeSwitchRefused."""
+        deadline = time.monotonic() + self._timeout_s
+        self._send("event json ALL")
+        while (frame := self._next(deadline)).content_type != COMMAND_REPLY:
+            pass
+        if not reply_of(frame).ok:
+            raise FreeSwitchRefused(address=self._address, why="this login may not listen to every event")
+
+    def next_event(self, within_s: float) -> bytes:
+        """Return the next event's JSON; raises FreeSwitchAway when none came in time."""
+        deadline = time.monotonic() + within_s
+        while (frame := self._next(deadline)).content_type != EVENT_JSON:
+            pass
+        return frame.body
 
     def close(self) -> None:
         """End the connection."""

@@ -78,7 +78,7 @@ def test_no_control_socket_is_loaded():
 def test_log_lines_name_no_part_of_a_message():
     """Every line is made of fixed words, our own Call-ID, statuses, carriers' and gateways' names and addresses."""
     allowed = {"$ci", "$si", "$rm", "$avp(carrier)", "$var(code)", "$var(status)", "$var(gateway)", "$var(key)"}
-    allowed |= {"$var(state)", "$var(name)", "$var(took_ms)"}
+    allowed |= {"$var(state)", "$var(name)", "$var(took_ms)", "$avp(call)", "$avp(caller_at)"}
     for line in re.findall(r"xlog\((.*)\);", _configuration()):
         assert set(re.findall(r"\$\w+(?:\([^)]*\))?", line)) <= allowed, line
 

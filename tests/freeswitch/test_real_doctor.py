@@ -29,8 +29,11 @@ if TYPE_CHECKING:
     from esl_shield.service.doctor.finding import Finding
 
 BINARY_AREAS = ("freeswitch", "bypass")
-# What the lab itself changes: the examples' passwords, a log at debug, CDRs of both legs.
-OF_THE_LAB = {"freeswitch.passwords", "freeswitch.listeners", "freeswitch.log_level", "freeswitch.cdr_legs"}
+# What the lab itself changes: the examples' passwords, a log at debug, CDRs of both legs, and its own listeners.
+OF_THE_LAB = {
+    "freeswitch.passwords", "freeswitch.listeners", "freeswitch.log_level", "freeswitch.cdr_legs",
+    "freeswitch.connected",
+}  # fmt: skip
 CANARY = "13800138042"
 HOLES = """
   <extension name="back door"><condition field="destination_number" expression="^9(\\d+)$">

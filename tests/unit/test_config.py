@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from esl_shield import config
+from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
@@ -62,6 +63,7 @@ SECTIONS = {
     "[calls]": config.CallsConfig,
     "[metrics]": config.MetricsConfig,
     "[freeswitch]": config.FreeSwitchConfig,
+    "[canary]": CanaryConfig,
     "[resolver]": config.ResolverConfig,
     "[reveals]": config.RevealsConfig,
     "[destinations]": config.DestinationsConfig,
@@ -103,6 +105,10 @@ def test_a_full_file_becomes_frozen_dataclasses():
         loaded.esl.max_calls = 1  # type: ignore[misc]
 
 
+CANARY = (
+    '[canary]\ntenant = "t"\ndomain = "d.example"\nagent = "1099"\npassword = "file:/p"\n'
+    'switch = "192.0.2.20:5060"\ndatabase = { url = "postgresql+psycopg2://c@/shield" }\n'
+)
 GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:5080"\n'
 
 
@@ -114,6 +120,13 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[freeswitch]\naddress = "switch:8021"\npassword = "file:/f"\n', "IP address and a port"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "password must be file:PATH"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "file:/f"\ncalls = 0\n', "more than 0"),
+        (DATABASE + CANARY.replace("agent", "agents"), "unknown key canary.agents"),
+        (DATABASE + CANARY.replace("1099", "a b"), "a user of FreeSWITCH's directory"),
+        (DATABASE + CANARY.replace("file:/p", "hush"), "[canary] password must be file:PATH"),
+        (DATABASE + CANARY + 'signing_key = "/k"\n', "[canary] signing_key must be file:PATH"),
+        (DATABASE + CANARY + 'region = "gb"\n', "not an ISO 3166 code"),
+        (DATABASE + CANARY + "talk_s = 0\n", "[canary] talk_s must be more than 0"),
+        (DATABASE + CANARY.replace("192.0.2.20", "switch"), "IP address and a port"),
         ("[database]\n", "database.url is missing"),
         ("[database", "Expected"),
         (DATABASE + "[esl]\nlissten = 1\n", "unknown key esl.lissten"),
@@ -295,5 +308,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

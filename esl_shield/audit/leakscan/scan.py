@@ -155,6 +155,10 @@ class Scan:
         """Search a file, or all files below a folder."""
         self._reckon(self._workers.run(self._opened(path)) if self._workers else self._here(path))
 
+    def told(self, name: str) -> str:
+        """Return a file's name as it is told: without the numbers of the vault in it."""
+        return self._name((name,))
+
     def stream(self, source: Reader, name: str) -> None:
         """Search what comes out of a pipe, to its end."""
         self._accounts = {0: _Account(stretch=False)}

@@ -1,16 +1,16 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
 REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
     FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer,
-    shield_scanner;
+    shield_scanner, shield_canary;
 REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary;
 
 GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer,
-    shield_scanner;
+    shield_scanner, shield_canary;
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
@@ -25,6 +25,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
     TO shield_scanner;
+GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.start_canary,
+    shield_api.canary_calls TO shield_canary;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;

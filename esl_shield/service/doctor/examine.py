@@ -13,16 +13,18 @@ from esl_shield.service.doctor import (
     clock,
     database_checks,
     edge,
+    inbound,
     keys,
     processes,
     settings,
     switch,
     switch_checks,
+    testcall,
 )
 from esl_shield.service.doctor.finding import Area, Finding, NotApplicableError, NotAskedError, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from esl_shield.config import Config
 
@@ -33,17 +35,21 @@ AREAS: dict[str, Area[Any]] = {
     area.name: area
     for area in (
         settings.CONFIG, database_checks.AREA, keys.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
-        settings.INBOUND, edge.AREA, processes.AREA,
+        inbound.AREA, edge.AREA, processes.AREA, testcall.AREA,
     )
 }  # fmt: skip
 
 
 class Examination:
-    """One deployment as one role's configuration sees it; what several areas need is asked once."""
+    """One deployment as one role's configuration sees it; what several areas need is asked once.
 
-    def __init__(self, config: Config, role: str) -> None:
+    ``test_call`` places a call: to the first of ``own`` numbers, or to one of nobody.
+    """
+
+    def __init__(self, config: Config, role: str, *, test_call: bool = False, own: Iterable[str] | None = None) -> None:
         self._config = config
         self._role = role
+        self._test_call, self._own = test_call, own
         self._gathering: dict[str, Callable[[], Any]] = {
             "config": lambda: settings.look_at_config(config, role),
             "database": self._database,
@@ -51,9 +57,10 @@ class Examination:
             "time": self._clocks,
             "freeswitch": self._switch,
             "bypass": self._switch,
-            "inbound": lambda: settings.look_at_gateways(config, role),
+            "inbound": self._inbound,
             "edge": self._edges,
             "processes": lambda: processes.ask_processes(config, role),
+            "call": self._call,
         }
 
     def findings(self, only: Sequence[str] = ()) -> Iterator[Finding]:
@@ -90,6 +97,17 @@ class Examination:
             self._config.resolver.clock_skew_s,
         )
 
+    def _inbound(self) -> inbound.InboundFacts:
+        asked = self._asked_switch
+        return inbound.look_at_inbound(self._config, _why(asked) if isinstance(asked, Exception) else asked)
+
+    def _call(self) -> testcall.CallFacts:
+        if not self._test_call:
+            message = "it places a call, which takes --test-call and [canary]"
+            raise NotApplicableError(message)
+        asked = self._asked_switch
+        return testcall.place_test_call(self._config, None if isinstance(asked, Exception) else asked, self._own)
+
     def _edges(self) -> tuple[edge.EdgeFacts, ...]:
         if not any(gateway.delivery == "edge" for gateway in self._config.gateways):
             message = 'none of [[gateways]] has delivery = "edge"'
@@ -101,6 +119,8 @@ def guess_role(config: Config) -> str:
     """Return the role a configuration is most likely for, by what only that role's file has."""
     if config.resolver.secrets:
         return "resolver"
+    if config.canary:
+        return "scanner"
     if config.gateways:
         return "worker"
     return "seeder" if config.keys else "auditor"

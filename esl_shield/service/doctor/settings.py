@@ -1,4 +1,4 @@
-"""Areas ``config`` and ``inbound``: what the configuration file itself says, and its secrets' files."""
+"""Area ``config``: what the configuration file itself says, and its secrets' files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from esl_shield.service.doctor.files import FileFacts, look, process_user
-from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, Problem, Severity
+from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +35,10 @@ def look_at_config(config: Config, role: str) -> ConfigFacts:
         named |= {f"[resolver] secrets.{caller}": source for caller, source in config.resolver.secrets.items()}
     if config.freeswitch:
         named["[freeswitch] password"] = config.freeswitch.password
+    if config.canary:
+        named["[canary] password"] = config.canary.password
+        named["[canary] signing_key"] = config.canary.signing_key
+        named["[canary.database] password"] = config.canary.database.password
     secrets = {key: look(source.removeprefix("file:")) for key, source in named.items() if source}
     return ConfigFacts(config, role, process_user(config.source), look(config.source), secrets)
 
@@ -118,19 +122,6 @@ def _listens(facts: ConfigFacts) -> Iterator[Problem | str]:
             yield "[resolver] listen is reachable over a network, where numbers pass in clear unless it is a tunnel"
 
 
-def _inbound(facts: ConfigFacts) -> Iterator[str]:
-    if not any(gateway.delivery == "edge" for gateway in facts.config.gateways):
-        yield 'no gateway has delivery = "edge": numbers of customers who call in reach FreeSWITCH, its logs and agents'
-
-
-def look_at_gateways(config: Config, role: str) -> ConfigFacts:
-    """Return the facts of area inbound; raises NotApplicableError for a configuration without gateways."""
-    if not config.gateways:
-        message = "this configuration has no [[gateways]]"
-        raise NotApplicableError(message)
-    return look_at_config(config, role)
-
-
 CONFIG = Area[ConfigFacts](
     "config",
     "the configuration file and the files it names",
@@ -145,14 +136,5 @@ CONFIG = Area[ConfigFacts](
         Check("config.listens", Severity.WARNING, "Listeners are on loopback or let in few addresses",
               "The worker believes what its event socket says; the resolver gives numbers.",
               "Put both sides on one machine, or in a tunnel with sslmode and certificates of its own.", _listens),
-    ),
-)  # fmt: skip
-INBOUND = Area[ConfigFacts](
-    "inbound",
-    "the configuration's `[[gateways]]`",
-    (
-        Check("inbound.masked", Severity.WARNING, "Customers who call in are masked by an edge",
-              "Only an edge can take the number out of a call before FreeSWITCH sees it.",
-              "Put an edge in front of the carriers, or keep inbound calls off this FreeSWITCH.", _inbound),
     ),
 )  # fmt: skip

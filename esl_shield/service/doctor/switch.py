@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from esl_shield.db.address import read_password
 from esl_shield.errors.freeswitch import FreeSwitchAway
 from esl_shield.esl.inbound import InboundSocket
+from esl_shield.service.doctor.connections import Peer, peers
 from esl_shield.service.doctor.finding import NotApplicableError, NotAskedError
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class SwitchFacts:
     profiles_running: frozenset[str]
     clock_offset_s: float  # FreeSWITCH's clock minus ours; it tells whole seconds, so up to 1 s of it is rounding
     written: tuple[FileMode, ...] | None  # None: FreeSWITCH is on another machine
+    connected: tuple[Peer, ...] | None = None  # to its event socket, but for us; None: on another machine
 
     def settings(self, name: str) -> dict[str, str] | None:
         """Return the params of a configuration such as ``switch.conf``; None when there is none."""
@@ -121,6 +123,7 @@ class _Questions:
         self._connection = connection
         self._config = config
         self._address = address
+        self._own_ports = frozenset({connection.own_port})
 
     def ask(self) -> SwitchFacts:
         variables = self._variables()
@@ -140,6 +143,7 @@ class _Questions:
             profiles_running=running,
             clock_offset_s=self._clock(),
             written=_written(variables) if self._is_here(variables) else None,
+            connected=peers(self._address.port, self._own_ports) if self._is_here(variables) else None,
         )
 
     def _api(self, command: str) -> str:

@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.calls.arrivals import CONTEXT as INBOUND
-from esl_shield.service.doctor.finding import Problem, Severity
+from esl_shield.service.doctor.finding import NotAskedError, Problem, Severity
 from esl_shield.service.doctor.switch import SwitchFacts, is_true, params
 
 if TYPE_CHECKING:
@@ -184,6 +184,17 @@ def listeners(facts: SwitchFacts) -> Iterator[Problem]:
             yield Problem(
                 f"{who} {said}", f"{user}@{domain}: list events without calls in esl-allowed-events.", Severity.CRITICAL
             )
+
+
+def connected(facts: SwitchFacts) -> Iterator[Problem]:
+    """Tell who else is connected to the event socket now."""
+    if facts.connected is None:
+        message = "FreeSWITCH is on another machine, and only its kernel knows"
+        raise NotAskedError(message, Severity.INFO)
+    for peer in facts.connected:
+        yield Problem(
+            f"{peer} is connected to the event socket", severity=Severity.WARNING if is_direct(facts) else Severity.INFO
+        )
 
 
 def system(facts: SwitchFacts) -> Iterator[Problem]:

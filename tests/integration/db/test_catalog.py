@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
-    "shield_scanner",
+    "shield_scanner", "shield_canary",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -20,6 +20,7 @@ EXECUTE = {
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
+    "shield_canary": {"canary_calls", "seed_tokens", "seeding_tenant", "start_canary"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -29,6 +30,7 @@ SELECT = {
     "shield_auditor": {"audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
+    "shield_canary": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -38,6 +40,7 @@ USAGE = {
     "shield_auditor": {"dba"},
     "shield_revealer": {"shield_api", "dba"},
     "shield_scanner": {"shield_api"},
+    "shield_canary": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

@@ -23,7 +23,7 @@ TABLES = (
 VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -38,8 +38,8 @@ FUNCTIONS = {
     "tenant_data_key": (("resolver",), 2),
     "note_refusal": (("resolver",), 2),
     "kek_ids": (("resolver", "masker"), 0),
-    "seeding_tenant": (("seeder",), 1),
-    "seed_tokens": (("seeder",), 4),
+    "seeding_tenant": (("seeder", "canary"), 1),
+    "seed_tokens": (("seeder", "canary"), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
     "redeem_reveal": (("resolver",), 1),
@@ -55,6 +55,8 @@ FUNCTIONS = {
     "leakscan_filter": (("scanner",), 3),
     "find_leaks": (("scanner",), 4),
     "finish_leakscan": (("scanner",), 7),
+    "start_canary": (("canary",), 3),
+    "canary_calls": (("canary",), 5),
     "set_lookup_rate": ((), 2),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
@@ -216,6 +218,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "scanner":
             assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
             assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
+        elif role == "canary":
+            assert opened.call("start_canary", "acme", str(uuid.uuid4()), 1) == []
+            assert opened.call("seeding_tenant", "acme") == []
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

@@ -10,14 +10,14 @@ import threading
 from pathlib import Path
 
 import pytest
-from doctor_facts import CONFIG, told, wrong
+from doctor_facts import CONFIG, extension, facts, told, wrong
 
 from esl_shield import config as configuration
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.device import DeviceAway
 from esl_shield.errors.keys import KekExposed
-from esl_shield.service.doctor import clock, edge, keys, processes, settings
+from esl_shield.service.doctor import clock, edge, inbound, keys, processes, settings
 from esl_shield.service.doctor.edge import EdgeFacts
 from esl_shield.service.doctor.examine import AREAS, Examination, exit_code, guess_role, reference
 from esl_shield.service.doctor.files import FileFacts, look
@@ -93,11 +93,25 @@ def test_what_is_wrong_with_a_configuration_is_found(name):
     assert told(wrong(settings.CONFIG, facts), f"{check}:", words)
 
 
-def test_inbound_calls_are_masked_by_an_edge_only():
-    """Without a gateway of delivery edge it is said that inbound numbers are open."""
-    assert wrong(settings.INBOUND, _config_facts()) == []
-    direct = _config_facts(CONFIG.replace('delivery = "edge"', 'delivery = "direct"\nproxy = "192.0.2.9:5060"'))
-    assert told(wrong(settings.INBOUND, direct), "warning inbound.masked", "reach FreeSWITCH")
+DIRECT = CONFIG.replace('delivery = "edge"', 'delivery = "direct"\nproxy = "192.0.2.9:5060"')
+QUEUED = f'<context name="carriers">{extension("all", "^.*$", "callcenter", "sales")}</context>'
+SHIELDED = f'<context name="shield-inbound">{extension("all", "^.*$", "socket", "127.0.0.1:8084 async full")}</context>'
+INBOUND_CASES = {
+    "an edge": (CONFIG, facts(external={"context": "agents"}), ""),
+    "turned away": (DIRECT, facts(), ""),
+    "into a queue": (DIRECT, facts(dialplan=QUEUED), "takes calls into the context carriers"),
+    "a context of its own": (DIRECT, facts(external={"context": "agents"}), "profile external takes calls into"),
+    "the shield's": (DIRECT, facts(internal={"context": "shield-inbound"}, dialplan=SHIELDED), "profile internal"),
+    "not asked": (DIRECT, NotAskedError("FreeSWITCH is away"), "Not asked: FreeSWITCH is away"),
+}
+
+
+@pytest.mark.parametrize("name", INBOUND_CASES)
+def test_inbound_calls_are_masked_by_an_edge_or_kept_off(name):
+    """Without an edge a warning names how calls come in; where they are turned away all is well."""
+    text, switch, words = INBOUND_CASES[name]
+    found = wrong(inbound.AREA, inbound.InboundFacts(configuration.loads(text), switch))
+    assert found == [] if not words else told(found, "inbound.masked", words)
 
 
 def _keys(role="resolver", file=SAFE, **more):
