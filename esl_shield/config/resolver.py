@@ -13,13 +13,17 @@ _REGION = re.compile(r"[A-Z]{2}|001")
 
 @dataclass(frozen=True)
 class KeysConfig:
-    """Where the key-encryption key (KEK) is."""
+    """Where the key-encryption key (KEK) is, and the KEKs some keys are still wrapped under while it is changed."""
 
     kek: str
+    previous: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.kek.startswith(("file:", "env:")):
             message = "[keys] kek must be file:PATH (env:NAME is for the demo only)"
+            raise ValueError(message)
+        if not all(uri.startswith(("file:", "env:")) for uri in self.previous) or self.kek in self.previous:
+            message = "[keys] previous takes earlier KEKs, spelled as kek is, and not kek itself"
             raise ValueError(message)
 
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
+from esl_shield.vault.keks import AnyKek, Keks
 from esl_shield.vault.keys import KEY_BYTES, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
 
@@ -35,8 +36,9 @@ def wrap(kek: Kek, key: Key, *, tenant_id: int, purpose: Purpose, version: int) 
     return _HEADER + nonce + sealed + tag
 
 
-def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> Key:
+def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> Key:
     """Open a wrapped key; ``kek_id`` is the fingerprint kept beside it. Raises WrongKek or KeyDamaged."""
+    kek = Keks.of(kek).choose(kek_id)
     if kek_id != kek.id:
         raise WrongKek(purpose=purpose, version=version, wanted=kek_id, given=kek.id)
     wrapped = bytes(wrapped)

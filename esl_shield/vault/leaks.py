@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from esl_shield.db.engine import Database
 from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
-from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.keys import KeysChanged, KeysMissing
 from esl_shield.errors.process import LookupsForbidden
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault import keyring
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from esl_shield.config.database import DatabaseConfig
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keks import AnyKek
+    from esl_shield.vault.keys import Key
 
 APPLICATION = "esl_shield leakscan"
 BATCH = 1000
@@ -104,7 +105,7 @@ class Filter:
 class Leaks:
     """One search's view of the vault. Close it yourself."""
 
-    def __init__(self, config: DatabaseConfig, kek: Kek, tenants: Sequence[str], prefixes: Sequence[str]) -> None:
+    def __init__(self, config: DatabaseConfig, kek: AnyKek, tenants: Sequence[str], prefixes: Sequence[str]) -> None:
         """Open keys and filters; no ``tenants`` are all the login sees. ``prefixes`` are dialled before numbers.
 
         Raises TenantUnknown, KeysMissing, WrongKek, KeyDamaged, DatabaseAway, DatabaseRefused.
@@ -184,6 +185,8 @@ class Leaks:
             verdict = rows[0][0] if rows else "FOUND"
             if verdict == "FORBIDDEN":
                 raise LookupsForbidden
+            if verdict == "STALE":
+                raise KeysChanged(tenant=" or ".join(sorted({suspect.key.tenant for suspect in batch})))
             if verdict != "WAIT":
                 break
             wait(rows[0][1] / 1000)
@@ -203,7 +206,7 @@ class Leaks:
             raise KeysMissing(tenant="any that this login sees")
 
     def _open(
-        self, kek: Kek, rows: Sequence[tuple[Any, ...]], prefixes: Sequence[str]
+        self, kek: AnyKek, rows: Sequence[tuple[Any, ...]], prefixes: Sequence[str]
     ) -> list[tuple[Plan, list[IndexKey]]]:
         """Group keys under the plan that reads digits for them: tenants of one region and countries share it."""
         keys: dict[tuple[str, tuple[str | None, ...]], list[IndexKey]] = {}

@@ -20,6 +20,7 @@ from esl_shield.errors.database import RightMissing
 from esl_shield.errors.keys import KekLost, KekMissing, OtherKek
 from esl_shield.errors.tenants import TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
+from esl_shield.vault.keks import AnyKek, Keks, open_keks
 from esl_shield.vault.keys import Key
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from esl_shield.config.database import DatabaseConfig
+    from esl_shield.config.resolver import KeysConfig
     from esl_shield.errors import ShieldError
     from esl_shield.vault.keys import Kek
 
@@ -79,13 +81,13 @@ class AddedTenant:
     keys: list[keyring.Purpose]
 
 
-def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTenant:
+def add_tenant(database: DatabaseConfig, kek: AnyKek, tenant: NewTenant) -> AddedTenant:
     """Add a tenant with its caps and keys; again with the same values it changes nothing.
 
     Raises TenantRejected, TenantTaken, OtherKek, DatabaseAway, DatabaseRefused.
     """
     with administering(database, tenant.name) as connection:
-        _check_kek(connection, kek)
+        check_kek(connection, kek)
         before = _find(connection, tenant.name)
         prefix = tenant.prefix or (before.token_prefix if before else _free_prefix(connection))
         check_shape(prefix, tenant.length)
@@ -94,7 +96,7 @@ def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTe
             tenant.name, tenant.domain, prefix, tenant.length, tenant.region,
         )  # fmt: skip
         caps_set = _set_caps(connection, tenant.name, tenant.caps)
-        return AddedTenant(prefix, before is None, caps_set, _add_keys(connection, kek, tenant_id))
+        return AddedTenant(prefix, before is None, caps_set, _add_keys(connection, Keks.of(kek).current, tenant_id))
 
 
 def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
@@ -111,8 +113,8 @@ def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
         return before
 
 
-def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str, str]]]:
-    """Create the KEK if the database has no keys yet and there is none, and the keys tenants lack.
+def init_keys(database: DatabaseConfig, config: KeysConfig) -> tuple[bool, list[tuple[str, str]]]:
+    """Create the KEK if there is none and every key there is opens without it, and the keys tenants lack.
 
     Returns whether the KEK was created, and the tenant and purpose of each new key. Raises KekLost, OtherKek, errors of
     ``open_kek``, DatabaseAway, DatabaseRefused.
@@ -120,13 +122,14 @@ def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str,
     with administering(database, "") as connection:
         wanted = _kek_ids(connection)
         try:
-            kek, created = keys.open_kek(uri), False
+            kek, created = keys.open_kek(config.kek), False
         except KekMissing:
-            if wanted:
-                raise KekLost(wanted=" and ".join(wanted), source=uri) from None
-            created = keys.create_kek(uri)
-            kek = keys.open_kek(uri)
-        _check_kek(connection, kek)
+            earlier = {keys.open_kek(uri).id for uri in config.previous}
+            if not earlier.issuperset(wanted):
+                raise KekLost(wanted=" and ".join(wanted), source=config.kek) from None
+            created = keys.create_kek(config.kek)
+            kek = keys.open_kek(config.kek)
+        check_kek(connection, open_keks(config))
         tenants = connection.exec_driver_sql("SELECT id, name FROM dba.tenants ORDER BY id").fetchall()
         return created, [(name, purpose) for number, name in tenants for purpose in _add_keys(connection, kek, number)]
 
@@ -188,12 +191,14 @@ def _set_caps(connection: Connection, name: str, caps: Caps | None) -> bool:
 
 
 def _kek_ids(connection: Connection) -> list[str]:
-    return [row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys ORDER BY kek_id")]
+    statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL ORDER BY kek_id"
+    return [row[0] for row in connection.exec_driver_sql(statement)]
 
 
-def _check_kek(connection: Connection, kek: Kek) -> None:
+def check_kek(connection: Connection, kek: AnyKek) -> None:
+    """Raise OtherKek unless some of the database's keys, if it has any, are wrapped under one of these KEKs."""
     wanted = _kek_ids(connection)
-    if wanted and kek.id not in wanted:
+    if wanted and Keks.of(kek).ids.isdisjoint(wanted):
         raise OtherKek(wanted=" and ".join(wanted), given=kek.id)
 
 
