@@ -285,5 +285,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "rekeyer"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -18,12 +18,23 @@ TABLES = (
     "tenants", "logins", "data_keys", "tokens", "tokens_00", "number_refs", "number_refs_15", "aliases", "token_space",
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
-    "reveal_usage",
+    "reveal_usage", "rekeyings",
 )  # fmt: skip
-VIEWS = ("tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals")
+VIEWS = (
+    "tenants",
+    "tokens",
+    "dids",
+    "calls",
+    "call_agents",
+    "audit_events",
+    "keys",
+    "reveals",
+    "keys_in_use",
+    "rekeyings",
+)
 READS = {
     "auditor": set(VIEWS), "seeder": {"tenants", "tokens", "dids"}, "revealer": {"tenants", "reveals"},
-    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(),
+    "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "rekeyer": set(),
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -35,10 +46,21 @@ FUNCTIONS = {
     "masking_tenant": (("masker",), 1),
     "mask_number": (("masker",), 6),
     "redeem_permit": (("resolver",), 5),
-    "tenant_data_key": (("resolver",), 2),
+    "tenant_data_key": (("resolver", "rekeyer"), 2),
     "note_refusal": (("resolver",), 2),
     "kek_ids": (("resolver", "masker"), 0),
-    "seeding_tenant": (("seeder",), 1),
+    "seeding_tenant": (("seeder", "rekeyer"), 1),
+    "begin_rekeyings": (("rekeyer",), 3),
+    "rekey_page": (("rekeyer",), 4),
+    "reencrypt_tokens": (("rekeyer",), 4),
+    "reindex_tokens": (("rekeyer",), 4),
+    "finish_rekeying": (("rekeyer",), 4),
+    "rotate_key": ((), 5),
+    "wrapped_keys": ((), 1),
+    "rewrap_key": ((), 6),
+    "retire_index_key": ((), 2),
+    "remove_refs": ((), 4),
+    "destroy_key": ((), 4),
     "seed_tokens": (("seeder",), 4),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
@@ -216,6 +238,9 @@ def test_an_unmapped_login_gets_nothing(database, tenants):
         elif role == "scanner":
             assert opened.call("start_leakscan", str(uuid.uuid4()), None) == []
             assert opened.call("leakscan_filter", str(uuid.uuid4()), tenants["acme"], 0) == []
+        elif role == "rekeyer":
+            assert opened.call("begin_rekeyings", "reencrypt", None, False) == []
+            assert opened.call("rekey_page", tenants["acme"], "reindex", "", 10) == []
         else:
             with database.connect(config).cursor() as cursor:
                 for view in VIEWS:

@@ -4,6 +4,7 @@
 CREATE OR REPLACE FUNCTION shield_api.reencrypt_tokens(p_tenant_id int, p_version int, p_after text, p_rows jsonb)
 RETURNS TABLE (verdict text, matched int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off  -- the planner takes a page for more rows than it has
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -2,7 +2,8 @@
 -- Answers the last index seen (NULL: there was none any more), how many were seen and how many of them removed.
 CREATE OR REPLACE FUNCTION shield_api.remove_refs(p_tenant_id int, p_version int, p_after bytea, p_limit int)
 RETURNS TABLE (last bytea, seen int, removed int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+    SET enable_hashjoin = off SET enable_mergejoin = off  -- the planner takes a page for more rows than it has
 AS $$
 #variable_conflict use_column
 BEGIN

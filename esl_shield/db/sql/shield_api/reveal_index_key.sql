@@ -16,7 +16,8 @@ BEGIN
         RETURN;
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (v_ticket.tenant_id, 'key.read',
-        jsonb_build_object('purpose', 'index', 'reveal', v_ticket.reveal));
+        jsonb_build_object('purpose', 'index',
+        'version', (SELECT k.index FROM shield.live_keys(v_ticket.tenant_id) k), 'reveal', v_ticket.reveal));
     RETURN QUERY SELECT d.tenant_id, d.version::int, d.wrapped, d.kek_id FROM shield.data_keys d
         WHERE d.tenant_id = v_ticket.tenant_id AND d.purpose = 'index' AND d.retired_at IS NULL AND d.destroyed_at IS NULL
         ORDER BY d.version DESC;
