@@ -21,7 +21,7 @@ from esl_shield.errors.database import DatabaseRefused
 from esl_shield.service.doctor.files import FileFacts, look, process_user
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden
-from esl_shield.vault.keys import open_kek
+from esl_shield.vault.keks import open_keks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,10 +35,10 @@ _NO_RIGHT = "42501"
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """Where the KEK is and who reads it. ``opened`` is its fingerprint or why it cannot be opened.
+    """Where the KEK is and who reads it. ``opened`` is its fingerprint or why it, or an earlier one, cannot be opened.
 
     ``wrapping``: the fingerprints of the KEKs that wrap the keys this login sees, or why they cannot be asked for.
-    ``strays``: other key files beside the configuration.
+    ``strays``: other key files beside the configuration. ``earlier``: the fingerprints of [keys] previous.
     """
 
     role: str
@@ -48,6 +48,7 @@ class KeyFacts:
     strays: tuple[FileFacts, ...] = ()
     opened: str | ShieldError | None = None
     wrapping: frozenset[str] | ShieldError | None = None
+    earlier: frozenset[str] = frozenset()
 
 
 def look_at_keys(config: Config, role: str) -> KeyFacts:
@@ -65,14 +66,18 @@ def look_at_keys(config: Config, role: str) -> KeyFacts:
     if role == WORKER or not source:
         return KeyFacts(role, user, source, file, strays)
     harden()
-    return KeyFacts(role, user, source, file, strays, _opened(source), _wrapping(config, role))
+    opened, earlier = _opened(config)
+    return KeyFacts(role, user, source, file, strays, opened, _wrapping(config, role), earlier)
 
 
-def _opened(source: str) -> str | ShieldError:
+def _opened(config: Config) -> tuple[str | ShieldError | None, frozenset[str]]:
+    if config.keys is None:
+        return None, frozenset()
     try:
-        return open_kek(source).id
+        keks = open_keks(config.keys)
     except ShieldError as error:
-        return error
+        return error, frozenset()
+    return keks.id, keks.ids - {keks.id}
 
 
 def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
@@ -84,7 +89,8 @@ def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
             finally:
                 database.close()
         with sqlalchemy_engine(config.database).connect() as connection:
-            return frozenset(row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys"))
+            statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL"
+            return frozenset(row[0] for row in connection.exec_driver_sql(statement))
     except ShieldError as error:
         return error
     except DBAPIError as error:
@@ -157,7 +163,7 @@ def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
         raise NotAskedError(f"the {facts.role}'s login may not see which KEK wraps the keys", Severity.INFO)
     if isinstance(facts.wrapping, ShieldError) or facts.wrapping is None:
         raise NotAskedError(str(facts.wrapping.args[0]) if facts.wrapping else "the database was not asked")
-    foreign = sorted(facts.wrapping - {facts.opened})
+    foreign = sorted(facts.wrapping - {facts.opened} - facts.earlier)
     if foreign:
         yield f"keys are wrapped under KEK {', '.join(foreign)}, and this one is {facts.opened}"
     if not facts.wrapping:

@@ -284,6 +284,7 @@ def write_config(
     gateways: str = GATEWAYS,
     reveals: bool = True,
     masking_url: str = "",
+    previous: Path | None = None,
 ) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
@@ -300,6 +301,7 @@ def write_config(
 url = "{database_url}"
 [keys]
 kek = "file:{kek}"
+{f'previous = ["file:{previous}"]' if previous else ""}
 [resolver]
 listen = "127.0.0.1:0"
 secrets = {{ {files} }}
@@ -311,7 +313,7 @@ secrets = {{ {files} }}
     return path
 
 
-def run(folder: Path, login, kek: Path, **sections: str | bool) -> ResolverProcess:
+def run(folder: Path, login, kek: Path, **sections: str | bool | Path) -> ResolverProcess:
     """Start the process and wait for its readiness line."""
     path = write_config(folder, login.url, kek, **sections)
     process = subprocess.Popen(

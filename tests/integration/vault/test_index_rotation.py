@@ -1,4 +1,4 @@
-"""Index keys replaced by added rows: a number keeps its one token throughout, whoever looks it up or brings it again."""
+"""Index keys replaced by added rows: a number keeps its token throughout, whoever looks it up or brings it again."""
 
 from __future__ import annotations
 
