@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -92,6 +93,70 @@ def test_an_index_keys_life(lab, masker):
     look(15)
     count = lab.one("SELECT count(*) FROM shield.tokens")
     assert count == len(set(lab.numbers().values())) == lab.one("SELECT tokens FROM shield.token_space")
+
+
+def test_an_index_key_is_replaced_by_the_command_line(lab):
+    """Rotate, reindex, retire and destroy, each a command; list tells the states, and what is too early is refused."""
+    lab.seed(0, 3)
+    admin, rekeyer = lab.config("admin"), lab.config("rekeyer")
+    retire = ("keys", "retire", "--tenant", "acme")
+    run = lab.vault.run
+    assert run("keys", "rotate", "--all", "--purpose", "index", config=admin).returncode == 0
+    early = run(*retire, config=admin)
+    assert (early.returncode, "[keys.kept]" in early.stderr) == (1, True), early.stderr
+    done = run("keys", "reindex", "--tenant", "acme", config=rekeyer)
+    assert done.stdout == "tenant acme: 3 rows indexed under index key version 2, 0 left\n", done.stderr
+    done = run(*retire, config=admin)
+    assert done.stdout == "the index key version 1 of tenant acme is retired, 3 rows under it were removed\n", (
+        done.stderr
+    )
+    assert run(*retire, "--format", "json", config=admin).stdout.count('"removed": 0') == 1
+    lab.let_calls_end()
+    destroy = ("keys", "destroy", "--tenant", "acme", "--purpose", "index", "--version", "1", "--backups", "abandoned")
+    assert run(*destroy, "--yes", config=admin).returncode == 0
+    assert run(*retire, config=admin).stderr == "tenant acme has no older index key\n"
+    assert (lab.refs(1), lab.refs(2)) == (0, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_imports_that_run_while_every_key_is_rotated(lab):
+    """Two import processes of overlapping files, both keys rotated in their middle: one token for each number.
+
+    Slow: two whole imports.
+    """
+    files = [
+        lab.vault.write(f"in{at}.csv", "number", [f"138{number:08d}" for number in range(at * 1500, at * 1500 + 3000)])
+        for at in range(2)
+    ]
+    pipe = subprocess.PIPE
+    running = [
+        subprocess.Popen(
+            lab.vault.command("token", "import", str(file), "--tenant", "acme", "--output", f"out{at}.csv"),
+            cwd=lab.vault.folder, env=lab.vault.environment(), stdout=pipe, stderr=pipe,
+        )
+        for at, file in enumerate(files)
+    ]  # fmt: skip
+    for purpose in ("index", "data"):
+        before = lab.one("SELECT count(*) FROM shield.tokens")
+        while lab.one("SELECT count(*) FROM shield.tokens") == before and running[0].poll() is None:
+            pass  # each look is a round trip
+        lab.rotate(purpose)
+    lab.do("reindex")
+    for process in running:
+        _, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, errors
+    assert lab.versions() == {1, 2}
+    assert 0 < lab.refs(1) < 4500
+    numbers = lab.numbers()
+    assert sorted(numbers.values()) == [f"+86138{number:08d}" for number in range(4500)]
+    for at in range(2):
+        found = [numbers[row["token"]] for row in lab.vault.output(f"out{at}.csv")]
+        assert found == [f"+86138{number:08d}" for number in range(at * 1500, at * 1500 + 3000)]
+    lab.do("reindex")
+    lab.do()
+    assert (lab.refs(2), lab.versions(), retired(lab) > 0) == (4500, {2}, True)
+    assert lab.numbers() == numbers
 
 
 def test_concurrent_imports_across_a_rotation_make_one_token(lab):
