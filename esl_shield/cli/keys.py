@@ -37,7 +37,7 @@ purpose_option = click.option(
 
 @click.group(cls=CarefulGroup)
 def keys() -> None:
-    r"""Create, list, change and destroy the keys that protect numbers. No command shows a key.
+    """Create, list, change and destroy the keys that protect numbers. No command shows a key.
 
     \b
     A tenant's data key:    rotate, then reencrypt, then destroy the older version
@@ -45,7 +45,7 @@ def keys() -> None:
     The KEK that wraps all: make a new one, tell every process of both, then rewrap
 
     docs/keys.md says when, in which order, and what to do when a key is known to others.
-    """
+    """  # noqa: D301 - click's \b
 
 
 for command in (reencrypt, reindex, retire):
@@ -97,7 +97,7 @@ def list_(config: Config, rows: bool, format_: Format) -> None:
 def rotate(  # noqa: PLR0917 - click passes by name
     config: Config, tenant: str | None, all_: bool, purpose: Purpose, older_than: str | None, format_: Format
 ) -> int:
-    r"""Give tenants a new key version, which new rows are written under at once.
+    """Give tenants a new key version, which new rows are written under at once.
 
     Imports and resolvers that run take it up by themselves. Old rows stay readable under the older version until
     `keys reencrypt` (data) or `keys reindex` and `keys retire` (index) brought them to the new one. Run by an
@@ -106,7 +106,7 @@ def rotate(  # noqa: PLR0917 - click passes by name
     \b
       esl-shield --config admin.toml keys rotate --tenant bank
       esl-shield --config admin.toml keys rotate --all --older-than 90d
-    """
+    """  # noqa: D301 - click's \b
     if (tenant is None) != all_:
         message = "give --tenant T or --all"
         raise click.UsageError(message)
@@ -129,7 +129,7 @@ def rotate(  # noqa: PLR0917 - click passes by name
 @format_option
 @pass_config
 def rewrap(config: Config, previous: tuple[str, ...], format_: Format) -> int:
-    r"""Wrap every tenant's keys under the KEK of [keys] kek; tokens and ciphertexts are not touched.
+    """Wrap every tenant's keys under the KEK of [keys] kek; tokens and ciphertexts are not touched.
 
     Before it, let every resolver, seeder and scanner run with the new KEK in [keys] kek and the old one in [keys]
     previous: then they open keys before, during and after. Each key is changed by itself; what is done is not done
@@ -139,7 +139,7 @@ def rewrap(config: Config, previous: tuple[str, ...], format_: Format) -> int:
       [keys]
       kek = "file:/etc/esl-shield/admin-2.kek"
       previous = ["file:/etc/esl-shield/admin.kek"]
-    """
+    """  # noqa: D301 - click's \b
     keks = configured_kek(config, *previous)
     done = total = 0
     try:
@@ -171,7 +171,7 @@ def rewrap(config: Config, previous: tuple[str, ...], format_: Format) -> int:
 def destroy(  # noqa: PLR0917 - click passes by name
     config: Config, tenant: str, version: int, purpose: Purpose, backups: str, yes: bool, format_: Format
 ) -> None:
-    r"""Destroy an older version of a tenant's key, for good; its row stays as a tombstone.
+    """Destroy an older version of a tenant's key, for good; its row stays as a tombstone.
 
     Refused while a row is under it, while look-ups use it, and while a call that was authorised under it may be under
     way. What backups hold under it can then be read by nobody. Copies of the wrapped key are left in backups and in
@@ -179,7 +179,7 @@ def destroy(  # noqa: PLR0917 - click passes by name
 
     \b
       esl-shield --config admin.toml keys destroy --tenant bank --version 3 --backups gone
-    """
+    """  # noqa: D301 - click's \b
     key = keylife.find_key(config.database, tenant, purpose, version)
     found = keylife.dependents(config.database, key)
     if found.verdict not in (CLEAR, ALREADY):

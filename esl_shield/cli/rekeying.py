@@ -56,7 +56,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 def reencrypt(  # noqa: PLR0917 - click passes by name
     config: Config, tenant: str | None, rate: int, again: bool, quiet: bool, format_: Format
 ) -> int:
-    r"""Encrypt numbers anew under their tenant's newest data key, in the background of live calls.
+    """Encrypt numbers anew under their tenant's newest data key, in the background of live calls.
 
     Run it on the resolver's machine after `keys rotate`, with a rekeyer's login and the KEK. It can be killed and run
     again at any time and goes on where it was; a row somebody changes meanwhile is left to them. Ends with 1 when rows
@@ -64,7 +64,7 @@ def reencrypt(  # noqa: PLR0917 - click passes by name
 
     \b
       esl-shield --config rekeyer.toml keys reencrypt --tenant bank --rate 500
-    """
+    """  # noqa: D301 - click's \b
     return _run(config, "reencrypt", tenant, rate=rate, again=again, quiet=quiet, format_=format_)
 
 
@@ -74,14 +74,14 @@ def reencrypt(  # noqa: PLR0917 - click passes by name
 def reindex(  # noqa: PLR0917 - click passes by name
     config: Config, tenant: str | None, rate: int, again: bool, quiet: bool, format_: Format
 ) -> int:
-    r"""Index numbers under their tenant's newest index key too, in the background of live calls and imports.
+    """Index numbers under their tenant's newest index key too, in the background of live calls and imports.
 
     Run it on the resolver's machine after `keys rotate --purpose index`, with a rekeyer's login and the KEK. Until
     `keys retire` look-ups use both keys, so a number keeps its token throughout. It can be killed and run again.
 
     \b
       esl-shield --config rekeyer.toml keys reindex --tenant bank
-    """
+    """  # noqa: D301 - click's \b
     return _run(config, "reindex", tenant, rate=rate, again=again, quiet=quiet, format_=format_)
 
 
@@ -91,14 +91,14 @@ def reindex(  # noqa: PLR0917 - click passes by name
 @format_option
 @pass_config
 def retire(config: Config, tenant: str, quiet: bool, format_: Format) -> int:
-    r"""End the older index key of a tenant: look-ups use the newest alone, the rows under the older one are removed.
+    """End the older index key of a tenant: look-ups use the newest alone, the rows under the older one are removed.
 
     Refused before `keys reindex` is through. It can be killed and run again. Afterwards the key can be destroyed. Run
     by an administrator.
 
     \b
       esl-shield --config admin.toml keys retire --tenant bank
-    """
+    """  # noqa: D301 - click's \b
     found = views.read(
         config.database, "keys", ("version", "state"), order="version",
         where={"tenant = %s": tenant, "purpose = %s": "index"},
