@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from esl_shield.vault.seeder import Outcome, Seeder
 
 TENANT = "acme"
+PATIENCE_S = 60.0
 
 
 class KeyLab:
@@ -114,8 +116,9 @@ class KeyLab:
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE %s"
             " AND wait_event_type = 'Lock'"
         )
-        while self.one(statement, f"%{application}%") is None:
-            pass  # each look is a round trip
+        deadline = time.monotonic() + PATIENCE_S
+        while self.one(statement, f"%{application}%") is None:  # each look is a round trip
+            assert time.monotonic() < deadline, f"{application} waits for nothing"
 
 
 def rows(numbers: Sequence[int]) -> list[Row]:
@@ -156,7 +159,7 @@ class Running(threading.Thread):
 
     def done(self) -> Any:
         """Wait for the end; its result, or its failure raised."""
-        self.join(60)
+        self.join(PATIENCE_S)
         assert not self.is_alive()
         if self._failure is not None:
             raise self._failure
