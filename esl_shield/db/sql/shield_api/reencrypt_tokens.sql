@@ -3,10 +3,10 @@
 -- version is not the newest any more.
 CREATE OR REPLACE FUNCTION shield_api.reencrypt_tokens(p_tenant_id int, p_version int, p_after text, p_rows jsonb)
 RETURNS TABLE (verdict text, matched int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off  -- the planner takes a page for more rows than it has
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
+-- Joins other than nested loops are off: the planner would read the whole table for a page.
 DECLARE
     v_before int[];
 BEGIN

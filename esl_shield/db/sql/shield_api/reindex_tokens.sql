@@ -3,10 +3,10 @@
 -- whoever gave the token another number meanwhile wins. Verdicts as those of reencrypt_tokens.
 CREATE OR REPLACE FUNCTION shield_api.reindex_tokens(p_tenant_id int, p_version int, p_after text, p_rows jsonb)
 RETURNS TABLE (verdict text, matched int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off  -- the planner takes a page for more rows than it has
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
+-- Joins other than nested loops are off: the planner would read the whole table for a page.
 DECLARE
     v_keys record;
     v_added int;

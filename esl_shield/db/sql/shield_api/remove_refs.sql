@@ -2,10 +2,10 @@
 -- Answers the last index seen (NULL: there was none any more), how many were seen and how many of them removed.
 CREATE OR REPLACE FUNCTION shield_api.remove_refs(p_tenant_id int, p_version int, p_after bytea, p_limit int)
 RETURNS TABLE (last bytea, seen int, removed int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
-    SET enable_hashjoin = off SET enable_mergejoin = off  -- the planner takes a page for more rows than it has
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_hashjoin = off SET enable_mergejoin = off
 AS $$
 #variable_conflict use_column
+-- Joins other than nested loops are off: the planner would read the whole table for a page.
 BEGIN
     IF NOT EXISTS (SELECT FROM shield.data_keys d WHERE d.tenant_id = p_tenant_id AND d.purpose = 'index'
             AND d.version = p_version AND d.retired_at IS NOT NULL) THEN
