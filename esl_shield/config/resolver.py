@@ -10,6 +10,7 @@ from esl_shield.config.pkcs11_uri import SCHEME, Place
 from esl_shield.config.values import Address, networks, positive
 
 _MAX_SESSIONS = 64
+_KEK_SCHEMES = ("file:", "env:", SCHEME)
 _REGION = re.compile(r"[A-Z]{2}|001")
 
 
@@ -34,25 +35,35 @@ class DeviceConfig:
 
 @dataclass(frozen=True)
 class KeysConfig:
-    """Where the key-encryption key (KEK) is."""
+    """Where the key-encryption key (KEK) is, and the KEKs some keys are still wrapped under while it is changed."""
 
     kek: str
+    previous: tuple[str, ...] = ()
     device: DeviceConfig = field(default_factory=DeviceConfig)
 
     def __post_init__(self) -> None:
-        if not self.kek.startswith(("file:", "env:", SCHEME)):
+        if not self.kek.startswith(_KEK_SCHEMES):
             message = "[keys] kek must be file:PATH or pkcs11:... (env:NAME is for the demo only)"
             raise ValueError(message)
-        try:
-            self.place  # noqa: B018 - reading it is the check
-        except ValueError as error:
-            message = f"[keys] kek: {error}"
-            raise ValueError(message) from None
+        if not all(uri.startswith(_KEK_SCHEMES) for uri in self.previous) or self.kek in self.previous:
+            message = "[keys] previous takes earlier KEKs, spelled as kek is, and not kek itself"
+            raise ValueError(message)
+        for key, uri in (("kek", self.kek), *(("previous", uri) for uri in self.previous)):
+            try:
+                place_of(uri)
+            except ValueError as error:
+                message = f"[keys] {key}: {error}"
+                raise ValueError(message) from None
 
     @property
-    def place(self) -> Place | None:
-        """Module, PIN file, token and key of a ``pkcs11:`` KEK; None for another."""
-        return Place.of(self.kek) if self.kek.startswith(SCHEME) else None
+    def places(self) -> tuple[tuple[str, Place | None], ...]:
+        """The URI of each KEK, the current one first; of a ``pkcs11:`` one also where it is."""
+        return tuple((uri, place_of(uri)) for uri in (self.kek, *self.previous))
+
+
+def place_of(uri: str) -> Place | None:
+    """Return module, PIN file, token and key of a ``pkcs11:`` KEK, None for another; raises ValueError."""
+    return Place.of(uri) if uri.startswith(SCHEME) else None
 
 
 @dataclass(frozen=True)

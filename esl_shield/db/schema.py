@@ -10,7 +10,7 @@ import hashlib
 from pathlib import Path
 
 OWNER = "shield_owner"
-LOGIN_ROLES = ("worker", "resolver", "masker", "seeder", "auditor", "revealer", "scanner", "canary")
+LOGIN_ROLES = ("worker", "resolver", "masker", "seeder", "auditor", "revealer", "scanner", "canary", "rekeyer")
 GROUP_ROLES = tuple(f"shield_{role}" for role in LOGIN_ROLES)
 SCHEMAS = ("shield", "shield_api", "dba")
 

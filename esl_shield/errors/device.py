@@ -54,6 +54,17 @@ class DeviceKeyMissing(CryptoError):
     sentence = "The PKCS#11 device of {uri} has no key with the id {reference}: restore it from the device's backup."
 
 
+class DeviceKeyLeft(CryptoError):
+    """A data key was destroyed in the database, and the device did not destroy it."""
+
+    error_id = "device.key_left"
+    exit_code = 3
+    sentence = (
+        "Version {version} of the data key of tenant {tenant} is destroyed in the database, but the device still has "
+        "it under the id {reference}: remove it there with the device's own tool. ({why})"
+    )
+
+
 class DeviceForked(CryptoError):
     """A process opened the device and a child of it, made by fork, uses it."""
 

@@ -1,6 +1,6 @@
 """The worker's parts put together: listener, database, ledger, scripts, metrics.
 
-Invariants: a worker that can read the KEK named in its configuration, or the PIN of its device, or whose database login
+Invariants: a worker that can read a KEK named in its configuration, or the PIN of its device, or whose database login
 is not a worker's alone, does not start; one whose database is away does, and says that it is not well; stopping closes
 the listener first, then lets calls end, then has their records written, and what could not be written is counted,
 logged and in the exit code.
@@ -138,9 +138,14 @@ def _taken(place: str, error: OSError) -> ConfigError:
 
 
 def _readable(keys: KeysConfig) -> str:
-    """Return what of the KEK this process could read, nothing if all is well."""
-    if keys.place:
-        return "the PIN of the KEK's device" if os.access(keys.place.pin_file, os.R_OK) else ""
-    scheme, _, place = keys.kek.partition(":")
-    found = os.access(place, os.R_OK) if scheme == "file" else place in os.environ
-    return "the KEK" if found else ""
+    """Return what of a KEK this process could read, nothing if all is well."""
+    for number, (uri, device) in enumerate(keys.places):
+        which = "an earlier KEK" if number else "the KEK"
+        scheme, _, place = uri.partition(":")
+        if device:
+            found, what = os.access(device.pin_file, os.R_OK), f"the PIN of {which}'s device"
+        else:
+            found, what = os.access(place, os.R_OK) if scheme == "file" else place in os.environ, which
+        if found:
+            return what
+    return ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
+from esl_shield.vault.keks import AnyKek, Keks
 from esl_shield.vault.keys import KEY_BYTES, DataKey, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
 from esl_shield.vault.sealing import OutsideKey
@@ -56,15 +57,16 @@ def wrap(kek: Kek, key: DataKey, *, tenant_id: int, purpose: Purpose, version: i
 
 @overload
 def unwrap(
-    kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Literal["index"], version: int, kek_id: str
+    kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Literal["index"], version: int, kek_id: str
 ) -> Key: ...
 @overload
-def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey: ...
-def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey:
+def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey: ...
+def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey:
     """Open a wrapped key; ``kek_id`` is the fingerprint kept beside it.
 
     Raises WrongKek or KeyDamaged; NoDevice for a key in a device when the KEK is in none; what a device raises.
     """
+    kek = Keks.of(kek).choose(kek_id)
     if kek_id != kek.id:
         raise WrongKek(purpose=purpose, version=version, wanted=kek_id, given=kek.id)
     wrapped = bytes(wrapped)

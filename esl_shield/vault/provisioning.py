@@ -20,6 +20,7 @@ from esl_shield.errors.database import RightMissing
 from esl_shield.errors.keys import KekLost, KekMissing, OtherKek
 from esl_shield.errors.tenants import TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
+from esl_shield.vault.keks import AnyKek, Keks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,13 +81,13 @@ class AddedTenant:
     keys: list[keyring.Purpose]
 
 
-def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTenant:
+def add_tenant(database: DatabaseConfig, kek: AnyKek, tenant: NewTenant) -> AddedTenant:
     """Add a tenant with its caps and keys; again with the same values it changes nothing.
 
     Raises TenantRejected, TenantTaken, OtherKek, DatabaseAway, DatabaseRefused.
     """
     with administering(database, tenant.name) as connection:
-        _check_kek(connection, kek)
+        check_kek(connection, kek)
         before = _find(connection, tenant.name)
         prefix = tenant.prefix or (before.token_prefix if before else _free_prefix(connection))
         check_shape(prefix, tenant.length)
@@ -95,8 +96,12 @@ def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTe
             tenant.name, tenant.domain, prefix, tenant.length, tenant.region,
         )  # fmt: skip
         caps_set = _set_caps(connection, tenant.name, tenant.caps)
+        current = Keks.of(kek).current
         return AddedTenant(
-            prefix, before is None, caps_set, _add_keys(connection, kek, tenant_id, in_device=tenant.data_key_in_device)
+            prefix,
+            before is None,
+            caps_set,
+            _add_keys(connection, current, tenant_id, in_device=tenant.data_key_in_device),
         )
 
 
@@ -117,22 +122,23 @@ def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
 def init_keys(
     database: DatabaseConfig, config: KeysConfig, *, data_keys_in_device: bool = False
 ) -> tuple[bool, Kek, list[tuple[str, str]]]:
-    """Create the KEK if the database has no keys yet and there is none, and the keys tenants lack.
+    """Create the KEK if there is none and every key there is opens without it, and the keys tenants lack.
 
     Returns whether the KEK was created, the KEK, and the tenant and purpose of each new key. Raises KekLost, OtherKek,
     errors of ``open_kek``, DatabaseAway, DatabaseRefused.
     """
     uri = config.kek
+    previous = [keys.open_kek(earlier, config.device) for earlier in config.previous]
     with administering(database, "") as connection:
         wanted = _kek_ids(connection)
         try:
             kek, created = keys.open_kek(uri, config.device), False
         except KekMissing:
-            if wanted:
+            if not {earlier.id for earlier in previous}.issuperset(wanted):
                 raise KekLost(wanted=" and ".join(wanted), source=uri) from None
             created = keys.create_kek(uri, config.device)
             kek = keys.open_kek(uri, config.device)
-        _check_kek(connection, kek)
+        check_kek(connection, Keks(kek, previous))
         tenants = connection.exec_driver_sql("SELECT id, name FROM dba.tenants ORDER BY id").fetchall()
         added: list[tuple[str, str]] = [
             (name, purpose)
@@ -199,12 +205,14 @@ def _set_caps(connection: Connection, name: str, caps: Caps | None) -> bool:
 
 
 def _kek_ids(connection: Connection) -> list[str]:
-    return [row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys ORDER BY kek_id")]
+    statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL ORDER BY kek_id"
+    return [row[0] for row in connection.exec_driver_sql(statement)]
 
 
-def _check_kek(connection: Connection, kek: Kek) -> None:
+def check_kek(connection: Connection, kek: AnyKek) -> None:
+    """Raise OtherKek unless some of the database's keys, if it has any, are wrapped under one of these KEKs."""
     wanted = _kek_ids(connection)
-    if wanted and kek.id not in wanted:
+    if wanted and Keks.of(kek).ids.isdisjoint(wanted):
         raise OtherKek(wanted=" and ".join(wanted), given=kek.id)
 
 

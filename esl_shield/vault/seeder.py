@@ -10,6 +10,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esl_shield.errors.keys import KeysChanged
 from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
 from esl_shield.vault.numbers import parse_derived
@@ -28,10 +29,11 @@ from esl_shield.vault.store import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 # With at most one token in ten thousand taken, a row that collides this often is no accident.
 _MAX_DRAWS = 30
+_MAX_RENEWALS = 3
 
 
 @dataclass(frozen=True)
@@ -44,18 +46,20 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A row and what of it goes to the database."""
+    """A row, what of it goes to the database, and the keys that was made with."""
 
     row: Row
     candidate: Candidate
+    keys: TenantKeys
 
 
 class Seeder:
-    """Seeds rows for one tenant; opens the tenant and its keys once. Close the store yourself."""
+    """Seeds rows for one tenant; opens its keys once, and again when they were rotated. Close the store yourself."""
 
-    def __init__(self, store: Store, kek: Kek, tenant: str) -> None:
+    def __init__(self, store: Store, kek: AnyKek, tenant: str) -> None:
         """Raise TenantUnknown, KeysMissing, WrongKek or KeyDamaged."""
         self._store = store
+        self._kek = kek
         self.tenant: SeedingTenant = store.tenant(tenant)
         self._keys: TenantKeys = open_keys(kek, self.tenant)
 
@@ -80,14 +84,25 @@ class Seeder:
     def seed(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
 
-        Raises SpaceFull, DatabaseAway.
+        Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
+        KeysChanged when they are rotated all the time.
         """
         outcomes: dict[int, Outcome] = {}
         pending = dict(enumerate(batch))
+        renewals = 0
         for _ in range(_MAX_DRAWS):
             if not pending:
                 return [outcomes[position] for position in range(len(batch))]
-            answers = self._store.seed(self.tenant, self._keys, [prepared.candidate for prepared in pending.values()])
+            keys = self._keys
+            pending = {p: row if row.keys is keys else self._prepare(row.row) for p, row in pending.items()}
+            try:
+                answers = self._store.seed(self.tenant, keys, [prepared.candidate for prepared in pending.values()])
+            except KeysChanged:
+                renewals += 1
+                if renewals > _MAX_RENEWALS:
+                    raise
+                self._renew()
+                continue
             for position, (outcome, token) in zip(pending, answers, strict=True):
                 if outcome != COLLISION:
                     outcomes[position] = Outcome(token, created=outcome == CREATED)
@@ -95,7 +110,12 @@ class Seeder:
         raise space_full(self.tenant)
 
     def _prepare(self, row: Row) -> Prepared:
-        return Prepared(row, draw_candidate(self.tenant, self._keys, row))
+        keys = self._keys
+        return Prepared(row, draw_candidate(self.tenant, keys, row), keys)
+
+    def _renew(self) -> None:
+        self.tenant = self._store.tenant(self.tenant.name)
+        self._keys = open_keys(self._kek, self.tenant)
 
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
@@ -112,4 +132,7 @@ def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candida
         time_zone=row.derived.time_zone,
         line_type=row.derived.line_type,
         labels=dict(row.labels),
+        previous_index=(
+            keyring.blind_index(keys.previous_index, row.number, tenant.id) if keys.previous_index is not None else None
+        ),
     )

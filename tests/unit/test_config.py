@@ -308,5 +308,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary"}
+    roles = {"admin", "seeder", "auditor", "revealer", "worker", "resolver", "scanner", "canary", "rekeyer"}
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

@@ -1,16 +1,16 @@
 -- Exactly these rights: whatever else was granted on our functions and views is taken away first.
 REVOKE ALL ON ALL TABLES IN SCHEMA shield, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_rekeyer;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA shield FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_rekeyer;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA shield, shield_api
     FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder, shield_auditor, shield_revealer,
-    shield_scanner, shield_canary;
+    shield_scanner, shield_canary, shield_rekeyer;
 REVOKE ALL ON SCHEMA shield, shield_api, dba FROM PUBLIC, shield_worker, shield_resolver, shield_masker, shield_seeder,
-    shield_auditor, shield_revealer, shield_scanner, shield_canary;
+    shield_auditor, shield_revealer, shield_scanner, shield_canary, shield_rekeyer;
 
 GRANT USAGE ON SCHEMA shield_api TO shield_worker, shield_resolver, shield_masker, shield_seeder, shield_revealer,
-    shield_scanner, shield_canary;
+    shield_scanner, shield_canary, shield_rekeyer;
 GRANT USAGE ON SCHEMA dba TO shield_auditor, shield_seeder, shield_revealer;
 
 GRANT EXECUTE ON FUNCTION
@@ -29,6 +29,10 @@ GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shi
     shield_api.canary_calls TO shield_canary;
 
 GRANT EXECUTE ON FUNCTION
+    shield_api.begin_rekeyings, shield_api.rekey_page, shield_api.reencrypt_tokens, shield_api.reindex_tokens,
+    shield_api.finish_rekeying, shield_api.seeding_tenant, shield_api.tenant_data_key TO shield_rekeyer;
+
+GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;
 GRANT EXECUTE ON FUNCTION
     shield_api.redeem_reveal, shield_api.reveal_index_key, shield_api.bind_reveal, shield_api.note_reveal TO shield_resolver;
@@ -36,4 +40,4 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
-GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys, dba.keys_in_use, dba.rekeyings TO shield_auditor;

@@ -10,7 +10,8 @@ DECLARE
         'CASE WHEN pg_has_role(session_user, ''shield_owner'', ''MEMBER'') THEN ''{(,)}'' ELSE ''{}'' END::int4multirange))';
 BEGIN
     FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'call_agents',
-            'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets'] LOOP
+            'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets',
+            'rekeyings'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;

@@ -22,12 +22,14 @@ from esl_shield.errors.database import DatabaseRefused
 from esl_shield.service.doctor.files import FileFacts, look, process_user
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden
-from esl_shield.vault.keys import device_flaws, open_kek
+from esl_shield.vault.keks import open_keks
+from esl_shield.vault.keys import device_flaws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esl_shield.config import Config
+    from esl_shield.config.pkcs11_uri import Place
     from esl_shield.config.resolver import KeysConfig
     from esl_shield.vault.keys.seats import Flaws
 
@@ -40,10 +42,10 @@ _NO_RIGHT = "42501"
 class KeyFacts:
     """Where the KEK, or its device's PIN, is and who reads it.
 
-    ``opened``: its fingerprint or why it cannot be opened.
-
-    ``wrapping``: the fingerprints of the KEKs that wrap the keys this login sees, or why they cannot be asked for.
-    ``strays``: other key files beside the configuration. Of a device also its ``module`` and the key's ``flaws``.
+    ``opened``: its fingerprint or why it, or an earlier one, cannot be opened. ``earlier``: the fingerprints of [keys]
+    previous. ``wrapping``: the fingerprints of the KEKs that wrap the keys this login sees, or why they cannot be asked
+    for. ``strays``: files of earlier KEKs, or of their devices' PINs, and other key files beside the configuration. Of
+    a device also its ``module`` and the key's ``flaws``.
     """
 
     role: str
@@ -55,6 +57,7 @@ class KeyFacts:
     wrapping: frozenset[str] | ShieldError | None = None
     module: FileFacts | None = None
     flaws: Flaws | ShieldError | None = None
+    earlier: frozenset[str] = frozenset()
 
     @property
     def secret(self) -> str:
@@ -68,27 +71,27 @@ def look_at_keys(config: Config, role: str) -> KeyFacts:
     if not source and role not in (*NEED_ONE, WORKER):
         message = f"the {role}'s configuration has no [keys], and needs none"
         raise NotApplicableError(message)
-    place = config.keys.place if config.keys else None
-    path = place.pin_file if place else source.removeprefix("file:") if source.startswith("file:") else ""
+    places = config.keys.places if config.keys else ()
+    place = places[0][1] if places else None
+    path, *earlier_paths = [_path(*named) for named in places] or [""]
     user = process_user(config.source)
-    strays = tuple(
-        look(str(found)) for found in sorted(Path(config.source).absolute().parent.glob("*.kek")) if str(found) != path
-    )
+    beside = {str(found) for found in Path(config.source).absolute().parent.glob("*.kek")}
+    strays = tuple(look(found) for found in sorted(beside.union(earlier_paths) - {path, ""}))
     file = look(path) if path else None
     module = look(place.module) if place else None
     if role == WORKER or config.keys is None:
         return KeyFacts(role, user, source, file, strays, module=module)
     harden()
-    opened = _opened(config.keys)
+    opened, earlier = _opened(config.keys)
     flaws = _flaws(config.keys) if place and isinstance(opened, str) else None
-    return KeyFacts(role, user, source, file, strays, opened, _wrapping(config, role), module, flaws)
+    return KeyFacts(role, user, source, file, strays, opened, _wrapping(config, role), module, flaws, earlier)
 
 
-def _opened(keys: KeysConfig) -> str | ShieldError:
-    try:
-        return open_kek(keys.kek, keys.device).id
-    except ShieldError as error:
-        return error
+def _path(uri: str, place: Place | None) -> str:
+    """Return which file holds a KEK, or the PIN of its device; nothing for one in the environment."""
+    if place:
+        return place.pin_file
+    return uri.removeprefix("file:") if uri.startswith("file:") else ""
 
 
 def _flaws(keys: KeysConfig) -> Flaws | ShieldError:
@@ -96,6 +99,14 @@ def _flaws(keys: KeysConfig) -> Flaws | ShieldError:
         return device_flaws(keys.kek, keys.device)
     except ShieldError as error:
         return error
+
+
+def _opened(keys: KeysConfig) -> tuple[str | ShieldError, frozenset[str]]:
+    try:
+        keks = open_keks(keys)
+    except ShieldError as error:
+        return error, frozenset()
+    return keks.id, keks.ids - {keks.id}
 
 
 def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
@@ -107,7 +118,8 @@ def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
             finally:
                 database.close()
         with sqlalchemy_engine(config.database).connect() as connection:
-            return frozenset(row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys"))
+            statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL"
+            return frozenset(row[0] for row in connection.exec_driver_sql(statement))
     except ShieldError as error:
         return error
     except DBAPIError as error:
@@ -206,7 +218,7 @@ def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
         raise NotAskedError(f"the {facts.role}'s login may not see which KEK wraps the keys", Severity.INFO)
     if isinstance(facts.wrapping, ShieldError) or facts.wrapping is None:
         raise NotAskedError(str(facts.wrapping.args[0]) if facts.wrapping else "the database was not asked")
-    foreign = sorted(facts.wrapping - {facts.opened})
+    foreign = sorted(facts.wrapping - {facts.opened} - facts.earlier)
     if foreign:
         yield f"keys are wrapped under KEK {', '.join(foreign)}, and this one is {facts.opened}"
     if not facts.wrapping:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
-    "shield_scanner", "shield_canary",
+    "shield_scanner", "shield_canary", "shield_rekeyer",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -21,16 +21,32 @@ EXECUTE = {
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
     "shield_canary": {"canary_calls", "seed_tokens", "seeding_tenant", "start_canary"},
+    "shield_rekeyer": {
+        "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
+        "tenant_data_key",
+    },
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_masker": set(),
     "shield_seeder": {"dids", "tenants", "tokens"},
-    "shield_auditor": {"audit_events", "call_agents", "calls", "dids", "keys", "reveals", "tenants", "tokens"},
+    "shield_auditor": {
+        "audit_events",
+        "call_agents",
+        "calls",
+        "dids",
+        "keys",
+        "keys_in_use",
+        "rekeyings",
+        "reveals",
+        "tenants",
+        "tokens",
+    },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
     "shield_canary": set(),
+    "shield_rekeyer": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -41,6 +57,7 @@ USAGE = {
     "shield_revealer": {"shield_api", "dba"},
     "shield_scanner": {"shield_api"},
     "shield_canary": {"shield_api"},
+    "shield_rekeyer": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

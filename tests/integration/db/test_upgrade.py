@@ -64,7 +64,7 @@ def test_an_upgrade_without_roles_says_what_to_run(bare):
     assert _run(bare.url(), "SELECT 1 FROM pg_namespace WHERE nspname LIKE 'shield%'") == []
     assert schema.make_roles(engine) == [
         "shield_owner", "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor",
-        "shield_revealer", "shield_scanner", "shield_canary",
+        "shield_revealer", "shield_scanner", "shield_canary", "shield_rekeyer",
     ]  # fmt: skip
     assert schema.make_roles(engine) == []
 

@@ -289,6 +289,7 @@ def write_config(
     gateways: str = GATEWAYS,
     reveals: bool = True,
     masking_url: str = "",
+    previous: Path | str | None = None,
 ) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
@@ -304,7 +305,8 @@ def write_config(
 [database]
 url = "{database_url}"
 [keys]
-kek = "{kek if isinstance(kek, str) else f"file:{kek}"}"
+kek = "{_uri(kek)}"
+{f'previous = ["{_uri(previous)}"]' if previous else ""}
 [resolver]
 listen = "127.0.0.1:0"
 secrets = {{ {files} }}
@@ -316,7 +318,11 @@ secrets = {{ {files} }}
     return path
 
 
-def run(folder: Path, login, kek: Path | str, **sections: str | bool) -> ResolverProcess:
+def _uri(kek: Path | str) -> str:
+    return kek if isinstance(kek, str) else f"file:{kek}"
+
+
+def run(folder: Path, login, kek: Path | str, **sections: str | bool | Path) -> ResolverProcess:
     """Start the process and wait for its readiness line."""
     path = write_config(folder, login.url, kek, **sections)
     process = subprocess.Popen(
