@@ -60,8 +60,8 @@ class DeviceKeyLeft(CryptoError):
     error_id = "device.key_left"
     exit_code = 3
     sentence = (
-        "Version {version} of the data key of tenant {tenant} is destroyed in the database, but the device still has "
-        "it under the id {reference}: remove it there with the device's own tool. ({why})"
+        "Version {version} of the data key of tenant {tenant} is destroyed in the database but not in the device "
+        "({why}): remove the key with the id {reference} there with the device's own tool."
     )
 
 

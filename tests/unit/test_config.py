@@ -152,6 +152,12 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
         (DATABASE + '[keys]\nkek = "pkcs11:token=a;object=b?pin-value=1234"\n', "[keys] kek: the pkcs11: URI"),
+        (DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["0123"]\n', "[keys] previous takes earlier KEKs"),
+        (DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["file:/k"]\n', "[keys] previous takes earlier KEKs"),
+        (
+            DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["pkcs11:token=a;object=b?pin-value=1234"]\n',
+            "[keys] previous: the pkcs11: URI",
+        ),
         (DATABASE + '[keys]\nkek = "file:/k"\n[keys.device]\nsessions = 65\n', "[keys.device] sessions"),
         (DATABASE + '[keys]\nkek = "file:/k"\n[keys.device]\ntimeout_s = 0\n', "[keys.device] timeout_s"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),

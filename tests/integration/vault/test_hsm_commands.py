@@ -81,8 +81,9 @@ def test_from_an_empty_token_to_a_number_decrypted(site):
     assert cipher.decrypt(key, bytes(blob), tenant, made_token, 1) == SubscriberNumber(NUMBER)
 
 
+@pytest.mark.slow
 def test_doctor_looks_into_the_device(site):
-    """A KEK made here is well; one that was brought in, and a PIN others read, are found."""
+    """A KEK made here is well; one that was brought in, and a PIN others read, are found. Slow: five processes."""
     create_kek(site.hsm.uri(), PATIENT)
     said = site.run("doctor", "--only", "keys", "--role", "admin", "--all", "--format", "json").stdout
     found = {line["check"]: line["severity"] for line in map(json.loads, said.splitlines())}
@@ -111,8 +112,9 @@ def test_doctor_looks_into_the_device(site):
     assert found["keys.readers"] == found["keys.opens"] == "critical"
 
 
+@pytest.mark.slow
 def test_an_import_through_the_device(site):
-    """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written."""
+    """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written. Slow: imports in processes."""
     site.add_tenant(data_key_in_device=True)
     seeder = site.database.login("seeder", tenants=[TENANT])
     file = site.lab.write("in.csv", "number", [f"+86138001380{n:02d}" for n in range(50)])
@@ -140,8 +142,9 @@ def test_a_data_key_in_a_device_needs_a_kek_in_one(database, vault):
     assert database.query("SELECT count(*) FROM dba.tenants WHERE name = 'other'") == [(0,)]
 
 
+@pytest.mark.slow
 def test_a_lost_device_is_no_reason_for_a_new_kek(site):
-    """When the database holds keys and the token has none, keys init makes none."""
+    """When the database holds keys and the token has none, keys init makes none. Slow: a variant, in processes."""
     site.add_tenant(data_key_in_device=False)
     site.hsm.tool("--delete-object", "--type", "secrkey", "--label", "kek")
     done = site.run("keys", "init")

@@ -95,8 +95,12 @@ def test_an_index_keys_life(lab, masker):
     assert count == len(set(lab.numbers().values())) == lab.one("SELECT tokens FROM shield.token_space")
 
 
+@pytest.mark.slow
 def test_an_index_key_is_replaced_by_the_command_line(lab):
-    """Rotate, reindex, retire and destroy, each a command; list tells the states, and what is too early is refused."""
+    """Rotate, reindex, retire and destroy, each a command; list tells the states, and what is too early is refused.
+
+    Slow: a process for each command; what they do is tried without.
+    """
     lab.seed(0, 3)
     admin, rekeyer = lab.config("admin"), lab.config("rekeyer")
     retire = ("keys", "retire", "--tenant", "acme")
