@@ -114,7 +114,7 @@ def test_doctor_looks_into_the_device(site):
 
 @pytest.mark.slow
 def test_an_import_through_the_device(site):
-    """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written. Slow: imports in processes."""
+    """Rows are encrypted inside; a wrong PIN later is one sentence, nothing half-written. Slow: two processes."""
     site.add_tenant(data_key_in_device=True)
     seeder = site.database.login("seeder", tenants=[TENANT])
     file = site.lab.write("in.csv", "number", [f"+86138001380{n:02d}" for n in range(50)])
