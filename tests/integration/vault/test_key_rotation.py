@@ -161,7 +161,7 @@ def test_a_job_that_is_rotated_past_goes_on_with_the_newer_key(lab):
 
 @pytest.mark.slow
 def test_a_job_killed_at_any_place_goes_on_there(lab):
-    """Kill -9 leaves whole batches and the place reached; the next does the rest, no row twice. Slow: kills processes."""
+    """Kill -9 leaves whole batches and the place reached; the next does the rest. Slow: kills processes."""
     lab.seed(0, 3 * MAX_BATCH)
     before = lab.numbers()
     lab.rotate()
