@@ -23,6 +23,19 @@ def read_number() -> str:
     return lines[0] if lines else ""
 
 
+def confirm_typed(what: str) -> None:
+    """Go on only after these words were typed; raises click.Abort, or click.UsageError when nobody is there."""
+    try:
+        typed = click.prompt(f"Type {what} to go on", default="", show_default=False, err=True)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise
+        message = "nobody answered; give --yes"
+        raise click.UsageError(message) from None
+    if typed != what:
+        raise click.Abort
+
+
 def confirm(question: str) -> None:
     """Go on only after a yes; raises click.Abort, or click.UsageError when nobody is there to answer."""
     try:

@@ -47,11 +47,13 @@ def tenant() -> None:
 @click.option("--token-per-day", metavar="N|none", help="Calls to one token in 24 hours.  [new tenant: 10]")
 @click.option("--agent-per-hour", metavar="N|none", help="Calls of one agent in an hour.  [new tenant: 300]")
 @click.option("--tenant-per-day", metavar="N|none", help="Calls of the tenant in a day.  [new tenant: none]")
+@click.option("--data-key-in-device", is_flag=True, help="Keep its data key in the KEK's device, which then decrypts.")
 @format_option
 @pass_config
 def add(
     config: Config, *, name: str, domain: str, prefix: str | None, length: int, region: str | None,
-    token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None, format_: Format,
+    token_per_day: str | None, agent_per_hour: str | None, tenant_per_day: str | None, data_key_in_device: bool,
+    format_: Format,
 ) -> None:  # fmt: skip
     """Add a tenant with its keys and caps; the same again changes nothing.
 
@@ -60,7 +62,9 @@ def add(
     """
     _check(name, domain, region)
     given = (token_per_day, agent_per_hour, tenant_per_day)
-    wanted = NewTenant(name, domain, prefix, length, region or NO_REGION, _caps(*given) if any(given) else None)
+    wanted = NewTenant(
+        name, domain, prefix, length, region or NO_REGION, _caps(*given) if any(given) else None, data_key_in_device
+    )
     done = add_tenant(config.database, configured_kek(config), wanted)
     parts = ["created"] * done.created + ["caps set"] * done.caps_set
     parts += [f"{purpose} key created" for purpose in done.keys if not done.created]

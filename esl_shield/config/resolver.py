@@ -6,21 +6,64 @@ import re
 from dataclasses import dataclass, field
 
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.pkcs11_uri import SCHEME, Place
 from esl_shield.config.values import Address, networks, positive
 
+_MAX_SESSIONS = 64
+_KEK_SCHEMES = ("file:", "env:", SCHEME)
 _REGION = re.compile(r"[A-Z]{2}|001")
 
 
 @dataclass(frozen=True)
-class KeysConfig:
-    """Where the key-encryption key (KEK) is."""
+class DeviceConfig:
+    """How a PKCS#11 device (HSM) that holds the KEK is used; times are in seconds.
 
-    kek: str
+    ``timeout_s`` is what one operation may take, ``open_timeout_s`` loading the module, logging in and making keys.
+    """
+
+    sessions: int = 4
+    timeout_s: float = 0.7
+    open_timeout_s: float = 10.0
+    accept_weak_key: bool = False
 
     def __post_init__(self) -> None:
-        if not self.kek.startswith(("file:", "env:")):
-            message = "[keys] kek must be file:PATH (env:NAME is for the demo only)"
+        positive(self, "keys.device", "sessions", "timeout_s", "open_timeout_s")
+        if self.sessions > _MAX_SESSIONS:
+            message = f"[keys.device] sessions must be at most {_MAX_SESSIONS}"
             raise ValueError(message)
+
+
+@dataclass(frozen=True)
+class KeysConfig:
+    """Where the key-encryption key (KEK) is, and the KEKs some keys are still wrapped under while it is changed."""
+
+    kek: str
+    previous: tuple[str, ...] = ()
+    device: DeviceConfig = field(default_factory=DeviceConfig)
+
+    def __post_init__(self) -> None:
+        if not self.kek.startswith(_KEK_SCHEMES):
+            message = "[keys] kek must be file:PATH or pkcs11:... (env:NAME is for the demo only)"
+            raise ValueError(message)
+        if not all(uri.startswith(_KEK_SCHEMES) for uri in self.previous) or self.kek in self.previous:
+            message = "[keys] previous takes earlier KEKs, spelled as kek is, and not kek itself"
+            raise ValueError(message)
+        for key, uri in (("kek", self.kek), *(("previous", uri) for uri in self.previous)):
+            try:
+                place_of(uri)
+            except ValueError as error:
+                message = f"[keys] {key}: {error}"
+                raise ValueError(message) from None
+
+    @property
+    def places(self) -> tuple[tuple[str, Place | None], ...]:
+        """The URI of each KEK, the current one first; of a ``pkcs11:`` one also where it is."""
+        return tuple((uri, place_of(uri)) for uri in (self.kek, *self.previous))
+
+
+def place_of(uri: str) -> Place | None:
+    """Return module, PIN file, token and key of a ``pkcs11:`` KEK, None for another; raises ValueError."""
+    return Place.of(uri) if uri.startswith(SCHEME) else None
 
 
 @dataclass(frozen=True)

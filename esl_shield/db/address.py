@@ -7,8 +7,6 @@ but in libpq's parameters.
 
 from __future__ import annotations
 
-import os
-import stat
 from typing import TYPE_CHECKING, Any
 
 import psycopg2
@@ -16,6 +14,7 @@ import psycopg2.extensions as pg
 import sqlalchemy
 from sqlalchemy.dialects.postgresql import psycopg2 as dialect
 
+from esl_shield.config.private_file import read_line
 from esl_shield.errors.config import ConfigError
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 MAX_PASSWORD_BYTES = 1024
 _DIALECT: Any = dialect.dialect
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _URL = "[database] url"
 _PASSWORD = "[database] password"  # noqa: S105 - a key's name
 
@@ -48,18 +46,8 @@ def read_password(source: str, key: str = _PASSWORD) -> str:
 
     Raises ConfigError.
     """
+    line = read_line(source, MAX_PASSWORD_BYTES, key=key)
     path = source.removeprefix("file:")
-    try:
-        # O_NONBLOCK: a FIFO in the file's place must not hang the process.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise ConfigError(source=key, problem=f"{path} cannot be read ({error.strerror})") from None
-    try:
-        _check(os.fstat(descriptor), path, key)
-        content = os.read(descriptor, MAX_PASSWORD_BYTES + 1)
-    finally:
-        os.close(descriptor)
-    line = content.removesuffix(b"\n").removesuffix(b"\r")
     if not 0 < len(line) <= MAX_PASSWORD_BYTES or b"\n" in line or b"\0" in line:
         raise ConfigError(source=key, problem=f"{path} must hold the password as its one line")
     try:
@@ -67,14 +55,3 @@ def read_password(source: str, key: str = _PASSWORD) -> str:
     except UnicodeDecodeError:
         problem = f"{path} is not UTF-8"
     raise ConfigError(source=key, problem=problem)  # outside of the handler: the error holds the bytes
-
-
-def _check(status: os.stat_result, path: str, key: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(source=key, problem=f"{path} is not a file")
-    if stat.S_IMODE(status.st_mode) & _OTHERS:
-        mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        problem = f"{path} has mode {mode}: others can read or change it; chmod 0400 it"
-        raise ConfigError(source=key, problem=problem)
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(source=key, problem=f"{path} belongs to another user; chown it to this process's")

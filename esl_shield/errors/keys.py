@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esl_shield.errors import ShieldError
+from esl_shield.errors import InputRejected, NegativeAnswer, ShieldError
 
 
 class CryptoError(ShieldError):
@@ -65,6 +65,16 @@ class WrongKek(CryptoError):
     )
 
 
+class KekNotNamed(CryptoError):
+    """Keys are wrapped under a KEK that no configuration or option names."""
+
+    error_id = "keys.kek_not_named"
+    sentence = (
+        "Keys are wrapped under KEK {wanted}, and the KEKs given are {given}: name that one too in [keys] previous or "
+        "by --previous URI; nothing was changed."
+    )
+
+
 class KeyDamaged(CryptoError):
     """A wrapped key was changed, cut short or belongs to another tenant, purpose or version."""
 
@@ -77,6 +87,57 @@ class KeysMissing(CryptoError):
 
     error_id = "keys.missing"
     sentence = "Tenant {tenant} has no keys yet; run esl-shield keys init as the administrator."
+
+
+class KeysChanged(CryptoError):
+    """A tenant's keys were rotated or retired while a command was using them."""
+
+    error_id = "keys.changed"
+    sentence = "The keys of tenant {tenant} were rotated or retired meanwhile; run the command again."
+
+
+class KeyDestroyed(CryptoError):
+    """A key was destroyed on purpose; only its tombstone is left."""
+
+    error_id = "keys.destroyed"
+    sentence = (
+        "The {purpose} key version {version} of tenant {tenant} was destroyed; what was encrypted under it cannot be "
+        "read again."
+    )
+
+
+class KeyVersionUnknown(InputRejected):
+    """A tenant has no key of this purpose and version."""
+
+    error_id = "keys.unknown_version"
+    sentence = "Tenant {tenant} has no {purpose} key version {version}; see esl-shield keys list."
+
+
+class RotationOpen(NegativeAnswer):
+    """An index key is rotated before the rotation before it is over."""
+
+    error_id = "keys.rotation_open"
+    sentence = (
+        "The index key of tenant {tenant} is being replaced already: end that with esl-shield keys reindex and "
+        "esl-shield keys retire, then rotate again."
+    )
+
+
+class KeyKept(NegativeAnswer):
+    """A key is not retired or destroyed because something needs it."""
+
+    error_id = "keys.kept"
+    sentence = "The {purpose} key version {version} of tenant {tenant} was not {done}: {why}."
+
+
+class RowsLeft(NegativeAnswer):
+    """Some rows could not be brought to the newest key."""
+
+    error_id = "keys.rows_left"
+    sentence = (
+        "{count} tokens of tenant {tenant} could not be decrypted and stay as they are, first {tokens}: mend them from "
+        "a backup and run the command again; until then the older key cannot go."
+    )
 
 
 class CipherDamaged(CryptoError):

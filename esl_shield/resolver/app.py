@@ -41,7 +41,7 @@ from esl_shield.resolver.redeem import (
     no_count,
 )
 from esl_shield.resolver.revealer import Revealer
-from esl_shield.vault.keys import open_kek
+from esl_shield.vault.keks import open_keks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from gevent import socket
 
     from esl_shield.config import Config
-    from esl_shield.config.resolver import ResolverConfig
+    from esl_shield.config.resolver import KeysConfig, ResolverConfig
     from esl_shield.config.values import Address
 
 LOG = logging.getLogger(__name__)
@@ -109,21 +109,22 @@ class Resolver:
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
     ) -> Resolver:
-        """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Connects to nothing."""
+        """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
         callers = Callers.from_config(config.resolver)
-        _check_complete(config, callers)
+        keys_config = _check_complete(config, callers)
         destinations = Destinations(config.destinations, config.gateways)
-        kek = open_kek(config.keys.kek if config.keys else "")
+        kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
         keeper = JournalKeeper.from_config(config)
         count = keeper.journal.count if keeper else no_count
-        databases, questions, masker = [database], [Readiness(database, kek.id)], None
+        databases, masker = [database], None
+        questions: list[Callable[[], None]] = [Readiness(database, kek), kek.check]
         if config.masking.database is not None:
             masking = Database(config.masking.database, application_name="esl-shield resolver, masking")
             masker = Masker(masking, kek)
             databases.append(masking)
-            questions.append(MaskerReadiness(masking, kek.id))
+            questions.append(MaskerReadiness(masking, kek))
         return cls(
             config.resolver,
             callers=callers,
@@ -270,8 +271,8 @@ def _require_form(request: Request) -> None:
         raise RequestRejected(reason="form")
 
 
-def _check_complete(config: Config, callers: Callers) -> None:
-    """Raise ConfigError when no redemption could ever succeed, or one of the gateways' could not."""
+def _check_complete(config: Config, callers: Callers) -> KeysConfig:
+    """Return the section of the KEK; raises ConfigError when no redemption could ever succeed, or one gateway's not."""
     if config.keys is None:
         raise ConfigError(source="file", problem="[keys] kek is missing; the resolver decrypts with it")
     if (config.masking.database is None) != ("mask" not in config.resolver.secrets):
@@ -284,3 +285,4 @@ def _check_complete(config: Config, callers: Callers) -> None:
             caller = "edge" if gateway.delivery == "edge" else "lua"
             problem = f"[resolver] secrets.{caller} is missing; gateway {gateway.name} is redeemed with it"
             raise ConfigError(source="file", problem=problem)
+    return config.keys

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.keys import KeyDestroyed, KeysMissing
 from esl_shield.vault import keyring
 
 if TYPE_CHECKING:
     from esl_shield.resolver.redeem import Functions
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keks import AnyKek
+    from esl_shield.vault.keys import DataKey
 
 MAX_KEYS = 4096
 
@@ -22,14 +23,17 @@ MAX_KEYS = 4096
 class DataKeys:
     """Data keys by tenant and version."""
 
-    def __init__(self, database: Functions, kek: Kek, *, max_keys: int = MAX_KEYS) -> None:
+    def __init__(self, database: Functions, kek: AnyKek, *, max_keys: int = MAX_KEYS) -> None:
         self._database = database
         self._kek = kek
         self._max_keys = max_keys
-        self._keys: OrderedDict[tuple[int, int], Key] = OrderedDict()
+        self._keys: OrderedDict[tuple[int, int], DataKey] = OrderedDict()
 
-    def get(self, tenant_id: int, version: int) -> Key:
-        """Return a data key; raises DatabaseAway, KeysMissing, WrongKek, KeyDamaged."""
+    def get(self, tenant_id: int, version: int) -> DataKey:
+        """Return a data key.
+
+        Raises DatabaseAway, KeysMissing, KeyDestroyed, WrongKek, KeyDamaged, what a device raises.
+        """
         wanted = (tenant_id, version)
         if wanted not in self._keys:
             self._keys[wanted] = self._unwrap(tenant_id, version)
@@ -38,11 +42,13 @@ class DataKeys:
         self._keys.move_to_end(wanted)
         return self._keys[wanted]
 
-    def _unwrap(self, tenant_id: int, version: int) -> Key:
+    def _unwrap(self, tenant_id: int, version: int) -> DataKey:
         rows = self._database.call("tenant_data_key", tenant_id, version)
         if not rows:
             raise KeysMissing(tenant=tenant_id)
         wrapped, kek_id = rows[0]
+        if wrapped is None:
+            raise KeyDestroyed(purpose="data", version=version, tenant=tenant_id)
         return keyring.unwrap(
             self._kek, bytes(wrapped), tenant_id=tenant_id, purpose="data", version=version, kek_id=kek_id
         )

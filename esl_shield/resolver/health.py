@@ -13,9 +13,10 @@ from esl_shield.db.health import refuse_foreign_right
 from esl_shield.errors.keys import OtherKek
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from esl_shield.db.engine import Database
+    from esl_shield.vault.keks import Keks
 
 _NO_TENANT = -1
 
@@ -26,16 +27,16 @@ class Readiness:
     process = "resolver"
     foreign: tuple[object, ...] = ("finish_call", str(uuid4()), "LOST", None, None, None, 0, None, None, None)
 
-    def __init__(self, database: Database, kek_id: str) -> None:
+    def __init__(self, database: Database, keks: Keks) -> None:
         self._database = database
-        self._kek_id = kek_id
+        self._keks = keks
         self._rights_checked = False
 
     def __call__(self) -> None:
         """Return if its work could be done now; raises OtherKek, LoginMisplaced, DatabaseRefused, DatabaseAway."""
         wanted = [str(row[0]) for row in self._database.call("kek_ids")]
-        if wanted and self._kek_id not in wanted:
-            raise OtherKek(wanted=" and ".join(wanted), given=self._kek_id)
+        if wanted and self._keks.ids.isdisjoint(wanted):
+            raise OtherKek(wanted=" and ".join(wanted), given=self._keks.id)
         if not self._rights_checked:
             function, *arguments = self.foreign
             refuse_foreign_right(self._database, self.process, str(function), *arguments)
@@ -50,9 +51,9 @@ class MaskerReadiness(Readiness):
 
 
 class AllReady:
-    """Asks each login in turn."""
+    """Asks each login, and the KEK's device, in turn."""
 
-    def __init__(self, questions: Sequence[Readiness]) -> None:
+    def __init__(self, questions: Sequence[Callable[[], None]]) -> None:
         self._questions = questions
 
     def __call__(self) -> None:

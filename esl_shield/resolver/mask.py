@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from esl_shield.resolver.forms import MaskForm
     from esl_shield.resolver.redeem import Functions
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 MAX_DIDS = 4096
 KEPT_S = 300.0  # how long a DID's tenant and keys are kept; each call's own statement sees whether they still hold
@@ -43,7 +43,7 @@ class _Tenant(NamedTuple):
 class Masker:
     """Turns callers' numbers into tokens; safe to call from many greenlets."""
 
-    def __init__(self, database: Functions, kek: Kek, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, database: Functions, kek: AnyKek, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Load the tables that say where a number is from now, so that no call waits for them."""
         numbers.load_tables()
         self._database = database

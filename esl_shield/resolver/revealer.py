@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.forms import RevealForm
     from esl_shield.resolver.redeem import Count, Functions
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 
 class _Redeemed(NamedTuple):
@@ -42,7 +42,7 @@ class _Redeemed(NamedTuple):
 class Revealer:
     """Exchanges tickets for answers; safe to call from many greenlets."""
 
-    def __init__(self, database: Functions, keys: DataKeys, kek: Kek, count: Count = no_count) -> None:
+    def __init__(self, database: Functions, keys: DataKeys, kek: AnyKek, count: Count = no_count) -> None:
         self._count = count
         self._database = database
         self._keys = keys
@@ -57,12 +57,14 @@ class Revealer:
         rows = self._database.call("reveal_index_key", form.ticket_hash)
         if not rows:
             return Outcome(REFUSED, "ticket")
-        tenant_id, version, wrapped, kek_id = rows[0]
-        key = keyring.unwrap(
-            self._kek, bytes(wrapped), tenant_id=tenant_id, purpose="index", version=version, kek_id=kek_id
-        )
-        index = keyring.blind_index(key, number, tenant_id)
-        if not self._database.call("bind_reveal", form.ticket_hash, index, version)[0][0]:
+        indexes = []
+        for tenant_id, version, wrapped, kek_id in rows:
+            key = keyring.unwrap(
+                self._kek, bytes(wrapped), tenant_id=tenant_id, purpose="index", version=version, kek_id=kek_id
+            )
+            indexes.append(keyring.blind_index(key, number, tenant_id))
+        versions = [version for _, version, _, _ in rows]
+        if not self._database.call("bind_reveal", form.ticket_hash, indexes, versions)[0][0]:
             return Outcome(REFUSED, "bind")
         return Outcome(REVEALED, "bound", "{}")
 

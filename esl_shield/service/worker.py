@@ -1,8 +1,9 @@
 """The worker's parts put together: listener, database, ledger, scripts, metrics.
 
-Invariants: a worker that can read the KEK named in its configuration, or whose database login is not a worker's alone,
-does not start; one whose database is away does, and says that it is not well; stopping closes the listener first, then
-lets calls end, then has their records written, and what could not be written is counted, logged and in the exit code.
+Invariants: a worker that can read a KEK named in its configuration, or the PIN of its device, or whose database login
+is not a worker's alone, does not start; one whose database is away does, and says that it is not well; stopping closes
+the listener first, then lets calls end, then has their records written, and what could not be written is counted,
+logged and in the exit code.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from esl_shield.service.pages import Pages
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
+    from esl_shield.config.resolver import KeysConfig
     from esl_shield.esl.session import Session
     from esl_shield.service.metrics import WorkerMetrics
 
@@ -58,8 +60,8 @@ class Worker:
         """
         if not config.gateways:
             raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
-        if config.keys and _readable(config.keys.kek):
-            raise WorkerMisplaced(problem="it can read the KEK; run it as a Unix user who cannot")
+        if config.keys and (secret := _readable(config.keys)):
+            raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
         database = Database(config.database, application_name="esl-shield-worker")
         health = Health(Readiness(database))
         health.check()
@@ -135,6 +137,15 @@ def _taken(place: str, error: OSError) -> ConfigError:
     return ConfigError(source=place, problem=f"the address cannot be had ({os.strerror(error.errno or 0)})")
 
 
-def _readable(kek: str) -> bool:
-    scheme, _, place = kek.partition(":")
-    return os.access(place, os.R_OK) if scheme == "file" else place in os.environ
+def _readable(keys: KeysConfig) -> str:
+    """Return what of a KEK this process could read, nothing if all is well."""
+    for number, (uri, device) in enumerate(keys.places):
+        which = "an earlier KEK" if number else "the KEK"
+        scheme, _, place = uri.partition(":")
+        if device:
+            found, what = os.access(device.pin_file, os.R_OK), f"the PIN of {which}'s device"
+        else:
+            found, what = os.access(place, os.R_OK) if scheme == "file" else place in os.environ, which
+        if found:
+            return what
+    return ""

@@ -20,7 +20,7 @@ from Crypto.Signature import eddsa
 
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.life import CertificateFalse, CertificateUnreadable, SigningKeyUnusable
-from esl_shield.vault import keys
+from esl_shield.vault.keys import file
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -50,7 +50,7 @@ class Signer:
         if uri is None:
             raise SigningKeyUnusable(problem="the configuration names none")
         try:
-            seed = keys.open_kek(uri).raw
+            seed = file.read(uri.removeprefix("file:"))
         except CryptoError as error:
             problem = f"{uri} is missing, damaged or readable by others ({error.error_id})"
         else:

@@ -22,11 +22,12 @@ from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnkn
 from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.gcm import Frame, Sealer
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+from esl_shield.vault.sealing import OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esl_shield.vault.keys import Key
+    from esl_shield.vault.keys import DataKey
 
 try:
     from cryptography.exceptions import InvalidTag
@@ -46,7 +47,7 @@ CIPHERTEXT_BYTES = _HEADER.size + _PADDED + TAG_BYTES
 _CONTEXT = b"esl_shield number\0"
 
 
-def encrypt(key: Key, number: SubscriberNumber, tenant_id: int, token: str, key_version: int) -> bytes:
+def encrypt(key: DataKey, number: SubscriberNumber, tenant_id: int, token: str, key_version: int) -> bytes:
     """Encrypt a number for one token of one tenant; 50 bytes."""
     nonce = secrets.token_bytes(NONCE_BYTES)
     header = _HEADER.pack(FORMAT, AES_256_GCM, key_version, nonce)
@@ -57,11 +58,15 @@ def encrypt(key: Key, number: SubscriberNumber, tenant_id: int, token: str, key_
 class Encryptor:
     """``encrypt`` for many numbers of one tenant under one key; ``fast`` says by which library."""
 
-    def __init__(self, key: Key, tenant_id: int, key_version: int, *, fast: bool = FAST) -> None:
+    def __init__(self, key: DataKey, tenant_id: int, key_version: int, *, fast: bool = FAST) -> None:
         self._before = _HEADER.pack(FORMAT, AES_256_GCM, key_version, b"")[:-NONCE_BYTES]
         self._between = struct.pack(">Q", tenant_id)
-        self._library: Any = AESGCM(key.raw) if fast else None
-        self._sealer = None if fast else Sealer(key.raw)
+        self._outside = key if isinstance(key, OutsideKey) else None
+        self._library: Any = None
+        self._sealer: Sealer | None = None
+        if not isinstance(key, OutsideKey):
+            self._library = AESGCM(key.raw) if fast else None
+            self._sealer = None if fast else Sealer(key.raw)
 
     def encrypt(self, numbers: Sequence[SubscriberNumber], tokens: Sequence[str]) -> list[bytes]:
         """Encrypt each number for its token; all tokens are of one length."""
@@ -70,7 +75,10 @@ class Encryptor:
         tails = [token.encode("ascii") for token in tokens]
         blocks = [_padded(number) for number in numbers]
         frame = Frame(_CONTEXT + self._before, self._between, len(tails[0]) if tails else 0)
-        if self._sealer is not None:
+        if self._outside is not None:
+            one, around = self._outside.seal, frame.around
+            sealed = [b"".join(one(n, b, around(n, t))) for n, t, b in zip(nonces, tails, blocks, strict=True)]
+        elif self._sealer is not None:
             sealed = self._sealer.seal(frame, nonces, tails, blocks)
         else:
             seal_one, around = self._library.encrypt, frame.around
@@ -79,10 +87,10 @@ class Encryptor:
         return [before + nonce + both for nonce, both in zip(nonces, sealed, strict=True)]
 
 
-def decrypt(key: Key, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:
+def decrypt(key: DataKey, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:
     """Give back the number of exactly this token, tenant and key version.
 
-    Raises CipherUnknownFormat, CipherOtherVersion or CipherDamaged.
+    Raises CipherUnknownFormat, CipherOtherVersion or CipherDamaged; for a key in a device also what that raises.
     """
     blob = bytes(blob)
     _check_header(blob, key_version)
@@ -95,8 +103,10 @@ def decrypt(key: Key, blob: bytes, tenant_id: int, token: str, key_version: int)
         raise CipherDamaged from None
 
 
-def seal(key: Key, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
+def seal(key: DataKey, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[bytes, bytes]:
     """AES-256-GCM (NIST SP 800-38D); returns ciphertext and 16-byte tag."""
+    if isinstance(key, OutsideKey):
+        return key.seal(nonce, plaintext, associated)
     if FAST:
         sealed = AESGCM(key.raw).encrypt(nonce, plaintext, associated)
         return sealed[:-TAG_BYTES], sealed[-TAG_BYTES:]
@@ -105,8 +115,10 @@ def seal(key: Key, nonce: bytes, plaintext: bytes, associated: bytes) -> tuple[b
     return gcm.encrypt_and_digest(plaintext)
 
 
-def unseal(key: Key, nonce: bytes, ciphertext: bytes, tag: bytes, associated: bytes) -> bytes:
+def unseal(key: DataKey, nonce: bytes, ciphertext: bytes, tag: bytes, associated: bytes) -> bytes:
     """Undo ``seal``; raises ValueError, before anything is returned, if any byte differs."""
+    if isinstance(key, OutsideKey):
+        return key.unseal(nonce, ciphertext, tag, associated)
     if FAST:
         try:
             return AESGCM(key.raw).decrypt(nonce, ciphertext + tag, associated)
@@ -120,6 +132,11 @@ def unseal(key: Key, nonce: bytes, ciphertext: bytes, tag: bytes, associated: by
 
 def _padded(number: SubscriberNumber) -> bytes:
     return secret_digits(number).encode("ascii").ljust(_PADDED, b"\0")
+
+
+def parts(sealed: bytes) -> tuple[bytes, bytes, bytes]:
+    """Take nonce, ciphertext and tag apart that lie behind one another."""
+    return sealed[:NONCE_BYTES], sealed[NONCE_BYTES:-TAG_BYTES], sealed[-TAG_BYTES:]
 
 
 def _check_header(blob: bytes, key_version: int) -> None:

@@ -1,6 +1,8 @@
 """Tenants' keys under the KEK, and the blind index.
 
-Layout of a wrapped key: format (1 byte), algorithm (1), nonce (12), ciphertext (32), tag (16).
+Layout of a wrapped key: format (1 byte), algorithm (1), nonce (12), ciphertext (32 or that of a reference), tag (16).
+Format 1 holds the key; format 2 the reference of a data key that lives in the KEK's device. Other algorithms than
+AES-256-GCM (1) would have their own number.
 
 Invariants: a wrapped key opens only under its KEK and as the tenant, purpose and version it was made for (associated
 data); data keys encrypt, index keys index, never the other way. The blind index is HMAC-SHA-256 (RFC 2104) under the
@@ -11,14 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 import struct
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, overload
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
-from esl_shield.vault.keys import KEY_BYTES, Kek, Key
+from esl_shield.vault.keks import AnyKek, Keks
+from esl_shield.vault.keys import KEY_BYTES, DataKey, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
+from esl_shield.vault.sealing import OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,27 +30,55 @@ Purpose = Literal["data", "index"]
 PURPOSES: tuple[Purpose, ...] = ("data", "index")
 FIRST_VERSION = 1
 FORMAT = 1
+FORMAT_IN_DEVICE = 2
 WRAPPED_BYTES = 2 + cipher.NONCE_BYTES + KEY_BYTES + cipher.TAG_BYTES
-_HEADER = bytes((FORMAT, cipher.AES_256_GCM))
+_LEAST_BYTES = cipher.NONCE_BYTES + cipher.TAG_BYTES + 1
 
 
-def wrap(kek: Kek, key: Key, *, tenant_id: int, purpose: Purpose, version: int) -> bytes:
-    """Encrypt a tenant's key under the KEK for the database to keep; 62 bytes."""
-    nonce = secrets.token_bytes(cipher.NONCE_BYTES)
-    sealed, tag = cipher.seal(kek, nonce, key.raw, _associated(kek.id, tenant_id, purpose, version))
-    return _HEADER + nonce + sealed + tag
+def new_key(kek: Kek, *, tenant_id: int, purpose: Purpose, version: int, in_device: bool = False) -> DataKey:
+    """Draw a key; ``in_device`` makes a data key where the KEK lives. Raises NoDevice, CryptoError."""
+    if in_device and purpose == "data":
+        return kek.new_outside_key(f"esl_shield tenant {tenant_id} data key {version}")
+    return Key.new()
 
 
-def unwrap(kek: Kek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> Key:
-    """Open a wrapped key; ``kek_id`` is the fingerprint kept beside it. Raises WrongKek or KeyDamaged."""
+def in_device(wrapped: bytes) -> bool:
+    """Whether a wrapped key is only the reference of one that lives in a device."""
+    return bytes(wrapped[:1]) == bytes([FORMAT_IN_DEVICE])
+
+
+def wrap(kek: Kek, key: DataKey, *, tenant_id: int, purpose: Purpose, version: int) -> bytes:
+    """Encrypt a tenant's key, or its reference, under the KEK for the database to keep; 62 bytes, or fewer."""
+    outside = isinstance(key, OutsideKey)
+    header = bytes((FORMAT_IN_DEVICE if outside else FORMAT, cipher.AES_256_GCM))
+    content = key.reference if isinstance(key, OutsideKey) else key.raw
+    return header + kek.wrap(content, _associated(header, kek.id, tenant_id, purpose, version))
+
+
+@overload
+def unwrap(
+    kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Literal["index"], version: int, kek_id: str
+) -> Key: ...
+@overload
+def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey: ...
+def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey:
+    """Open a wrapped key; ``kek_id`` is the fingerprint kept beside it.
+
+    Raises WrongKek or KeyDamaged; NoDevice for a key in a device when the KEK is in none; what a device raises.
+    """
+    kek = Keks.of(kek).choose(kek_id)
     if kek_id != kek.id:
         raise WrongKek(purpose=purpose, version=version, wanted=kek_id, given=kek.id)
     wrapped = bytes(wrapped)
-    if len(wrapped) != WRAPPED_BYTES or wrapped[:2] != _HEADER:
+    header, sealed = wrapped[:2], wrapped[2:]
+    outside = purpose == "data" and in_device(header)
+    if header[1:] != bytes([cipher.AES_256_GCM]) or not (outside or header[0] == FORMAT):
         raise KeyDamaged(purpose=purpose, version=version)
-    nonce, sealed, tag = _parts(wrapped)
+    if len(sealed) < _LEAST_BYTES or (not outside and len(wrapped) != WRAPPED_BYTES):
+        raise KeyDamaged(purpose=purpose, version=version)
     try:
-        return Key(cipher.unseal(kek, nonce, sealed, tag, _associated(kek_id, tenant_id, purpose, version)))
+        content = kek.unwrap(sealed, _associated(header, kek_id, tenant_id, purpose, version))
+        return kek.outside_key(content) if outside else Key(content)
     except ValueError:
         raise KeyDamaged(purpose=purpose, version=version) from None
 
@@ -69,12 +100,7 @@ def indexer(index_key: Key, tenant_id: int) -> Callable[[SubscriberNumber], byte
     return index
 
 
-def _parts(wrapped: bytes) -> tuple[bytes, bytes, bytes]:
-    body = wrapped[len(_HEADER) :]
-    return body[: cipher.NONCE_BYTES], body[cipher.NONCE_BYTES : -cipher.TAG_BYTES], body[-cipher.TAG_BYTES :]
-
-
-def _associated(kek_id: str, tenant_id: int, purpose: Purpose, version: int) -> bytes:
+def _associated(header: bytes, kek_id: str, tenant_id: int, purpose: Purpose, version: int) -> bytes:
     return (
-        b"esl_shield key\0" + _HEADER + struct.pack(">QI", tenant_id, version) + f"{purpose}\0{kek_id}".encode("ascii")
+        b"esl_shield key\0" + header + struct.pack(">QI", tenant_id, version) + f"{purpose}\0{kek_id}".encode("ascii")
     )

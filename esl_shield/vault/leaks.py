@@ -12,11 +12,11 @@ import uuid
 from array import array
 from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esl_shield.db.engine import Database
 from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
-from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.keys import KeysChanged, KeysMissing
 from esl_shield.errors.process import LookupsForbidden
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault import keyring
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from esl_shield.config.database import DatabaseConfig
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 APPLICATION = "esl_shield leakscan"
 BATCH = 1000
@@ -48,13 +48,15 @@ class Token:
 
 
 class Suspect:
-    """A blind index that passed the filter; ``token`` is known once ``answered``."""
+    """A number whose blind indexes (two while an index key is being replaced) passed the filter.
 
-    __slots__ = ("answered", "index", "key", "token")
+    ``token`` is known once ``answered``.
+    """
 
-    def __init__(self, key: IndexKey, index: bytes) -> None:
-        self.key = key
-        self.index = index
+    __slots__ = ("answered", "indexes", "token")
+
+    def __init__(self, indexes: Sequence[tuple[IndexKey, bytes]]) -> None:
+        self.indexes = indexes
         self.answered = False
         self.token: Token | None = None
 
@@ -68,6 +70,14 @@ class IndexKey:
     version: int
     index: Callable[[SubscriberNumber], bytes]
     filter: Filter
+
+
+class _Asked(NamedTuple):
+    """One look-up of a suspect."""
+
+    suspect: Suspect
+    key: IndexKey
+    number_index: bytes
 
 
 class Filter:
@@ -104,7 +114,7 @@ class Filter:
 class Leaks:
     """One search's view of the vault. Close it yourself."""
 
-    def __init__(self, config: DatabaseConfig, kek: Kek, tenants: Sequence[str], prefixes: Sequence[str]) -> None:
+    def __init__(self, config: DatabaseConfig, kek: AnyKek, tenants: Sequence[str], prefixes: Sequence[str]) -> None:
         """Open keys and filters; no ``tenants`` are all the login sees. ``prefixes`` are dialled before numbers.
 
         Raises TenantUnknown, KeysMissing, WrongKek, KeyDamaged, DatabaseAway, DatabaseRefused.
@@ -146,53 +156,59 @@ class Leaks:
 
         Raises LookupsForbidden, DatabaseAway, DatabaseRefused.
         """
-        unanswered = list({suspect.index: suspect for suspect in suspects if not suspect.answered}.values())
-        for at in range(0, len(unanswered), BATCH):
-            self._ask(unanswered[at : at + BATCH], wait)
+        unanswered = {id(suspect): suspect for suspect in suspects if not suspect.answered}.values()
+        asked = [_Asked(suspect, key, index) for suspect in unanswered for key, index in suspect.indexes]
+        for at in range(0, len(asked), BATCH):
+            self._ask(asked[at : at + BATCH], wait)
 
     def finish(self, outcome: str, *, files: int, read_bytes: int, unread: int, findings: int) -> None:
         """Write into the audit trail what the search came to."""
         self._call("finish_leakscan", str(self.scan), self._tenants, outcome, files, read_bytes, unread, findings)
 
     def _suspects_of(self, digits: bytes) -> list[Suspect]:
-        found = []
+        found: list[Suspect] = []
         for plan, keys in self._readers:
             for text in plan.read(digits):
                 number = SubscriberNumber("+" + text)
+                passed: dict[int, list[tuple[IndexKey, bytes]]] = {}
                 for key in keys:
                     index = key.index(number)
                     if key.filter.passes(index):
-                        found.append(self._suspect(key, index))
+                        passed.setdefault(key.tenant_id, []).append((key, index))
+                found += map(self._suspect, passed.values())
         return found
 
-    def _suspect(self, key: IndexKey, index: bytes) -> Suspect:
+    def _suspect(self, indexes: Sequence[tuple[IndexKey, bytes]]) -> Suspect:
+        index = indexes[0][1]
         suspect = self._suspects.get(index)
         if suspect is None:
             if len(self._suspects) >= MOST_REMEMBERED:
                 self._suspects.clear()
-            suspect = self._suspects[index] = Suspect(key, index)
+            suspect = self._suspects[index] = Suspect(indexes)
         return suspect
 
-    def _ask(self, batch: list[Suspect], wait: Callable[[float], None]) -> None:
+    def _ask(self, batch: list[_Asked], wait: Callable[[float], None]) -> None:
         arguments = (
-            [suspect.key.tenant_id for suspect in batch],
-            [suspect.key.version for suspect in batch],
-            [suspect.index.hex() for suspect in batch],
+            [asked.key.tenant_id for asked in batch],
+            [asked.key.version for asked in batch],
+            [asked.number_index.hex() for asked in batch],
         )
         while True:
             rows = self._call("find_leaks", str(self.scan), *arguments)
             verdict = rows[0][0] if rows else "FOUND"
             if verdict == "FORBIDDEN":
                 raise LookupsForbidden
+            if verdict == "STALE":
+                raise KeysChanged(tenant=" or ".join(sorted({asked.key.tenant for asked in batch})))
             if verdict != "WAIT":
                 break
             wait(rows[0][1] / 1000)
         self.asked += len(batch)
-        for suspect in batch:
-            suspect.answered = True
+        for asked in batch:
+            asked.suspect.answered = True
         for _, place, token in rows:
-            suspect = batch[place - 1]
-            suspect.token = Token(suspect.key.tenant, token)
+            asked = batch[place - 1]
+            asked.suspect.token = Token(asked.key.tenant, token)
 
     def _require(self, rows: Sequence[tuple[Any, ...]]) -> None:
         seen = {row[1] for row in rows}
@@ -203,7 +219,7 @@ class Leaks:
             raise KeysMissing(tenant="any that this login sees")
 
     def _open(
-        self, kek: Kek, rows: Sequence[tuple[Any, ...]], prefixes: Sequence[str]
+        self, kek: AnyKek, rows: Sequence[tuple[Any, ...]], prefixes: Sequence[str]
     ) -> list[tuple[Plan, list[IndexKey]]]:
         """Group keys under the plan that reads digits for them: tenants of one region and countries share it."""
         keys: dict[tuple[str, tuple[str | None, ...]], list[IndexKey]] = {}

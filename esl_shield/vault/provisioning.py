@@ -20,7 +20,7 @@ from esl_shield.errors.database import RightMissing
 from esl_shield.errors.keys import KekLost, KekMissing, OtherKek
 from esl_shield.errors.tenants import TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
-from esl_shield.vault.keys import Key
+from esl_shield.vault.keks import AnyKek, Keks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from esl_shield.config.database import DatabaseConfig
+    from esl_shield.config.resolver import KeysConfig
     from esl_shield.errors import ShieldError
     from esl_shield.vault.keys import Kek
 
@@ -67,6 +68,7 @@ class NewTenant:
     length: int
     region: str
     caps: Caps | None
+    data_key_in_device: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ class AddedTenant:
     keys: list[keyring.Purpose]
 
 
-def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTenant:
+def add_tenant(database: DatabaseConfig, kek: AnyKek, tenant: NewTenant) -> AddedTenant:
     """Add a tenant with its caps and keys; again with the same values it changes nothing.
 
     Raises TenantRejected, TenantTaken, OtherKek, DatabaseAway, DatabaseRefused.
     """
     with administering(database, tenant.name) as connection:
-        _check_kek(connection, kek)
+        check_kek(connection, kek)
         before = _find(connection, tenant.name)
         prefix = tenant.prefix or (before.token_prefix if before else _free_prefix(connection))
         check_shape(prefix, tenant.length)
@@ -94,7 +96,13 @@ def add_tenant(database: DatabaseConfig, kek: Kek, tenant: NewTenant) -> AddedTe
             tenant.name, tenant.domain, prefix, tenant.length, tenant.region,
         )  # fmt: skip
         caps_set = _set_caps(connection, tenant.name, tenant.caps)
-        return AddedTenant(prefix, before is None, caps_set, _add_keys(connection, kek, tenant_id))
+        current = Keks.of(kek).current
+        return AddedTenant(
+            prefix,
+            before is None,
+            caps_set,
+            _add_keys(connection, current, tenant_id, in_device=tenant.data_key_in_device),
+        )
 
 
 def resize_tenant(database: DatabaseConfig, name: str, length: int) -> int:
@@ -135,24 +143,33 @@ def set_label_mask(database: DatabaseConfig, name: str, label: str, pattern: str
         return str(done)
 
 
-def init_keys(database: DatabaseConfig, uri: str) -> tuple[bool, list[tuple[str, str]]]:
-    """Create the KEK if the database has no keys yet and there is none, and the keys tenants lack.
+def init_keys(
+    database: DatabaseConfig, config: KeysConfig, *, data_keys_in_device: bool = False
+) -> tuple[bool, Kek, list[tuple[str, str]]]:
+    """Create the KEK if there is none and every key there is opens without it, and the keys tenants lack.
 
-    Returns whether the KEK was created, and the tenant and purpose of each new key. Raises KekLost, OtherKek, errors of
-    ``open_kek``, DatabaseAway, DatabaseRefused.
+    Returns whether the KEK was created, the KEK, and the tenant and purpose of each new key. Raises KekLost, OtherKek,
+    errors of ``open_kek``, DatabaseAway, DatabaseRefused.
     """
+    uri = config.kek
+    previous = [keys.open_kek(earlier, config.device) for earlier in config.previous]
     with administering(database, "") as connection:
         wanted = _kek_ids(connection)
         try:
-            kek, created = keys.open_kek(uri), False
+            kek, created = keys.open_kek(uri, config.device), False
         except KekMissing:
-            if wanted:
+            if not {earlier.id for earlier in previous}.issuperset(wanted):
                 raise KekLost(wanted=" and ".join(wanted), source=uri) from None
-            created = keys.create_kek(uri)
-            kek = keys.open_kek(uri)
-        _check_kek(connection, kek)
+            created = keys.create_kek(uri, config.device)
+            kek = keys.open_kek(uri, config.device)
+        check_kek(connection, Keks(kek, previous))
         tenants = connection.exec_driver_sql("SELECT id, name FROM dba.tenants ORDER BY id").fetchall()
-        return created, [(name, purpose) for number, name in tenants for purpose in _add_keys(connection, kek, number)]
+        added: list[tuple[str, str]] = [
+            (name, purpose)
+            for number, name in tenants
+            for purpose in _add_keys(connection, kek, number, in_device=data_keys_in_device)
+        ]
+        return created, kek, added
 
 
 def check_shape(prefix: str, length: int) -> None:
@@ -212,21 +229,30 @@ def _set_caps(connection: Connection, name: str, caps: Caps | None) -> bool:
 
 
 def _kek_ids(connection: Connection) -> list[str]:
-    return [row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys ORDER BY kek_id")]
+    statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL ORDER BY kek_id"
+    return [row[0] for row in connection.exec_driver_sql(statement)]
 
 
-def _check_kek(connection: Connection, kek: Kek) -> None:
+def check_kek(connection: Connection, kek: AnyKek) -> None:
+    """Raise OtherKek unless some of the database's keys, if it has any, are wrapped under one of these KEKs."""
     wanted = _kek_ids(connection)
-    if wanted and kek.id not in wanted:
+    if wanted and Keks.of(kek).ids.isdisjoint(wanted):
         raise OtherKek(wanted=" and ".join(wanted), given=kek.id)
 
 
-def _add_keys(connection: Connection, kek: Kek, tenant_id: int) -> list[keyring.Purpose]:
+def _add_keys(connection: Connection, kek: Kek, tenant_id: int, *, in_device: bool) -> list[keyring.Purpose]:
     """Give the tenant a first key of each purpose it has none of; returns these purposes."""
     added = []
     for purpose in keyring.PURPOSES:
         version = keyring.FIRST_VERSION
-        wrapped = keyring.wrap(kek, Key.new(), tenant_id=tenant_id, purpose=purpose, version=version)
+        # Looked at first, because a key made in a device for nothing would stay there.
+        there = (
+            "SELECT count(*) FROM dba.keys k JOIN dba.tenants t ON t.name = k.tenant WHERE t.id = %s AND k.purpose = %s"
+        )
+        if _scalar(connection, there, tenant_id, purpose):
+            continue
+        key = keyring.new_key(kek, tenant_id=tenant_id, purpose=purpose, version=version, in_device=in_device)
+        wrapped = keyring.wrap(kek, key, tenant_id=tenant_id, purpose=purpose, version=version)
         statement = "SELECT shield_api.add_key(%s, %s, %s, %s, %s)"
         if _scalar(connection, statement, tenant_id, purpose, version, wrapped, kek.id):
             added.append(purpose)

@@ -11,20 +11,23 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esl_shield.errors.keys import KeysChanged
 from esl_shield.vault import cipher, keyring, masking, tokens
 from esl_shield.vault.csvfile import Header, Output, Source, defused, rejected_path
 from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, check_label_name, read_row
+from esl_shield.vault.seeder import previous_index
 from esl_shield.vault.store import Candidate, Store, open_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
     Progress = Callable[[int, int], None]
 
 BATCH_ROWS = 1000
+_MAX_RENEWALS = 3
 COLUMNS = (*KNOWN_COLUMNS, "token")
 ROW_RAGGED = "row.ragged"
 ROW_UNNAMED = "row.unnamed"
@@ -55,18 +58,31 @@ class _Entry:
 class Replacer:
     """Replaces numbers of one tenant's tokens. Close the store yourself."""
 
-    def __init__(self, store: Store, kek: Kek, tenant: str) -> None:
+    def __init__(self, store: Store, kek: AnyKek, tenant: str) -> None:
         """Raise TenantUnknown, KeysMissing, WrongKek or KeyDamaged."""
         self._store = store
         self.tenant = store.tenant(tenant)
+        self._kek = kek
         self._keys = open_keys(kek, self.tenant)
 
     def replace(self, named: Sequence[tuple[str | None, Row]]) -> list[tuple[str | None, str]]:
         """Replace a batch in one transaction; returns token and outcome of each, in order. Raises DatabaseAway."""
         found = self._store.find(self.tenant, [(token, row.alias) for token, row in named])
-        rows = [self._candidate(token, row) for token, (_, row) in zip(found, named, strict=True) if token is not None]
-        outcomes = iter(self._store.replace(self.tenant, self._keys, rows) if rows else [])
+        known = [(token, row) for token, (_, row) in zip(found, named, strict=True) if token is not None]
+        outcomes = iter(self._replace(known) if known else [])
         return [(token, next(outcomes) if token is not None else "unknown") for token in found]
+
+    def _replace(self, known: Sequence[tuple[str, Row]]) -> list[str]:
+        for left in reversed(range(_MAX_RENEWALS + 1)):
+            rows = [self._candidate(token, row) for token, row in known]
+            try:
+                return self._store.replace(self.tenant, self._keys, rows)
+            except KeysChanged:
+                if not left:
+                    raise
+                self.tenant = self._store.tenant(self.tenant.name)
+                self._keys = open_keys(self._kek, self.tenant)
+        raise AssertionError
 
     def _candidate(self, token: str, row: Row) -> Candidate:
         return Candidate(
@@ -74,6 +90,7 @@ class Replacer:
             token,
             cipher.encrypt(self._keys.data, row.number, self.tenant.id, token, self._keys.data_version),
             row._replace(alias=None),
+            previous_index(self.tenant, self._keys, row.number),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, NamedTuple
 
+from esl_shield.errors.keys import KeysChanged
 from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
 from esl_shield.vault.numbers import parse_derived
@@ -27,10 +28,12 @@ from esl_shield.vault.store import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
+    from esl_shield.vault.numbers import SubscriberNumber
 
 # With at most one token in ten thousand taken, a row that collides this often is no accident.
 _MAX_DRAWS = 30
+_MAX_RENEWALS = 3
 
 
 class Outcome(NamedTuple):
@@ -41,21 +44,33 @@ class Outcome(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """A row and what of it goes to the database."""
+    """A row, what of it goes to the database, and the keys that was made with."""
 
     row: Row
     candidate: Candidate
+    keys: TenantKeys
+
+
+class _Writing(NamedTuple):
+    """The keys that new rows are written under, and the encryptor that has one of them."""
+
+    keys: TenantKeys
+    encryptor: cipher.Encryptor
+
+    @classmethod
+    def of(cls, tenant: SeedingTenant, keys: TenantKeys) -> _Writing:
+        return cls(keys, cipher.Encryptor(keys.data, tenant.id, keys.data_version))
 
 
 class Seeder:
-    """Seeds rows for one tenant; opens the tenant and its keys once. Close the store yourself."""
+    """Seeds rows for one tenant; opens its keys once, and again when they were rotated. Close the store yourself."""
 
-    def __init__(self, store: Store, kek: Kek, tenant: str) -> None:
+    def __init__(self, store: Store, kek: AnyKek, tenant: str) -> None:
         """Raise TenantUnknown, KeysMissing, WrongKek or KeyDamaged."""
         self._store = store
+        self._kek = kek
         self.tenant: SeedingTenant = store.tenant(tenant)
-        self._keys: TenantKeys = open_keys(kek, self.tenant)
-        self._encryptor = cipher.Encryptor(self._keys.data, self.tenant.id, self._keys.data_version)
+        self._writing = _Writing.of(self.tenant, open_keys(kek, self.tenant))
 
     def add(self, text: str, alias: str | None, expires_at: str | None) -> tuple[str, bool]:
         """Seed one number; returns its token and whether it is new.
@@ -73,19 +88,32 @@ class Seeder:
 
     def prepare(self, rows: Sequence[Row]) -> list[Prepared]:
         """Index and encrypt rows; no database is asked."""
-        return list(map(Prepared, rows, draw_candidates(self.tenant, self._keys, self._encryptor, rows)))
+        keys, encryptor = self._writing
+        return [Prepared(c.row, c, keys) for c in draw_candidates(self.tenant, keys, encryptor, rows)]
 
     def seed(self, batch: Sequence[Prepared]) -> list[Outcome]:
         """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
 
-        Raises SpaceFull, DatabaseAway.
+        Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
+        KeysChanged when they are rotated all the time.
         """
         outcomes: dict[int, Outcome] = {}
         pending = dict(enumerate(batch))
+        renewals = 0
         for _ in range(_MAX_DRAWS):
             if not pending:
                 return [outcomes[position] for position in range(len(batch))]
-            answers = self._store.seed(self.tenant, self._keys, [prepared.candidate for prepared in pending.values()])
+            keys = self._writing.keys
+            stale = [position for position, prepared in pending.items() if prepared.keys is not keys]
+            pending.update(zip(stale, self.prepare([pending[position].row for position in stale]), strict=True))
+            try:
+                answers = self._store.seed(self.tenant, keys, [prepared.candidate for prepared in pending.values()])
+            except KeysChanged:
+                renewals += 1
+                if renewals > _MAX_RENEWALS:
+                    raise
+                self._renew()
+                continue
             for position, (outcome, token) in zip(pending, answers, strict=True):
                 if outcome != COLLISION:
                     outcomes[position] = Outcome(token, created=outcome == CREATED)
@@ -93,12 +121,22 @@ class Seeder:
             pending = dict(zip(left, self.prepare([pending[position].row for position in left]), strict=True))
         raise space_full(self.tenant)
 
+    def _renew(self) -> None:
+        self.tenant = self._store.tenant(self.tenant.name)
+        self._writing = _Writing.of(self.tenant, open_keys(self._kek, self.tenant))
+
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
     """Index a row's number, draw it a token and encrypt it under that; no database is asked."""
     token = tokens.draw(tenant.token_prefix, tenant.token_length)
     blob = cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version)
-    return Candidate(keyring.blind_index(keys.index, row.number, tenant.id), token, blob, row)
+    index = keyring.blind_index(keys.index, row.number, tenant.id)
+    return Candidate(index, token, blob, row, previous_index(tenant, keys, row.number))
+
+
+def previous_index(tenant: SeedingTenant, keys: TenantKeys, number: SubscriberNumber) -> bytes | None:
+    """Return a number's index under the key before, while look-ups still need that one."""
+    return None if keys.previous_index is None else keyring.blind_index(keys.previous_index, number, tenant.id)
 
 
 def draw_candidates(
@@ -108,4 +146,5 @@ def draw_candidates(
     numbers = [row.number for row in rows]
     drawn = tokens.draw_many(tenant.token_prefix, tenant.token_length, len(rows))
     indexes = list(map(keyring.indexer(keys.index, tenant.id), numbers))
-    return list(map(Candidate, indexes, drawn, encryptor.encrypt(numbers, drawn), rows))
+    before = [previous_index(tenant, keys, number) for number in numbers]
+    return list(map(Candidate, indexes, drawn, encryptor.encrypt(numbers, drawn), rows, before))

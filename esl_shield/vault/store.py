@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from esl_shield.db.engine import Database
 from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
-from esl_shield.errors.keys import KeysMissing
+from esl_shield.errors.keys import KeysChanged, KeysMissing
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.errors.tokens import SpaceFull
 from esl_shield.vault import keyring, tokens
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from esl_shield.config.database import DatabaseConfig
     from esl_shield.errors import ShieldError
-    from esl_shield.vault.keys import Kek, Key
+    from esl_shield.vault.keks import AnyKek
+    from esl_shield.vault.keys import DataKey, Key
     from esl_shield.vault.numbers import Derived
     from esl_shield.vault.rows import Row
 
@@ -31,6 +32,7 @@ CREATED = "created"
 COLLISION = "collision"
 SPACE_FULL = "ES001"
 TENANT_INVISIBLE = "ES002"
+KEYS_CHANGED = "ES004"
 NO_RIGHT = "42501"
 REVOKED = "revoked"
 APPLICATION = "esl_shield seeding"
@@ -39,29 +41,36 @@ BATCH_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
+class WrappedKey:
+    """A key as the database keeps it; ``kek_id`` is the fingerprint of the KEK that opens it."""
+
+    purpose: keyring.Purpose
+    version: int
+    wrapped: bytes
+    kek_id: str
+
+
+@dataclass(frozen=True)
 class SeedingTenant:
-    """What seeding has to know of a tenant; the wrapped keys are the newest versions, None if there are none."""
+    """What seeding has to know of a tenant, with the keys that writing and look-ups need."""
 
     name: str
     id: int
     region: str | None
     token_prefix: str
     token_length: int
-    data_key_version: int | None
-    data_key_wrapped: bytes | None
-    index_key_version: int | None
-    index_key_wrapped: bytes | None
-    kek_id: str | None
+    keys: tuple[WrappedKey, ...] = ()
 
 
 @dataclass(frozen=True)
 class TenantKeys:
-    """A tenant's opened keys and their versions."""
+    """A tenant's opened newest keys and their versions; ``previous_index`` while an index key is being replaced."""
 
-    data: Key
+    data: DataKey
     data_version: int
     index: Key
     index_version: int
+    previous_index: Key | None = None
 
 
 class Candidate(NamedTuple):
@@ -71,6 +80,7 @@ class Candidate(NamedTuple):
     token: str
     ciphertext: bytes
     row: Row
+    previous_index: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,8 @@ class Store:
     def seed(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[tuple[str, str | None]]:
         """Offer rows in one transaction; returns (outcome, token) in the rows' order.
 
-        Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown.
+        Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown,
+        and KeysChanged when the tenant's keys are not the newest any more: read them again.
         """
         try:
             if self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *columns_of(rows))[0][0]:
@@ -166,29 +177,36 @@ class Store:
 
 
 def seeding_tenant(  # noqa: PLR0917 - a row's columns, in its order
-    name: str, id_: int, region: str, prefix: str, length: int, data_version: int | None, data: Any,
-    index_version: int | None, index: Any, kek_id: str | None,
-) -> SeedingTenant:  # fmt: skip
+    name: str, id_: int, region: str, prefix: str, length: int, keys: list[dict[str, Any]]
+) -> SeedingTenant:
     """Make a tenant of the database's row."""
-    return SeedingTenant(
-        name, id_, region or None, prefix or "", length,
-        data_version, _bytes(data), index_version, _bytes(index), kek_id,
-    )  # fmt: skip
+    wrapped = (WrappedKey(**{**key, "wrapped": bytes.fromhex(key["wrapped"])}) for key in keys)
+    return SeedingTenant(name, id_, region or None, prefix or "", length, tuple(wrapped))
 
 
-def open_keys(kek: Kek, tenant: SeedingTenant) -> TenantKeys:
-    """Unwrap a tenant's newest keys; raises KeysMissing, WrongKek or KeyDamaged."""
-    wrapped = (tenant.data_key_version, tenant.data_key_wrapped, tenant.index_key_version, tenant.index_key_wrapped)
-    data_version, data, index_version, index = wrapped
-    if data_version is None or data is None or index_version is None or index is None or tenant.kek_id is None:
+def open_keys(kek: AnyKek, tenant: SeedingTenant) -> TenantKeys:
+    """Unwrap the keys a tenant's numbers are written and found with; raises KeysMissing, WrongKek or KeyDamaged."""
+    data = [key for key in tenant.keys if key.purpose == "data"]
+    index = [key for key in tenant.keys if key.purpose == "index"]
+    if not data or not index:
         raise KeysMissing(tenant=tenant.name)
+    opened = [_opened(kek, tenant, key, "index") for key in index]
     return TenantKeys(
-        data=keyring.unwrap(kek, data, tenant_id=tenant.id, purpose="data", version=data_version, kek_id=tenant.kek_id),
-        data_version=data_version,
-        index=keyring.unwrap(
-            kek, index, tenant_id=tenant.id, purpose="index", version=index_version, kek_id=tenant.kek_id
-        ),
-        index_version=index_version,
+        data=_opened(kek, tenant, data[0], "data"),
+        data_version=data[0].version,
+        index=opened[0],
+        index_version=index[0].version,
+        previous_index=opened[1] if len(opened) > 1 else None,
+    )
+
+
+@overload
+def _opened(kek: AnyKek, tenant: SeedingTenant, key: WrappedKey, purpose: Literal["index"]) -> Key: ...
+@overload
+def _opened(kek: AnyKek, tenant: SeedingTenant, key: WrappedKey, purpose: Literal["data"]) -> DataKey: ...
+def _opened(kek: AnyKek, tenant: SeedingTenant, key: WrappedKey, purpose: keyring.Purpose) -> DataKey:
+    return keyring.unwrap(
+        kek, key.wrapped, tenant_id=tenant.id, purpose=purpose, version=key.version, kek_id=key.kek_id
     )
 
 
@@ -210,13 +228,15 @@ def _translated(error: DatabaseRefused, tenant: SeedingTenant) -> ShieldError:
         return space_full(tenant)
     if error.sqlstate == TENANT_INVISIBLE:
         return TenantUnknown(tenant=tenant.name)
+    if error.sqlstate == KEYS_CHANGED:
+        return KeysChanged(tenant=tenant.name)
     return error
 
 
 def payload_of(ord_: int, candidate: Candidate) -> dict[str, Any]:
     """Spell a row as the database's functions take it."""
     row = candidate.row
-    return {
+    spelled = {
         "ord": ord_,
         "index": candidate.number_index.hex(),
         "token": candidate.token,
@@ -229,6 +249,9 @@ def payload_of(ord_: int, candidate: Candidate) -> dict[str, Any]:
         "line_type": row.derived.line_type,
         "labels": dict(row.labels),
     }
+    if candidate.previous_index is not None:
+        spelled["previous"] = candidate.previous_index.hex()
+    return spelled
 
 
 def columns_of(candidates: Sequence[Candidate]) -> list[object]:

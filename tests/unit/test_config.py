@@ -12,6 +12,7 @@ import pytest
 
 from esl_shield import config
 from esl_shield.config.canary import CanaryConfig
+from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
 from esl_shield.db.schema import LOGIN_ROLES
@@ -58,6 +59,7 @@ SECTIONS = {
     "[inbound]": config.InboundConfig,
     "[database]": config.DatabaseConfig,
     "[keys]": config.KeysConfig,
+    "[keys.device]": DeviceConfig,
     "[esl]": config.EslConfig,
     "[handoff]": config.HandoffConfig,
     "[calls]": config.CallsConfig,
@@ -87,7 +89,12 @@ def written(spec: dataclasses.Field[object]) -> str:
     return f"`{json.dumps(value)}`"
 
 
-KEYS = {f"{name} {spec.name}": written(spec) for name, cls in SECTIONS.items() for spec in dataclasses.fields(cls)}
+KEYS = {
+    f"{name} {spec.name}": written(spec)
+    for name, cls in SECTIONS.items()
+    for spec in dataclasses.fields(cls)
+    if spec.default_factory not in SECTIONS.values()  # a table of its own
+}
 
 
 def test_a_full_file_becomes_frozen_dataclasses():
@@ -151,6 +158,15 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[resolver]\nsecrets = { lua = "hunter2" }\n', "file:PATH"),
         (DATABASE + '[resolver]\nsecrets = { phone = "file:/x" }\n', "edge, lua, mask and reveals"),
         (DATABASE + '[keys]\nkek = "0123"\n', "file:PATH"),
+        (DATABASE + '[keys]\nkek = "pkcs11:token=a;object=b?pin-value=1234"\n', "[keys] kek: the pkcs11: URI"),
+        (DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["0123"]\n', "[keys] previous takes earlier KEKs"),
+        (DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["file:/k"]\n', "[keys] previous takes earlier KEKs"),
+        (
+            DATABASE + '[keys]\nkek = "file:/k"\nprevious = ["pkcs11:token=a;object=b?pin-value=1234"]\n',
+            "[keys] previous: the pkcs11: URI",
+        ),
+        (DATABASE + '[keys]\nkek = "file:/k"\n[keys.device]\nsessions = 65\n', "[keys.device] sessions"),
+        (DATABASE + '[keys]\nkek = "file:/k"\n[keys.device]\ntimeout_s = 0\n', "[keys.device] timeout_s"),
         (DATABASE + '[reveals]\nresolver = "192.0.2.1:8090"\n', "[reveals] resolver must be a loopback address"),
         (DATABASE + '[erasure]\nkey = "hunter2"\n', "[erasure] key must be file:PATH"),
         (DATABASE + '[reveals]\nsecret = "hunter2"\n', "[reveals] secret must be file:PATH"),
@@ -318,7 +334,7 @@ def test_every_sample_can_be_read(sample):
 def test_the_reference_names_every_key_with_its_default():
     """docs/configuration.md has a row for each key of each section, and for no other; defaults are the real ones."""
     page = (SAMPLES.parent / "configuration.md").read_text()
-    rows = dict(re.findall(r"^\| `((?:\[\[?[a-z]+\]\]?) [a-z_]+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
+    rows = dict(re.findall(r"^\| `((?:\[\[?[a-z.]+\]\]?) [a-z_]+)` \| ([^|]*) \|", page, flags=re.MULTILINE))
     assert set(rows) == set(KEYS)
     for key, default in KEYS.items():
         assert rows[key] == default, key

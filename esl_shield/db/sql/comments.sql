@@ -224,6 +224,14 @@ COMMENT ON COLUMN shield.label_masks.tenant_id IS 'whose label it is';
 COMMENT ON COLUMN shield.label_masks.label IS 'the label''s name';
 COMMENT ON COLUMN shield.label_masks.pattern IS 'how its values are shown: clear, hidden, or which characters are kept';
 
+COMMENT ON DOMAIN shield.rekey_work IS 'reencrypt: ciphertexts to the newest data key; reindex: blind indexes under the newest index key';
+COMMENT ON COLUMN shield.rekeyings.tenant_id IS 'whose rows';
+COMMENT ON COLUMN shield.rekeyings.work IS 'which work';
+COMMENT ON COLUMN shield.rekeyings.changed IS 'rows brought to the version so far';
+COMMENT ON COLUMN shield.rekeyings.started_at IS 'when the work began';
+COMMENT ON COLUMN shield.rekeyings.moved_at IS 'when its last batch was done';
+COMMENT ON COLUMN shield.rekeyings.finished_at IS 'when every row had the version; NULL: not yet';
+
 -- A view's column says what its table's column of that name says, unless the view's own file says something else.
 DO $$
 DECLARE

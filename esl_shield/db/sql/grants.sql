@@ -23,7 +23,8 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_sealer,
     shield_steward,
     shield_eraser,
-    shield_housekeeper;
+    shield_housekeeper,
+    shield_rekeyer;
 GRANT USAGE ON SCHEMA dba TO
     shield_auditor,
     shield_seeder,
@@ -51,6 +52,10 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
 
 GRANT EXECUTE ON FUNCTION
+    shield_api.begin_rekeyings, shield_api.rekey_page, shield_api.reencrypt_tokens, shield_api.reindex_tokens,
+    shield_api.finish_rekeying, shield_api.seeding_tenant, shield_api.tenant_data_key TO shield_rekeyer;
+
+GRANT EXECUTE ON FUNCTION
     shield_api.request_reveal, shield_api.approve_reveal, shield_api.deny_reveal, shield_api.open_reveal TO shield_revealer;
 GRANT EXECUTE ON FUNCTION
     shield_api.redeem_reveal, shield_api.reveal_index_key, shield_api.bind_reveal, shield_api.note_reveal TO shield_resolver;
@@ -58,7 +63,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT ON dba.tenants, dba.reveals TO shield_revealer;
 GRANT SELECT ON dba.reveals TO shield_auditor;
 GRANT SELECT ON dba.tenants, dba.tokens, dba.dids TO shield_auditor, shield_seeder;
-GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys TO shield_auditor;
+GRANT SELECT ON dba.calls, dba.call_agents, dba.audit_events, dba.keys, dba.rekeyings TO shield_auditor;
 GRANT SELECT ON dba.audit_lines, dba.audit_blocks, dba.audit_code, dba.sealing TO shield_auditor;
 
 GRANT EXECUTE ON FUNCTION shield_api.find_tokens, shield_api.replace_numbers TO shield_seeder;

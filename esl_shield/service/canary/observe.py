@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.canary import CanaryConfig
     from esl_shield.service.canary.needles import Needles
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def canary_config(config: Config) -> CanaryConfig:
 
 
 def observe(
-    config: Config, kek: Kek, count: int, own: Iterable[str] | None = None, done: Callable[[], None] = lambda: None
+    config: Config, kek: AnyKek, count: int, own: Iterable[str] | None = None, done: Callable[[], None] = lambda: None
 ) -> Observation:
     """Plant canaries, call each, watch; ``done`` is called after each call.
 

@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from esl_shield.config.canary import CanaryConfig
-    from esl_shield.vault.keys import Kek
+    from esl_shield.vault.keks import AnyKek
 
 MOST_CALLS = 50
 _LIFE = dt.timedelta(hours=1)
 _TRIES = 20
 
 
-def plant(config: CanaryConfig, kek: Kek, count: int, own: Iterable[str] | None) -> Needles:
+def plant(config: CanaryConfig, kek: AnyKek, count: int, own: Iterable[str] | None) -> Needles:
     """Seed ``count`` drawn numbers, or the lines of ``own``; raises NoFiction, OwnNumbersRejected, vault errors."""
     with contextlib.closing(Store(config.database)) as store:
         seeder = Seeder(store, kek, config.tenant)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 from sqlalchemy.exc import DBAPIError
 
+from esl_shield.config.pkcs11_uri import SCHEME
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.errors import ShieldError
@@ -21,12 +22,16 @@ from esl_shield.errors.database import DatabaseRefused
 from esl_shield.service.doctor.files import FileFacts, look, process_user
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden
-from esl_shield.vault.keys import open_kek
+from esl_shield.vault.keks import open_keks
+from esl_shield.vault.keys import device_flaws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from esl_shield.config import Config
+    from esl_shield.config.pkcs11_uri import Place
+    from esl_shield.config.resolver import KeysConfig
+    from esl_shield.vault.keys.seats import Flaws
 
 NEED_ONE = ("resolver", "seeder", "admin")
 WORKER = "worker"
@@ -35,10 +40,12 @@ _NO_RIGHT = "42501"
 
 @dataclass(frozen=True)
 class KeyFacts:
-    """Where the KEK is and who reads it. ``opened`` is its fingerprint or why it cannot be opened.
+    """Where the KEK, or its device's PIN, is and who reads it.
 
-    ``wrapping``: the fingerprints of the KEKs that wrap the keys this login sees, or why they cannot be asked for.
-    ``strays``: other key files beside the configuration.
+    ``opened``: its fingerprint or why it, or an earlier one, cannot be opened. ``earlier``: the fingerprints of [keys]
+    previous. ``wrapping``: the fingerprints of the KEKs that wrap the keys this login sees, or why they cannot be asked
+    for. ``strays``: files of earlier KEKs, or of their devices' PINs, and other key files beside the configuration. Of
+    a device also its ``module`` and the key's ``flaws``.
     """
 
     role: str
@@ -48,6 +55,14 @@ class KeyFacts:
     strays: tuple[FileFacts, ...] = ()
     opened: str | ShieldError | None = None
     wrapping: frozenset[str] | ShieldError | None = None
+    module: FileFacts | None = None
+    flaws: Flaws | ShieldError | None = None
+    earlier: frozenset[str] = frozenset()
+
+    @property
+    def secret(self) -> str:
+        """What ``file`` holds."""
+        return "PIN of the KEK's device" if self.source.startswith(SCHEME) else "KEK"
 
 
 def look_at_keys(config: Config, role: str) -> KeyFacts:
@@ -56,23 +71,42 @@ def look_at_keys(config: Config, role: str) -> KeyFacts:
     if not source and role not in (*NEED_ONE, WORKER):
         message = f"the {role}'s configuration has no [keys], and needs none"
         raise NotApplicableError(message)
-    path = source.removeprefix("file:") if source.startswith("file:") else ""
+    places = config.keys.places if config.keys else ()
+    place = places[0][1] if places else None
+    path, *earlier_paths = [_path(*named) for named in places] or [""]
     user = process_user(config.source)
-    strays = tuple(
-        look(str(found)) for found in sorted(Path(config.source).absolute().parent.glob("*.kek")) if str(found) != path
-    )
+    beside = {str(found) for found in Path(config.source).absolute().parent.glob("*.kek")}
+    strays = tuple(look(found) for found in sorted(beside.union(earlier_paths) - {path, ""}))
     file = look(path) if path else None
-    if role == WORKER or not source:
-        return KeyFacts(role, user, source, file, strays)
+    module = look(place.module) if place else None
+    if role == WORKER or config.keys is None:
+        return KeyFacts(role, user, source, file, strays, module=module)
     harden()
-    return KeyFacts(role, user, source, file, strays, _opened(source), _wrapping(config, role))
+    opened, earlier = _opened(config.keys)
+    flaws = _flaws(config.keys) if place and isinstance(opened, str) else None
+    return KeyFacts(role, user, source, file, strays, opened, _wrapping(config, role), module, flaws, earlier)
 
 
-def _opened(source: str) -> str | ShieldError:
+def _path(uri: str, place: Place | None) -> str:
+    """Return which file holds a KEK, or the PIN of its device; nothing for one in the environment."""
+    if place:
+        return place.pin_file
+    return uri.removeprefix("file:") if uri.startswith("file:") else ""
+
+
+def _flaws(keys: KeysConfig) -> Flaws | ShieldError:
     try:
-        return open_kek(source).id
+        return device_flaws(keys.kek, keys.device)
     except ShieldError as error:
         return error
+
+
+def _opened(keys: KeysConfig) -> tuple[str | ShieldError, frozenset[str]]:
+    try:
+        keks = open_keks(keys)
+    except ShieldError as error:
+        return error, frozenset()
+    return keks.id, keks.ids - {keks.id}
 
 
 def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
@@ -84,7 +118,8 @@ def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
             finally:
                 database.close()
         with sqlalchemy_engine(config.database).connect() as connection:
-            return frozenset(row[0] for row in connection.exec_driver_sql("SELECT DISTINCT kek_id FROM dba.keys"))
+            statement = "SELECT DISTINCT kek_id FROM dba.keys WHERE destroyed_at IS NULL"
+            return frozenset(row[0] for row in connection.exec_driver_sql(statement))
     except ShieldError as error:
         return error
     except DBAPIError as error:
@@ -115,7 +150,7 @@ def _readers(facts: KeyFacts) -> Iterator[Problem]:
     if file.owner not in (0, facts.user):
         yield Problem(f"{file.path} belongs to another user", f"chown it to the {facts.role}'s user.")
     if file.open_folder:
-        yield Problem(f"others can put another key in the place of {file.path}", f"chmod go-w {file.open_folder}")
+        yield Problem(f"others can put another file in the place of {file.path}", f"chmod go-w {file.open_folder}")
 
 
 def _reach(facts: KeyFacts) -> Iterator[Problem]:
@@ -128,7 +163,7 @@ def _reach(facts: KeyFacts) -> Iterator[Problem]:
     for file in (facts.file, *facts.strays):
         if file is not None and file.readable_to(facts.user):
             yield Problem(
-                f"the worker's user can read the KEK at {file.path}",
+                f"the worker's user can read the {facts.secret if file is facts.file else 'KEK'} at {file.path}",
                 f"chown it to its own process's user, chmod 0400 {file.path}",
             )
 
@@ -148,6 +183,32 @@ def _opens(facts: KeyFacts) -> Iterator[str]:
         yield str(facts.opened.args[0])
 
 
+def _device(facts: KeyFacts) -> Iterator[Problem | str]:
+    if facts.source.startswith(SCHEME) and facts.role != WORKER and facts.flaws is None:
+        raise NotAskedError("the KEK could not be opened")
+    if isinstance(facts.flaws, ShieldError):
+        yield str(facts.flaws.args[0])
+    elif facts.flaws:
+        for flaw in facts.flaws.unfit:
+            yield f"the KEK {flaw}"
+        for flaw in facts.flaws.weak:
+            yield f"of the KEK, {flaw}"
+        for flaw in facts.flaws.foreign:
+            yield Problem(f"of the KEK, {flaw}: whoever had it then may have it still", severity=Severity.WARNING)
+
+
+def _module(facts: KeyFacts) -> Iterator[Problem | str]:
+    file = facts.module
+    if file is None:
+        return
+    if file.mode is None:
+        yield Problem(f"there is no module at {file.path}", "Install the device's software, or correct module-path.")
+    elif file.others_write or file.owner not in (0, facts.user):
+        yield f"others can change {file.path}"
+    if file.open_folder:
+        yield Problem(f"others can put another file in the place of {file.path}", f"chmod go-w {file.open_folder}")
+
+
 def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
     if facts.role == WORKER:
         raise NotAskedError("a worker has no KEK", Severity.INFO)
@@ -157,7 +218,7 @@ def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
         raise NotAskedError(f"the {facts.role}'s login may not see which KEK wraps the keys", Severity.INFO)
     if isinstance(facts.wrapping, ShieldError) or facts.wrapping is None:
         raise NotAskedError(str(facts.wrapping.args[0]) if facts.wrapping else "the database was not asked")
-    foreign = sorted(facts.wrapping - {facts.opened})
+    foreign = sorted(facts.wrapping - {facts.opened} - facts.earlier)
     if foreign:
         yield f"keys are wrapped under KEK {', '.join(foreign)}, and this one is {facts.opened}"
     if not facts.wrapping:
@@ -166,10 +227,12 @@ def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
 
 AREA = Area[KeyFacts](
     "keys",
-    "the KEK's file, and PostgreSQL for the keys it wraps",
+    "the KEK's file or device, and PostgreSQL for the keys it wraps",
     (
-        Check("keys.readers", Severity.CRITICAL, "The KEK is readable to its process alone, and never to the worker",
-              "Whoever has the KEK and a backup has every number.", "chmod 0400 it; one copy per Unix user.", _readers),
+        Check("keys.readers", Severity.CRITICAL,
+              "The KEK, or the PIN of its device, is readable to its process alone, and never to the worker",
+              "Whoever has the KEK and a backup has every number; whoever has the PIN can have them decrypted.",
+              "chmod 0400 it; one copy per Unix user.", _readers),
         Check("keys.strays", Severity.CRITICAL, "No other key lies open beside the configuration",
               "Copies are forgotten.", "chmod 0400 it, or remove it.", _strays),
         Check("keys.opens", Severity.CRITICAL, "The KEK can be opened",
@@ -178,5 +241,10 @@ AREA = Area[KeyFacts](
         Check("keys.wraps", Severity.CRITICAL, "The KEK is the one that wraps every tenant's keys",
               "Calls of a tenant whose keys another KEK wraps all fail.", "Configure the right one in [keys] kek.",
               _wraps),
+        Check("keys.device", Severity.CRITICAL, "A KEK that is in a PKCS#11 device cannot leave it",
+              "A key that can leave protects no more than a file.",
+              "Make another with esl-shield keys init, and move to it with keys rewrap.", _device),
+        Check("keys.module", Severity.CRITICAL, "A device's PKCS#11 module can be changed by nobody else",
+              "It runs inside the process, with the PIN and every number.", "chown root and chmod go-w it.", _module),
     ),
 )  # fmt: skip

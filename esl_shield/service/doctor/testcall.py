@@ -16,7 +16,7 @@ from esl_shield.service.canary.calls import WHY, CanaryCall
 from esl_shield.service.canary.observe import Observation, observe
 from esl_shield.service.doctor.finding import Area, Check, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden
-from esl_shield.vault.keys import open_kek
+from esl_shield.vault.keks import open_keks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -49,7 +49,7 @@ def place_test_call(config: Config, switch: SwitchFacts | None, own: Iterable[st
     if config.keys is None:
         raise ConfigError(source="file", problem="it has no [keys] kek, which a test call needs")
     harden()
-    seen = observe(config, open_kek(config.keys.kek), 1, own)
+    seen = observe(config, open_keks(config.keys), 1, own)
     cdrs = _cdrs(seen, switch) if switch and switch.written is not None and seen.watched else None
     return CallFacts(seen.calls[0], seen, cdrs)
 

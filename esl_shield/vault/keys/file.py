@@ -1,19 +1,20 @@
 """A KEK in a file: 64 hex digits and a newline.
 
-Invariants: the file is checked through the descriptor it is read from; it must be a regular file of this user or
-root that nobody else may read or write; creating one never overwrites, and the file appears whole or not at all.
+Invariants: the file is read as every private file is (``config/private_file``); creating one never overwrites, and the
+file appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from pathlib import Path
 
-from esl_shield.errors.keys import KekExposed, KekMissing, KekUnusable
+from esl_shield.config import private_file
+from esl_shield.config.private_file import PrivateFileRefusedError, Refusal
+from esl_shield.errors.keys import CryptoError, KekExposed, KekMissing, KekUnusable
 from esl_shield.vault.folders import sync_folder
-from esl_shield.vault.keys.secret import Kek, from_hex
+from esl_shield.vault.keys.secret import Key, from_hex
 
 _MAX_BYTES = 256
 
@@ -22,21 +23,14 @@ def read(path: str) -> bytes:
     """Read and check the file; raises KekMissing, KekExposed or KekUnusable."""
     source = f"file:{path}"
     try:
-        # O_NONBLOCK: a FIFO put in the key's place must not hang the process.
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except (FileNotFoundError, NotADirectoryError):
-        raise KekMissing(source=source) from None
-    except OSError as error:
-        raise KekUnusable(source=source, problem=f"it cannot be opened ({error.strerror})") from None
-    try:
-        _check(os.fstat(descriptor), source)
-        text = os.read(descriptor, _MAX_BYTES)
-    finally:
-        os.close(descriptor)
-    key = from_hex(text.decode("ascii", "replace"))
-    if key is None:
-        raise KekUnusable(source=source, problem="it is not 64 hex digits and a newline")
-    return key
+        key = from_hex(private_file.read(path, _MAX_BYTES).decode("ascii", "replace"))
+    except PrivateFileRefusedError as error:
+        refused = error
+    else:
+        if key is None:
+            raise KekUnusable(source=source, problem="it is not 64 hex digits and a newline")
+        return key
+    raise _error(source, refused)
 
 
 def create(path: str) -> bool:
@@ -48,7 +42,7 @@ def create(path: str) -> bool:
             return False
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with open(descriptor, "w", encoding="ascii") as stream:  # noqa: PTH123 - an open descriptor
-            stream.write(Kek.new().raw.hex() + "\n")
+            stream.write(Key.new().raw.hex() + "\n")
             stream.flush()
             os.fchmod(stream.fileno(), 0o400)
             os.fsync(stream.fileno())
@@ -64,10 +58,15 @@ def create(path: str) -> bool:
     return True
 
 
-def _check(status: os.stat_result, source: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise KekUnusable(source=source, problem="it is not a regular file")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise KekExposed(source=source, problem=f"its mode is {stat.S_IMODE(status.st_mode):04o}")
-    if status.st_uid not in (os.geteuid(), 0):
-        raise KekExposed(source=source, problem=f"it belongs to user {status.st_uid}")
+def _error(source: str, refused: PrivateFileRefusedError) -> CryptoError:
+    match refused.refusal:
+        case Refusal.MISSING:
+            return KekMissing(source=source)
+        case Refusal.EXPOSED:
+            return KekExposed(source=source, problem=f"its mode is {refused.detail}")
+        case Refusal.ANOTHERS:
+            return KekExposed(source=source, problem=f"it belongs to user {refused.detail}")
+        case Refusal.IRREGULAR:
+            return KekUnusable(source=source, problem="it is not a regular file")
+        case Refusal.UNREADABLE:
+            return KekUnusable(source=source, problem=f"it cannot be opened ({refused.detail})")

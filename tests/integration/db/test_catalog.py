@@ -5,7 +5,7 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper",
+    "shield_housekeeper", "shield_rekeyer",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -28,6 +28,10 @@ EXECUTE = {
     "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
     "shield_eraser": {"erase_tokens"},
     "shield_housekeeper": {"keep_months"},
+    "shield_rekeyer": {
+        "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
+        "tenant_data_key",
+    },
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -39,7 +43,7 @@ SELECT = {
         *("reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
-        *("storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
+        *("rekeyings", "storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
@@ -48,6 +52,7 @@ SELECT = {
     "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps"},
     "shield_eraser": {"erasures", "holds", "tenants"},
     "shield_housekeeper": set(),
+    "shield_rekeyer": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -62,6 +67,7 @@ USAGE = {
     "shield_steward": {"shield_api", "dba"},
     "shield_eraser": {"shield_api", "dba"},
     "shield_housekeeper": {"shield_api"},
+    "shield_rekeyer": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

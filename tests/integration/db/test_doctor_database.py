@@ -78,7 +78,7 @@ TAMPERING = {
     "a view": (
         (
             "CREATE OR REPLACE VIEW dba.keys AS SELECT t.name AS tenant, d.purpose, d.version, 'x'::text AS kek_id,"
-            " d.created_at"
+            " d.created_at, 'newest'::text AS state, d.retired_at, d.destroyed_at, false AS in_device"
             " FROM shield.data_keys d JOIN shield.tenants t ON t.id = d.tenant_id"
         ),
         "critical database.views",

@@ -44,7 +44,8 @@ def _row(number, token=""):
 
 
 def _mask(masker, tenant_id, number, *, did=DID, index_version=1, token=""):
-    return masker.call("mask_number", did, uuid.uuid4(), tenant_id, index_version, 1, _row(number, token))[0]
+    row = _row(number, token) | ({"previous": _row(number)["index"]} if index_version > 1 else {})
+    return masker.call("mask_number", did, uuid.uuid4(), tenant_id, index_version, 1, row)[0]
 
 
 def test_a_number_has_one_token_ever_after(database, masker, ids):

@@ -82,14 +82,14 @@ class Office:
         drawn = ticket()
         verdict, reveal = self.request(kind="calls", token=None, ticket=drawn)
         assert verdict == ALLOWED
-        assert self.resolver.call("bind_reveal", drawn, index, 1) == [(True,)]
+        assert self.resolver.call("bind_reveal", drawn, [index], [1]) == [(True,)]
         return reveal
 
     def approve_calls(self, reveal: uuid.UUID, index: bytes = INDEX) -> bool:
         """Approve with a number; whether it was the same."""
         drawn = ticket()
         assert self.approve(reveal, given=drawn) == ALLOWED
-        return bool(self.resolver.call("bind_reveal", drawn, index, 1)[0][0])
+        return bool(self.resolver.call("bind_reveal", drawn, [index], [1])[0][0])
 
     def redeem(self, reveal: uuid.UUID) -> list[tuple[Any, ...]]:
         """Open, and take the ticket to the resolver's function."""
@@ -326,7 +326,7 @@ def test_a_ticket_lives_for_thirty_seconds(office):
     office.database.query("UPDATE shield.reveal_tickets SET expires_at = clock_timestamp()")
     assert office.resolver.call("redeem_reveal", opened) == []
     assert office.resolver.call("reveal_index_key", named) == []
-    assert office.resolver.call("bind_reveal", named, INDEX, 1) == [(False,)]
+    assert office.resolver.call("bind_reveal", named, [INDEX], [1]) == [(False,)]
     assert reasons(office.database, "reveal.refused") == ["ticket_expired", "ticket_unknown", "ticket_expired"]
     assert office.database.query("SELECT 1 FROM shield.reveal_tickets") == []
 
@@ -336,7 +336,7 @@ def test_a_ticket_is_for_its_step(office):
     opened = ticket()
     office.open(office.approved(), given=opened)
     assert office.resolver.call("reveal_index_key", opened) == []
-    assert office.resolver.call("bind_reveal", opened, INDEX, 1) == [(False,)]
+    assert office.resolver.call("bind_reveal", opened, [INDEX], [1]) == [(False,)]
     assert office.resolver.call("redeem_reveal", opened) == []
     named = ticket()
     office.request(kind="calls", token=None, ticket=named)
@@ -450,7 +450,7 @@ def test_an_approvers_right_taken_before_the_number_came_counts(office):
     reveal, drawn = office.asked_for_calls(), ticket()
     assert office.approve(reveal, office.database.open(config), drawn) == ALLOWED
     office.database.query("UPDATE shield.logins SET rights = '{}' WHERE login = %s", login_of(config))
-    assert office.resolver.call("bind_reveal", drawn, INDEX, 1) == [(False,)]
+    assert office.resolver.call("bind_reveal", drawn, [INDEX], [1]) == [(False,)]
     assert office.events()[-1] == ("reveal.refused", "right_missing")
 
 
@@ -482,7 +482,10 @@ def test_the_index_key_is_read_with_a_ticket_only(office, tenants):
     office.database.query("SELECT shield_api.add_key(%s, 'index', 2, %s, 'kek-1')", tenants["acme"], b"y" * 40)
     drawn = ticket()
     office.request(kind="calls", token=None, ticket=drawn)
-    assert office.resolver.call("reveal_index_key", drawn) == [(tenants["acme"], 2, b"y" * 40, "kek-1")]
+    assert office.resolver.call("reveal_index_key", drawn) == [
+        (tenants["acme"], 2, b"y" * 40, "kek-1"),
+        (tenants["acme"], 1, b"x" * 40, "kek-1"),
+    ]
     assert office.resolver.call("reveal_index_key", ticket()) == []
     ((detail,),) = office.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'key.read'")
     assert (detail["purpose"], detail["version"]) == ("index", 2)

@@ -24,7 +24,7 @@ import psycopg2
 from sqlalchemy.engine import make_url
 
 from esl_shield.vault import cipher, keyring, tokens
-from esl_shield.vault.keys import Kek, Key
+from esl_shield.vault.keys import DataKey, Kek
 from esl_shield.vault.numbers import SubscriberNumber
 
 EDGE_SECRET = "edge-secret-0123456789abcdef"
@@ -77,11 +77,15 @@ class Vault:
 
     tenant, domain = "bank", "bank.example"
 
-    def __init__(self, database, folder: Path) -> None:
-        self.kek = Kek.new()
-        self.kek_file = folder / "kek"
-        self.kek_file.write_text(self.kek.raw.hex() + "\n")
-        self.kek_file.chmod(0o400)
+    def __init__(self, database, folder: Path, kek: Kek | None = None) -> None:
+        self.kek = kek or Kek.new()
+        self.in_device = kek is not None
+        self.secrets: list[str] = []
+        if not self.in_device:
+            self.kek_file = folder / "kek"
+            self.kek_file.write_text(self.kek.raw.hex() + "\n")
+            self.kek_file.chmod(0o400)
+            self.secrets.append(self.kek.raw.hex())
         self._logins = database.admin, database.login("worker")
         self.admin, self.worker = map(connect, self._logins)
         self.tenant_id = self.one("SELECT shield_api.add_tenant(%s, %s, '7', 14, 'CN')", self.tenant, self.domain)
@@ -97,9 +101,10 @@ class Vault:
             row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
-    def _key(self, purpose: str) -> Key:
-        key = Key.new()
-        wrapped = keyring.wrap(self.kek, key, tenant_id=self.tenant_id, purpose=purpose, version=1)
+    def _key(self, purpose: str) -> DataKey:
+        names = {"tenant_id": self.tenant_id, "purpose": purpose, "version": 1}
+        key = keyring.new_key(self.kek, in_device=self.in_device, **names)
+        wrapped = keyring.wrap(self.kek, key, **names)
         self.one("SELECT shield_api.add_key(%s, %s, 1, %s, %s)", self.tenant_id, purpose, wrapped, self.kek.id)
         return key
 
@@ -278,12 +283,13 @@ def read_answer(connection: socket.socket) -> Answer:
 def write_config(
     folder: Path,
     database_url: str,
-    kek: Path,
+    kek: Path | str,
     *,
     resolver: str = "",
     gateways: str = GATEWAYS,
     reveals: bool = True,
     masking_url: str = "",
+    previous: Path | str | None = None,
 ) -> Path:
     """Write secrets and configuration of one resolver; the port is the system's choice."""
     home = folder / f"resolver-{secrets.token_hex(4)}"
@@ -299,7 +305,8 @@ def write_config(
 [database]
 url = "{database_url}"
 [keys]
-kek = "file:{kek}"
+kek = "{_uri(kek)}"
+{f'previous = ["{_uri(previous)}"]' if previous else ""}
 [resolver]
 listen = "127.0.0.1:0"
 secrets = {{ {files} }}
@@ -311,7 +318,11 @@ secrets = {{ {files} }}
     return path
 
 
-def run(folder: Path, login, kek: Path, **sections: str | bool) -> ResolverProcess:
+def _uri(kek: Path | str) -> str:
+    return kek if isinstance(kek, str) else f"file:{kek}"
+
+
+def run(folder: Path, login, kek: Path | str, **sections: str | bool | Path) -> ResolverProcess:
     """Start the process and wait for its readiness line."""
     path = write_config(folder, login.url, kek, **sections)
     process = subprocess.Popen(
@@ -360,7 +371,7 @@ def search(process: ResolverProcess, vault: Vault) -> None:
             for spelling in (digits, b64encode(number.encode()).decode(), b64encode(digits.encode()).decode()):
                 assert spelling not in written
                 assert spelling not in audit
-    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, REVEALS_SECRET, vault.kek.raw.hex()):
+    for secret in (*vault.tokens.values(), EDGE_SECRET, LUA_SECRET, MASK_SECRET, REVEALS_SECRET, *vault.secrets):
         assert secret not in written
     assert "Traceback" not in written
 

@@ -236,9 +236,11 @@ def test_the_wrong_kek_gives_no_number(start_resolver, vault):
 
 def test_the_unexpected_is_503_and_a_type_in_the_log(start_resolver, vault):
     """When the database answers what it never should, the caller hears 503 and the log names type and place."""
-    mend = vault.one("SELECT pg_get_functiondef('shield_api.tenant_data_key'::regproc)")
-    vault.one("""CREATE OR REPLACE FUNCTION shield_api.tenant_data_key(p_tenant_id int, p_version int)
-        RETURNS TABLE (wrapped bytea, kek_id text) LANGUAGE sql AS $$ SELECT NULL::bytea, '+8613800138777' $$""")
+    mend = vault.one("SELECT pg_get_functiondef('shield_api.redeem_permit'::regproc)")
+    vault.one(f"""CREATE OR REPLACE FUNCTION shield_api.redeem_permit(
+        p_permit_hash bytea, p_token text, p_gateway text, p_delivery text, p_sip_call_id text)
+        RETURNS TABLE (call uuid, tenant_id int, tenant text, token text, ciphertext bytea, key_version int)
+        LANGUAGE sql AS $$ SELECT NULL::uuid, {vault.tenant_id}, '+8613800138777', p_token, NULL::bytea, 1 $$""")
     resolver = start_resolver()
     try:
         assert resolver.edge(vault.permit()).status == 503

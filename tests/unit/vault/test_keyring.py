@@ -6,10 +6,10 @@ import pytest
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import keyring
-from esl_shield.vault.keys import Kek, Key
+from esl_shield.vault.keys import Kek, Key, MemoryKek
 from esl_shield.vault.numbers import SubscriberNumber
 
-KEK = Kek(bytes(range(32)))
+KEK = MemoryKek(bytes(range(32)))
 KEY = Key(bytes(range(32, 64)))
 WRAPPED = keyring.wrap(KEK, KEY, tenant_id=5, purpose="data", version=1)
 NAMES = {"tenant_id": 5, "purpose": "data", "version": 1, "kek_id": KEK.id}

@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from esl_shield.errors.keys import KekExposed, KekMissing, KekUnusable
-from esl_shield.vault.keys import Kek, Key, create_kek, open_kek
+from esl_shield.vault.keys import Key, MemoryKek, create_kek, open_kek
 
 
 @pytest.fixture
@@ -132,9 +132,9 @@ def test_environment_is_not_created():
 
 def test_keys_show_nothing():
     """A key in memory shows nothing of itself, and the fingerprint is not the key."""
-    kek = Kek(b"\xab" * 32)
+    kek = MemoryKek(b"\xab" * 32)
     for shown in (repr(kek), str(kek), f"{kek}", repr([kek]), repr(copy.deepcopy(kek))):
-        assert shown.strip("[]") == "Kek(hidden)"
+        assert shown.strip("[]") == "MemoryKek(hidden)"
     with pytest.raises(TypeError):
         pickle.dumps(kek)
     assert len(kek.id) == 16

@@ -11,7 +11,7 @@ from esl_shield.vault.rows import Refused, Row, read_row
 from esl_shield.vault.store import SeedingTenant
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
-TENANT = SeedingTenant("acme", 1, "CN", "77", 14, None, None, None, None, None)
+TENANT = SeedingTenant("acme", 1, "CN", "77", 14)
 
 
 def _read(**cells):

@@ -1,6 +1,9 @@
 CREATE OR REPLACE VIEW dba.key_use AS
 SELECT t.name AS tenant, coalesce(d.purpose, r.purpose) AS purpose, coalesce(d.version, r.version)::int AS version,
-    d.kek_id, d.created_at, coalesce(r.rows, 0) AS rows, d.version IS NULL AS missing
+    d.kek_id, d.created_at, coalesce(r.rows, 0) AS rows, d.version IS NULL AS missing,
+    CASE WHEN d.version IS NULL THEN NULL WHEN d.destroyed_at IS NOT NULL THEN 'destroyed'
+        WHEN d.retired_at IS NOT NULL THEN 'retired'
+        WHEN d.version = max(d.version) OVER (PARTITION BY d.tenant_id, d.purpose) THEN 'newest' ELSE 'older' END AS state
 FROM shield.data_keys d FULL JOIN (
     SELECT k.tenant_id, 'data' AS purpose, k.key_version AS version, count(*) AS rows
         FROM shield.tokens k GROUP BY k.tenant_id, k.key_version
@@ -15,3 +18,4 @@ COMMENT ON COLUMN dba.key_use.kek_id IS 'fingerprint of the key-encryption key t
 COMMENT ON COLUMN dba.key_use.created_at IS 'when the key was made; NULL: there is no such key';
 COMMENT ON COLUMN dba.key_use.rows IS 'how many rows were written with it, counted';
 COMMENT ON COLUMN dba.key_use.missing IS 'true: rows depend on a key the database does not hold';
+COMMENT ON COLUMN dba.key_use.state IS 'newest: written with; older: read until every row left it; retired: an index key no look-up uses; destroyed; NULL: there is no such key';

@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION shield.is_settled(p_tenant_id int, p_index_version in
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RETURN NOT EXISTS (SELECT FROM shield.data_keys d WHERE d.tenant_id = p_tenant_id
-        AND (d.purpose = 'index' AND d.version <> p_index_version OR d.purpose = 'data' AND d.version > p_key_version));
+    RETURN (SELECT coalesce(k.index = p_index_version AND k.data = p_key_version, true) AND k.index_before IS NULL
+        FROM shield.live_keys(p_tenant_id) k);
 END
 $$;

@@ -1,5 +1,6 @@
 -- Seeder: tokens that have existed for long get new numbers (as blind index and ciphertext); what was kept of the old ones is
--- gone, permits that were open for them too. Labels that are given replace those of their name, an end that is given
+-- gone, permits that were open for them too. While an index key is being replaced each row has its index under the key
+-- before too, as previous. Labels that are given replace those of their name, an end that is given
 -- replaces the end. One batch is one transaction, in turn with imports.
 -- Outcomes: replaced, unchanged (it has this number), number_taken (another token has it), held (a legal hold stands), unknown.
 CREATE OR REPLACE FUNCTION shield_api.replace_numbers(
@@ -10,25 +11,34 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_row record;
+    v_keys record;
     v_index bytea;
+    v_index_before bytea;
     v_owner text;
     v_dropped record;
 BEGIN
+    PERFORM shield.hold_keys(p_tenant_id, false);
     PERFORM FROM shield.token_space s WHERE s.tenant_id = p_tenant_id FOR UPDATE;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
     END IF;
-    IF EXISTS (SELECT FROM shield.data_keys d WHERE d.tenant_id = p_tenant_id AND d.purpose = 'index'
-            HAVING max(d.version) <> p_index_version) THEN
-        RAISE EXCEPTION 'the index key is not the newest' USING ERRCODE = 'ES004';
+    SELECT k.* INTO v_keys FROM shield.live_keys(p_tenant_id) k;
+    IF v_keys.index <> p_index_version OR v_keys.data <> p_key_version OR v_keys.index_before IS NOT NULL
+            AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields) WHERE r.fields ->> 'previous' IS NULL) THEN
+        RAISE EXCEPTION 'the keys are not the newest' USING ERRCODE = 'ES004';
     END IF;
-    FOR v_row IN SELECT r.* FROM jsonb_to_recordset(p_rows) AS r (ord int, index text, token text, ciphertext text,
+    FOR v_row IN SELECT r.* FROM jsonb_to_recordset(p_rows) AS r (ord int, index text, previous text, token text, ciphertext text,
             expires_at timestamptz, country text, region text, time_zone text, line_type text, labels jsonb) LOOP
         ord := v_row.ord;
         v_index := decode(v_row.index, 'hex');
         token := shield.named_token(p_tenant_id, v_row.token, NULL);
         SELECT n.token INTO v_owner FROM shield.number_refs n
             WHERE n.tenant_id = p_tenant_id AND n.number_index = v_index AND n.index_version = p_index_version;
+        IF v_owner IS NULL AND v_keys.index_before IS NOT NULL THEN
+            v_index_before := decode(v_row.previous, 'hex');
+            SELECT n.token INTO v_owner FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
+                AND n.number_index = v_index_before AND n.index_version = v_keys.index_before;
+        END IF;
         outcome := CASE
             WHEN token IS NULL THEN 'unknown'
             WHEN v_owner = token THEN 'unchanged'

@@ -19,6 +19,7 @@ DECLARE
     v_space record;
     v_named int;
 BEGIN
+    PERFORM shield.hold_keys(p_tenant_id, false);
     SELECT s.tokens, t.token_prefix, t.token_length,
             power(10::numeric, t.token_length - length(t.token_prefix) - 1) / 10000 AS most
         INTO v_space FROM shield.token_space s JOIN shield.tenants t ON t.id = s.tenant_id

@@ -1,5 +1,7 @@
 -- Seeder: one batch of numbers (as blind index and ciphertext) becomes tokens. Imports of one tenant take turns at the row
--- in token_space, so a batch sees what those before it did and none can deadlock.
+-- in token_space, so a batch sees what those before it did and none can deadlock. While an index key is being replaced each
+-- row has its index under the key before too, as previous. Raises ES001 (no room), ES002 (no such tenant), ES004 (the keys
+-- are not the newest, or previous is missing: read them again).
 -- Outcomes: created, existing (the number has a token already), alias_taken, collision (draw another token).
 CREATE OR REPLACE FUNCTION shield_api.seed_tokens(p_tenant_id int, p_index_version int, p_key_version int, p_rows jsonb)
 RETURNS TABLE (ord int, token text, outcome text)
@@ -15,7 +17,9 @@ DECLARE
     v_created int := 0;
     v_existing int := 0;
     v_aliases int := 0;
+    v_keys record;
 BEGIN
+    PERFORM shield.hold_keys(p_tenant_id, false);
     SELECT s.tokens, t.token_prefix, t.token_length,
             power(10::numeric, t.token_length - length(t.token_prefix) - 1) / 10000 AS most
         INTO v_space FROM shield.token_space s JOIN shield.tenants t ON t.id = s.tenant_id
@@ -23,9 +27,10 @@ BEGIN
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
     END IF;
-    IF EXISTS (SELECT FROM shield.data_keys d WHERE d.tenant_id = p_tenant_id AND d.purpose = 'index'
-            HAVING max(d.version) <> p_index_version) THEN
-        RAISE EXCEPTION 'the index key is not the newest' USING ERRCODE = 'ES004';
+    SELECT k.* INTO v_keys FROM shield.live_keys(p_tenant_id) k;
+    IF v_keys.index <> p_index_version OR v_keys.data <> p_key_version OR v_keys.index_before IS NOT NULL
+            AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields) WHERE r.fields ->> 'previous' IS NULL) THEN
+        RAISE EXCEPTION 'the keys are not the newest' USING ERRCODE = 'ES004';
     END IF;
     IF EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields)
             WHERE length(r.fields ->> 'token') <> v_space.token_length

@@ -1,17 +1,25 @@
--- Seeder: what an import needs of a tenant, its newest keys (wrapped) included. No row for a tenant this login does not see.
+-- Seeder: what an import needs of a tenant, its keys (wrapped) included: the newest data key and the index keys that look-ups
+-- need, newest first, [{purpose, version, wrapped (hexadecimal), kek_id}]. No row for a tenant this login does not see.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'shield_api'::pg_catalog.regnamespace
+            AND p.proname = 'seeding_tenant' AND NOT 'keys' = ANY (p.proargnames)) THEN
+        DROP FUNCTION shield_api.seeding_tenant;
+    END IF;
+END
+$$;
 CREATE OR REPLACE FUNCTION shield_api.seeding_tenant(p_tenant text)
-RETURNS TABLE (tenant_id int, region text, token_prefix text, token_length int, data_key_version int,
-    data_key_wrapped bytea, index_key_version int, index_key_wrapped bytea, kek_id text)
+RETURNS TABLE (tenant_id int, region text, token_prefix text, token_length int, keys jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT t.id, t.region::text, t.token_prefix, t.token_length, d.version::int, d.wrapped, i.version::int, i.wrapped, d.kek_id
-        FROM shield.tenants t
-        LEFT JOIN LATERAL (SELECT * FROM shield.data_keys k WHERE k.tenant_id = t.id AND k.purpose = 'data'
-            ORDER BY k.version DESC LIMIT 1) d ON true
-        LEFT JOIN LATERAL (SELECT * FROM shield.data_keys k WHERE k.tenant_id = t.id AND k.purpose = 'index'
-            ORDER BY k.version DESC LIMIT 1) i ON true
+    RETURN QUERY SELECT t.id, t.region::text, t.token_prefix, t.token_length, coalesce((
+            SELECT jsonb_agg(jsonb_build_object('purpose', d.purpose, 'version', d.version,
+                'wrapped', encode(d.wrapped, 'hex'), 'kek_id', d.kek_id) ORDER BY d.purpose, d.version DESC)
+            FROM shield.data_keys d WHERE d.tenant_id = t.id AND (d.purpose, d.version) IN
+                (('data', k.data), ('index', k.index), ('index', k.index_before))), '[]')
+        FROM shield.tenants t CROSS JOIN LATERAL shield.live_keys(t.id) k
         WHERE t.name = p_tenant;
     IF FOUND THEN
         INSERT INTO shield.audit_events (tenant_id, kind, detail)

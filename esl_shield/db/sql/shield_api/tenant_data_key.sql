@@ -1,4 +1,5 @@
--- Resolver: the wrapped key that decrypts a tenant's numbers. Never the index key: that one finds a number's token.
+-- Resolver, rekeyer: the wrapped key that decrypts a tenant's numbers, NULL when it was destroyed. Never the index key: that
+-- one finds a number's token.
 CREATE OR REPLACE FUNCTION shield_api.tenant_data_key(p_tenant_id int, p_version int)
 RETURNS TABLE (wrapped bytea, kek_id text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import http.server
 import os
 import socket
@@ -14,6 +15,7 @@ from doctor_facts import CONFIG, extension, facts, told, wrong
 from esl_shield import config as configuration
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
+from esl_shield.errors.device import DeviceAway
 from esl_shield.errors.keys import KekExposed
 from esl_shield.service.doctor import clock, edge, inbound, keys, processes, settings
 from esl_shield.service.doctor.edge import EdgeFacts
@@ -21,6 +23,7 @@ from esl_shield.service.doctor.examine import AREAS, Examination, exit_code, gue
 from esl_shield.service.doctor.files import FileFacts, look
 from esl_shield.service.doctor.finding import Finding, NotAskedError, Severity
 from esl_shield.service.doctor.processes import Answer, ProcessFacts
+from esl_shield.vault.keys.seats import Flaws
 
 ME = 1000
 SAFE = FileFacts("/etc/x", 0o100400, owner=ME)
@@ -116,6 +119,14 @@ def _keys(role="resolver", file=SAFE, **more):
     return keys.KeyFacts(role, ME, "file:/etc/x", file, **given)
 
 
+PKCS11 = "pkcs11:token=t;object=k?module-path=/m&pin-source=file:/pin"
+
+
+def _in_device(**more):
+    facts = _keys(**{"flaws": None if "opened" in more else Flaws(), "module": FileFacts("/m", 0o100755, 0), **more})
+    return dataclasses.replace(facts, source=PKCS11)
+
+
 KEY_CASES = {
     "open": (_keys(file=OPEN), "critical keys.readers", "mode 0444"),
     "another's": (_keys(file=FileFacts("/x", 0o100400, ME + 1)), "critical keys.readers", "another user"),
@@ -142,6 +153,31 @@ KEY_CASES = {
         "is not used",
     ),
     "another KEK": (_keys(wrapping=frozenset({"cd" * 8})), "critical keys.wraps", "cdcdcdcdcdcdcdcd"),
+    "the PIN open to the worker": (
+        keys.KeyFacts("worker", ME, PKCS11, FileFacts("/pin", 0o100400, ME)),
+        "critical keys.readers",
+        "can read the PIN of the KEK's device at /pin",
+    ),
+    "may leave its device": (
+        _in_device(flaws=Flaws(weak=("it is CKA_EXTRACTABLE",))),
+        "critical keys.device",
+        "CKA_EXTRACTABLE",
+    ),
+    "brought into its device": (
+        _in_device(flaws=Flaws(foreign=("it was made elsewhere",))),
+        "warning keys.device",
+        "made elsewhere",
+    ),
+    "of no use": (_in_device(flaws=Flaws(unfit=("cannot decrypt",))), "critical keys.device", "cannot decrypt"),
+    "device lost since": (_in_device(flaws=DeviceAway(uri="u", problem="x")), "critical keys.device", "is away"),
+    "device unopened": (_in_device(opened=DeviceAway(uri="u", problem="x")), "unknown keys.device", "not be opened"),
+    "no module": (_in_device(module=FileFacts("/m", None)), "critical keys.module", "no module at /m"),
+    "an open module": (_in_device(module=FileFacts("/m", 0o100775, 0)), "critical keys.module", "can change /m"),
+    "a module in an open folder": (
+        _in_device(module=FileFacts("/m/n", 0o100755, 0, open_folder="/m")),
+        "critical keys.module",
+        "in the place of",
+    ),
     "no keys": (_keys(wrapping=frozenset()), "warning keys.wraps", "no tenant"),
     "database away": (_keys(wrapping=DatabaseAway(problem="x")), "unknown keys.wraps", "did not answer"),
     "not to be seen": (
@@ -156,6 +192,7 @@ KEY_CASES = {
 def test_a_good_kek_is_well():
     """A resolver's own, and one a worker cannot read."""
     assert wrong(keys.AREA, _keys()) == []
+    assert wrong(keys.AREA, _in_device()) == []
     found = wrong(keys.AREA, _keys("worker", FileFacts("/x", 0o100400, ME + 1)))
     assert [line.split(":")[0] for line in found] == ["info keys.opens", "info keys.wraps"]
 
