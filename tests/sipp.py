@@ -41,6 +41,14 @@ class Message:
         return int(match[1]) if match else 0
 
 
+def _media_port() -> int:
+    """A port for audio; SIPp binds the second one after it for video."""
+    while True:
+        port, _, video = free_port(), free_port(), free_port()
+        if video == port + 2:
+            return port
+
+
 class Sipp:
     """One SIPp process playing one scenario."""
 
@@ -53,7 +61,7 @@ class Sipp:
         path.write_text(scenario)
         command = [
             "sipp", *arguments, "-sf", str(path), "-i", HOST, "-p", str(self.port), "-mi", HOST,
-            "-mp", str(free_port()), "-nostdin", "-trace_msg", "-message_file", str(self._trace),
+            "-mp", str(_media_port()), "-nostdin", "-trace_msg", "-message_file", str(self._trace),
             "-trace_err", "-error_file", str(folder / f"{name}.errors"),
         ]  # fmt: skip
         self.process = subprocess.Popen(

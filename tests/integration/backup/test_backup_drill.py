@@ -14,14 +14,23 @@ from sealing_site import SealingSite
 from esl_shield.vault.keys import create_kek
 
 
-def test_a_moment_between_two_imports_comes_back(backups, tmp_path):
+@pytest.fixture(scope="module")
+def seals(backups, tmp_path_factory):
+    """Who seals the site's events: whatever a drill restores then has to be proved."""
+    site = SealingSite(backups.database, tmp_path_factory.mktemp("seals"))
+    site.seal()
+    backups.archived()
+    return site
+
+
+def test_a_moment_between_two_imports_comes_back(backups, seals):
     """A drill to a moment gives the vault of that moment, verified, says what it took and lacks, and leaves nothing."""
     backups.import_numbers(5)
-    site = SealingSite(backups.database, tmp_path)
-    sealed = site.seal()
+    seals.seal()
+    ((sealed,),) = seals.sql("SELECT count(*) FROM shield.audit_events")
     moment = backups.now()
     backups.import_numbers(7)
-    site.seal()
+    seals.seal()
     backups.archived()
     into = backups.folder / "drill"
     done = backups.run(
@@ -34,8 +43,8 @@ def test_a_moment_between_two_imports_comes_back(backups, tmp_path):
         moment.isoformat(),
         "--format",
         "json",
-        public_keys=[str(site.public_key)],
-        heads=str(site.heads_path),
+        public_keys=[str(seals.public_key)],
+        heads=str(seals.heads_path),
     )
     report = json.loads(done.stdout)
     assert [f for f in report["findings"] if f["severity"] not in ("ok", "info")] == []
@@ -45,9 +54,9 @@ def test_a_moment_between_two_imports_comes_back(backups, tmp_path):
     assert report["rows"]["permits"] == 0
     assert report["tokens_decrypted"] == backups.imported - 7
     assert report["lost_events"] == 0
-    seals = [f["sentence"] for f in report["findings"] if f["check"] == "drill.seals"]
-    assert len(seals) == 1
-    assert seals[0].startswith(f"{sealed} events in ")
+    proved = [f["sentence"] for f in report["findings"] if f["check"] == "drill.seals"]
+    assert len(proved) == 1
+    assert proved[0].startswith(f"{sealed} events in ")
     assert 0 < report["minutes_taken"] < 2
     assert not into.exists()
     assert json.loads(into.with_name("drill.json").read_text()) == report
@@ -157,13 +166,13 @@ def test_another_kek_is_found(backups, tmp_path):
 
 
 @pytest.mark.slow  # one more whole drill
-def test_what_was_not_archived_is_told_as_lost(backups):
+def test_what_was_not_archived_is_told_as_lost(backups, seals):
     """Without --time all there is comes back, and what the live database has beyond it is counted."""
     backups.archived()
     backups.archive("false")
     try:
         backups.import_numbers(3)
-        code, report = _drill(backups, "newest")
+        code, report = _drill(backups, "newest", public_keys=[str(seals.public_key)])
     finally:
         backups.archive(backups.archive_push)
     assert code == 0
@@ -173,9 +182,9 @@ def test_what_was_not_archived_is_told_as_lost(backups):
 
 
 @pytest.mark.slow  # one more whole drill
-def test_without_the_live_database_a_drill_still_verifies(backups):
+def test_without_the_live_database_a_drill_still_verifies(backups, seals):
     """With the live server away the vault is verified; what it lacks is then not known."""
-    config = backups.config()
+    config = backups.config(public_keys=[str(seals.public_key)])
     live = str(backups.cluster.socket_folder).replace("/", "%2F")
     config.write_text(config.read_text().replace(live, "%2Fnowhere"))
     into = str(backups.folder / "alone")

@@ -62,7 +62,7 @@ FUNCTIONS = {
     "remove_refs": ((), 4),
     "destroy_key": ((), 4),
     "seed_tokens": (("seeder", "canary"), 4),
-    "seed_batch": (("seeder",), 14),
+    "seed_batch": (("seeder", "canary"), 14),
     "keep_months": (("housekeeper",), 7),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),
