@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HOST = "127.0.0.1"
-_FIRST, _BLOCK, _BLOCKS = 10000, 150, 42
+_FIRST, _BLOCK, _BLOCKS = 10000, 315, 20
 _held: list[socket.socket] = []
 
 
