@@ -162,11 +162,13 @@ def test_an_open_kek_is_found_for_each_holder(site, database):
     config = _config(site, database.login("resolver").url, more)
     assert _found(_doctor(config, "--only", "keys", "--format", "json")[1]) == {
         "keys.readers": "ok", "keys.strays": "ok", "keys.opens": "ok", "keys.wraps": "warning",
+        "keys.device": "ok", "keys.module": "ok",
     }  # fmt: skip
     (site / "kek").chmod(0o444)
     code, out, _ = _doctor(config, "--only", "keys", "--format", "json")
     assert code == 1
     assert _found(out) == {
         "keys.readers": "critical", "keys.strays": "ok", "keys.opens": "critical", "keys.wraps": "unknown",
+        "keys.device": "ok", "keys.module": "ok",
     }  # fmt: skip
     assert "ab" * 8 not in out
