@@ -129,11 +129,11 @@ def test_the_shipped_configuration_is_one_pgbackrest_knows(backups):
     text = SAMPLE.read_text().replace("/srv/backup/pgbackrest", str(backups.folder / "empty"))
     text = text.replace("/var/lib/postgresql/15/main", str(backups.cluster.folder / "data"))
     conf = backups.write("sample.conf", text)
-    said = backups.pgbackrest("--repo=1", "--log-level-file=off", "--log-level-stderr=off", "info", conf=conf)
+    said = backups.pgbackrest("--repo=1", "--log-level-file=off", "info", conf=conf)
     assert "WARN" not in said
     assert "missing stanza path" in said
     settings = read_settings(BackupConfig(stanza=STANZA, config=str(conf)))
-    assert {n: (s.kind, s.retention, s.same_pass_as) for n, s in settings.repositories.items()} == {
+    assert {n: (s.type, s.retention, s.same_pass_as) for n, s in settings.repositories.items()} == {
         1: ("posix", 2, ()), 2: ("posix", 4, ()), 3: ("s3", 35, ()),
     }  # fmt: skip
     assert not settings.exposed
