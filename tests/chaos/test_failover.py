@@ -6,11 +6,10 @@ import time
 
 import gevent
 import pytest
-from fix_site import BANK, DEADLINE_S, EXTRA, GATEWAYS, CallCentre, eventually, seed
+from fix_site import BANK, DEADLINE_S, EXTRA, GATEWAYS, eventually, open_centre
 from standby import Standby
 
-from esl_shield.esl import double
-from esl_shield.esl.double import Agent, Call, Carrier, Gateway
+from esl_shield.esl.double import Carrier
 from esl_shield.tryout.site import Site
 
 pytestmark = pytest.mark.slow  # two clusters are made
@@ -25,11 +24,7 @@ class Pair:
         self.site, self.standby, self.centre = site, standby, centre
 
     def call(self, position, **changes):
-        gateways = {"carrier-a": Gateway(changes.pop("carrier", Carrier(after_s=0.02)))}
-        return Call(
-            dialled=self.centre.token(BANK, position), agent=Agent(domain=BANK.domain), gateways=gateways,
-            **({"hangs_up_after_s": 0.05} | changes),
-        )  # fmt: skip
+        return self.centre.call(BANK, position, **changes)
 
     def calls(self, call):
         """The states of a token's call records, as the stand-by has them."""
@@ -42,15 +37,7 @@ def pair(cluster, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("pair")
     extra = EXTRA | {"worker": ""}  # so that a call may ring for longer than it takes to fail over
     with Site(tmp_path, [BANK], GATEWAYS, extra) as site, Standby(site.postgres) as standby:
-        tokens = {BANK.name: seed(site, BANK, tmp_path)}
-        for role in ("worker", "resolver"):
-            path = site.config(role)
-            path.write_text(path.read_text().replace(site.url(role), standby.added_to(site.url(role))))
-        worker, resolver = site.start("worker").address, site.start("resolver").address
-        redeem = double.HttpRedeem(
-            f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
-        )
-        yield Pair(site, standby, CallCentre(site, (worker.host, worker.port), redeem, tokens))
+        yield Pair(site, standby, open_centre(site, tmp_path, [BANK]))
         for role in ("worker", "resolver"):  # while there is still somebody to write their last records to
             site.stop(role)
 
