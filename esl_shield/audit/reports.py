@@ -1,7 +1,7 @@
 """Reports that an auditor can check without us: canonical JSON signed with Ed25519 (RFC 8032).
 
-Invariants: what is signed is the canonical form (ASCII, keys in order, no blanks) behind a text that says what it is,
-so that a signature serves for nothing else; a private key is a file of mode 0400 that is never overwritten; a report is
+Invariants: what is signed is the canonical form (``esl_shield/canonical``) behind a text that says what it is, so
+that a signature serves for nothing else; a private key is a file of mode 0400 that is never overwritten; a report is
 believed only against a public key the auditor brought, never against one that came with it.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import os
 import stat
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
+from esl_shield import canonical
 from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 
 _PURPOSE = b"esl_shield report v1\n"
@@ -63,9 +63,9 @@ def fingerprint(key: ECC.EccKey) -> str:
 
 def sign(report: dict[str, Any], key: ECC.EccKey) -> str:
     """Return the signed report as one line of canonical JSON."""
-    signature = eddsa.new(key, "rfc8032").sign(_PURPOSE + canonical(report))
+    signature = eddsa.new(key, "rfc8032").sign(_PURPOSE + canonical.write(report))
     signed = {"key": fingerprint(key), "report": report, "signature": base64.b64encode(signature).decode("ascii")}
-    return canonical(signed).decode("ascii")
+    return canonical.write(signed).decode("ascii")
 
 
 def verify(path: str, key: ECC.EccKey) -> dict[str, Any]:
@@ -77,49 +77,22 @@ def verify(path: str, key: ECC.EccKey) -> dict[str, Any]:
         raise ReportRejected(path=path, problem=f"it names another key than {fingerprint(key)}")
     try:
         signature = base64.b64decode(signed["signature"], validate=True)
-        eddsa.new(key, "rfc8032").verify(_PURPOSE + canonical(signed["report"]), signature)
+        eddsa.new(key, "rfc8032").verify(_PURPOSE + canonical.write(signed["report"]), signature)
     except (ValueError, TypeError, binascii.Error):
         raise ReportRejected(path=path, problem="its signature is not this key's over this text") from None
     report: dict[str, Any] = signed["report"]
     return report
 
 
-def canonical(value: object) -> bytes:
-    """Write JSON in the one form that is signed; a float, which has no one form, raises TypeError."""
-    _refuse_floats(value)
-    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _refuse_floats(value: object) -> None:
-    if isinstance(value, float):
-        message = "a signed report has whole numbers only"
-        raise TypeError(message)
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        _refuse_floats(inner)
-
-
 def _parsed(path: str) -> Any:
     try:
         with Path(path).open("rb") as stream:
             text = stream.read(_MOST_BYTES).decode("ascii")
-        return json.loads(text, object_pairs_hook=_once, parse_float=_no_float, parse_constant=_no_float)
+        return canonical.read(text)
     except OSError as error:
         raise ReportRejected(path=path, problem=f"it cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise ReportRejected(path=path, problem="it is not the JSON such a report is written in") from None
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        message = "a key stands twice"
-        raise ValueError(message)
-    return found
-
-
-def _no_float(_: str) -> Any:
-    message = "a signed report has whole numbers only"
-    raise ValueError(message)
 
 
 def _read(path: str, forbidden: int) -> ECC.EccKey:
