@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,23 @@ from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
 from esl_shield import canonical
+from esl_shield.config import private_file
+from esl_shield.config.private_file import PrivateFileRefusedError, Refusal
 from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 
 _PURPOSE = b"esl_shield report v1\n"
 _CURVE = "Ed25519"
 _MOST_BYTES = 1 << 30
 _MOST_KEY_BYTES = 4096
-_OTHERS = 0o077
 _FINGERPRINT_DIGITS = 32
 _FIELDS = {"key", "report", "signature"}
+_REFUSED = {
+    Refusal.MISSING: "it cannot be opened ({})",
+    Refusal.UNREADABLE: "it cannot be opened ({})",
+    Refusal.IRREGULAR: "it is not a file",
+    Refusal.EXPOSED: "others can read it, so it proves nothing any more",
+    Refusal.ANOTHERS: "it belongs to user {}, who can change it",
+}
 
 
 def make_keys(path: str) -> str:
@@ -44,7 +51,7 @@ def make_keys(path: str) -> str:
 
 def private_key(path: str) -> ECC.EccKey:
     """Read a key that signs; one that others can read is refused. Raises SigningKeyUnusable."""
-    key = _read(path, _OTHERS)
+    key = _read(path, public=False)
     if not key.has_private():
         raise SigningKeyUnusable(path=path, problem="it is a public key, which signs nothing")
     return key
@@ -52,7 +59,7 @@ def private_key(path: str) -> ECC.EccKey:
 
 def public_key(path: str) -> ECC.EccKey:
     """Read the key to verify with, raises SigningKeyUnusable."""
-    return _read(path, 0).public_key()
+    return _read(path, public=True).public_key()
 
 
 def fingerprint(key: ECC.EccKey) -> str:
@@ -95,26 +102,17 @@ def _parsed(path: str) -> Any:
         raise ReportRejected(path=path, problem="it is not the JSON such a report is written in") from None
 
 
-def _read(path: str, forbidden: int) -> ECC.EccKey:
+def _read(path: str, *, public: bool) -> ECC.EccKey:
+    problem = "it is no Ed25519 key in PEM"
+    key = None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise SigningKeyUnusable(path=path, problem=f"it cannot be opened ({error.strerror})") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SigningKeyUnusable(path=path, problem="it is not a file")
-        if stat.S_IMODE(status.st_mode) & forbidden:
-            raise SigningKeyUnusable(path=path, problem="others can read it, so it proves nothing any more")
-        text = os.read(descriptor, _MOST_KEY_BYTES)
-    finally:
-        os.close(descriptor)
-    try:
-        key = ECC.import_key(text)
+        key = ECC.import_key(private_file.read(path, _MOST_KEY_BYTES, public=public))
+    except PrivateFileRefusedError as refused:
+        problem = _REFUSED[refused.refusal].format(refused.detail)
     except (ValueError, IndexError, TypeError):
-        key = None
+        pass
     if key is None or key.curve != _CURVE:
-        raise SigningKeyUnusable(path=path, problem="it is no Ed25519 key in PEM")
+        raise SigningKeyUnusable(path=path, problem=problem)
     return key
 
 
