@@ -270,7 +270,3 @@ def columns_of(candidates: Sequence[Candidate]) -> list[object]:
         ",".join(map(str, place_of)),
         json.dumps(labels) if any(labels) else None,
     ]
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
