@@ -22,7 +22,7 @@ from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnkn
 from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.gcm import Frame, Sealer
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
-from esl_shield.vault.sealing import OutsideKey
+from esl_shield.vault.outside_key import OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
