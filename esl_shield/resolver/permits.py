@@ -1,0 +1,135 @@
+"""Permits on their way to the database: those that arrive while it is busy share its next statement and its commit.
+
+Invariants: nobody waits for company, a permit goes with the first statement that is free to leave; an answer is given
+after the commit; each permit is judged by itself, and one whose row another transaction holds is asked for again alone,
+so that nobody waits for its holder with it; when a statement fails, everybody in it is told so and nobody gets a number.
+A statement carries at most ``MOST`` permits, ``LANES`` are under way at once; how many may wait is the caller's bound.
+A caller that gave up before its permit was sent leaves it unused.
+
+A statement runs in a greenlet of its own: the time a caller has ends its waiting, not the statement of the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
+
+import gevent
+from gevent.event import AsyncResult
+
+from esl_shield.audit.journal import UNANSWERED
+from esl_shield.errors.database import DatabaseRefused
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Iterator, Sequence
+
+    from esl_shield.resolver.redeem import Count, Functions
+
+LANES = 2  # a statement that hangs holds up those in it; the others have another
+MOST = 64
+
+
+class Asked(NamedTuple):
+    """What a caller brings, as the database compares it; ``sip_call_id`` is None in direct delivery."""
+
+    permit_hash: bytes
+    token: str
+    gateway: str
+    delivery: str
+    sip_call_id: str | None
+
+
+class Redeemed(NamedTuple):
+    """What a permit was exchanged for."""
+
+    call: uuid.UUID
+    tenant_id: int
+    token: str
+    ciphertext: bytes
+    key_version: int
+
+
+class _Waiting:
+    """A permit in the queue; ``answer`` becomes the row behind its place, None for a refused one."""
+
+    __slots__ = ("answer", "asked", "sent")
+
+    def __init__(self, asked: Asked) -> None:
+        self.asked = asked
+        self.answer: AsyncResult[tuple[object, ...] | None] = AsyncResult()
+        self.sent = False
+
+
+class PermitQueue:
+    """Redeems permits; safe to call from many greenlets."""
+
+    def __init__(self, database: Functions, count: Count, *, lanes: int = LANES, most: int = MOST) -> None:
+        self._database = database
+        self._count = count
+        self._lanes = lanes
+        self._most = most
+        self._queue: deque[_Waiting] = deque()
+        self._under_way = 0
+        self._leaving = False
+
+    def redeem(self, asked: Asked) -> Redeemed | None:
+        """Exchange a permit, None when it is refused; raises DatabaseAway, DatabaseRefused."""
+        waiting = _Waiting(asked)
+        self._queue.append(waiting)
+        if not self._leaving and self._under_way < self._lanes:
+            # It starts when the hub has gone through all that is ready now, and takes along who came with us.
+            self._leaving = True
+            self._under_way += 1
+            gevent.spawn(self._lane)
+        with counting_unanswered(self._count, lambda: waiting.sent):
+            try:
+                row = waiting.answer.get()
+            finally:
+                self._forget(waiting)
+            if row is not None and row[0] is None:
+                row = self._ask([asked], wait=True).get(1)
+        return None if row is None else Redeemed(*row)  # type: ignore[arg-type] # the database's types
+
+    def _forget(self, waiting: _Waiting) -> None:
+        if not waiting.sent:
+            self._queue.remove(waiting)
+
+    def _lane(self) -> None:
+        self._leaving = False
+        try:
+            while self._queue:
+                batch = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+                for waiting in batch:
+                    waiting.sent = True
+                self._exchange(batch)
+        finally:
+            self._under_way -= 1
+
+    def _exchange(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            rows = self._ask([waiting.asked for waiting in batch], wait=False)
+        except Exception as error:  # noqa: BLE001 - raised again in every caller
+            for waiting in batch:
+                waiting.answer.set_exception(error)
+        else:
+            for place, waiting in enumerate(batch, 1):
+                waiting.answer.set(rows.get(place))
+
+    def _ask(self, asked: Sequence[Asked], *, wait: bool) -> dict[int, tuple[object, ...]]:
+        rows = self._database.call("redeem_permits", *map(list, zip(*asked, strict=True)), wait)
+        return {row[0]: row[1:] for row in rows}
+
+
+@contextlib.contextmanager
+def counting_unanswered(count: Count, was_sent: Callable[[], bool] = lambda: True) -> Iterator[None]:
+    """Count a statement whose outcome stays unknown, whatever cut it off: its event may be there."""
+    try:
+        yield
+    except DatabaseRefused:
+        raise
+    except BaseException:
+        if was_sent():
+            count(UNANSWERED)
+        raise
