@@ -23,7 +23,7 @@ from esl_shield.errors.database import DatabaseRefused
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from esl_shield.resolver.redeem import Count, Functions
 
@@ -83,17 +83,23 @@ class PermitQueue:
             self._leaving = True
             self._under_way += 1
             gevent.spawn(self._lane)
-        with counting_unanswered(self._count, lambda: waiting.sent):
-            try:
-                row = waiting.answer.get()
-            finally:
-                self._forget(waiting)
-            if row is not None and row[0] is None:
+        try:
+            row = waiting.answer.get()
+        except DatabaseRefused:
+            raise
+        except BaseException:
+            self._leave(waiting)
+            raise
+        if row is not None and row[0] is None:
+            with counting_unanswered(self._count):
                 row = self._ask([asked], wait=True).get(1)
         return None if row is None else Redeemed(*row)  # type: ignore[arg-type] # the database's types
 
-    def _forget(self, waiting: _Waiting) -> None:
-        if not waiting.sent:
+    def _leave(self, waiting: _Waiting) -> None:
+        """Take a permit back that was not sent; of one that was, it stays unknown what became of it."""
+        if waiting.sent:
+            self._count(UNANSWERED)
+        else:
             self._queue.remove(waiting)
 
     def _lane(self) -> None:
@@ -123,13 +129,12 @@ class PermitQueue:
 
 
 @contextlib.contextmanager
-def counting_unanswered(count: Count, was_sent: Callable[[], bool] = lambda: True) -> Iterator[None]:
+def counting_unanswered(count: Count) -> Iterator[None]:
     """Count a statement whose outcome stays unknown, whatever cut it off: its event may be there."""
     try:
         yield
     except DatabaseRefused:
         raise
     except BaseException:
-        if was_sent():
-            count(UNANSWERED)
+        count(UNANSWERED)
         raise

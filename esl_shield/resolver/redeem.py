@@ -93,9 +93,7 @@ class Redeemer:
             number = self._decrypt(redeemed)
         except CryptoError as error:
             return self._noted(redeemed, AWAY, error.error_id)
-        spelling, rule = "", self._destinations.refusal(number)
-        if rule is None:
-            spelling, rule = self._destinations.spelling(number, gateway)
+        spelling, rule = self._destinations.decide(number, gateway)
         if rule is not None:
             return self._noted(redeemed, DESTINATION, rule)
         body = f"sip:{spelling}@{gateway.proxy}" if gateway.delivery == "direct" else spelling
