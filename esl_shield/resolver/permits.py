@@ -3,7 +3,8 @@
 Invariants: nobody waits for company, a permit goes with the first statement that is free to leave; an answer is given
 after the commit; each permit is judged by itself, and one whose row another transaction holds is asked for again alone,
 so that nobody waits for its holder with it; when a statement fails, everybody in it is told so and nobody gets a number.
-A statement carries at most ``MOST`` permits, ``LANES`` are under way at once; how many may wait is the caller's bound.
+A statement carries at most ``MOST`` permits; another leaves beside it when it takes longer than ``PATIENCE_S``, up to
+``LANES`` at once; how many permits may wait is the caller's bound.
 A caller that gave up before its permit was sent leaves it unused.
 
 A statement runs in a greenlet of its own: the time a caller has ends its waiting, not the statement of the others.
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
     from esl_shield.resolver.redeem import Count, Functions
 
-LANES = 2  # a statement that hangs holds up those in it; the others have another
+LANES = 4
+PATIENCE_S = 0.02  # some times what a statement and its commit take; one that takes longer holds up those in it only
 MOST = 64
 
 
@@ -65,24 +67,24 @@ class _Waiting:
 class PermitQueue:
     """Redeems permits; safe to call from many greenlets."""
 
-    def __init__(self, database: Functions, count: Count, *, lanes: int = LANES, most: int = MOST) -> None:
+    def __init__(
+        self, database: Functions, count: Count, *, lanes: int = LANES, most: int = MOST, patience_s: float = PATIENCE_S
+    ) -> None:
         self._database = database
         self._count = count
         self._lanes = lanes
         self._most = most
+        self._patience_s = patience_s
         self._queue: deque[_Waiting] = deque()
         self._under_way = 0
+        self._overdue = 0
         self._leaving = False
 
     def redeem(self, asked: Asked) -> Redeemed | None:
         """Exchange a permit, None when it is refused; raises DatabaseAway, DatabaseRefused."""
         waiting = _Waiting(asked)
         self._queue.append(waiting)
-        if not self._leaving and self._under_way < self._lanes:
-            # It starts when the hub has gone through all that is ready now, and takes along who came with us.
-            self._leaving = True
-            self._under_way += 1
-            gevent.spawn(self._lane)
+        self._open_lane()
         try:
             row = waiting.answer.get()
         except DatabaseRefused:
@@ -102,6 +104,14 @@ class PermitQueue:
         else:
             self._queue.remove(waiting)
 
+    def _open_lane(self) -> None:
+        """Send what waits, unless a statement will be back soon and take it along."""
+        if self._queue and not self._leaving and self._overdue == self._under_way < self._lanes:
+            # It starts when the hub has gone through all that is ready now, and takes along who came with us.
+            self._leaving = True
+            self._under_way += 1
+            gevent.spawn(self._lane)
+
     def _lane(self) -> None:
         self._leaving = False
         try:
@@ -115,13 +125,32 @@ class PermitQueue:
 
     def _exchange(self, batch: Sequence[_Waiting]) -> None:
         try:
-            rows = self._ask([waiting.asked for waiting in batch], wait=False)
+            with self._timed():
+                rows = self._ask([waiting.asked for waiting in batch], wait=False)
         except Exception as error:  # noqa: BLE001 - raised again in every caller
             for waiting in batch:
                 waiting.answer.set_exception(error)
         else:
             for place, waiting in enumerate(batch, 1):
                 waiting.answer.set(rows.get(place))
+
+    @contextlib.contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Let others leave when the block takes too long."""
+        late = []
+
+        def tell() -> None:
+            late.append(True)
+            self._overdue += 1
+            self._open_lane()
+
+        timer = gevent.get_hub().loop.timer(self._patience_s)
+        timer.start(tell)
+        try:
+            yield
+        finally:
+            timer.close()
+            self._overdue -= len(late)
 
     def _ask(self, asked: Sequence[Asked], *, wait: bool) -> dict[int, tuple[object, ...]]:
         rows = self._database.call("redeem_permits", *map(list, zip(*asked, strict=True)), wait)
