@@ -168,15 +168,28 @@ def main() -> None:
                     sys.exit(f"{wrong} answers of {count} did not hold the number")
                 rates.append(count / wall_s)
                 cuts = statistics.quantiles(times, n=100)
+                together = count / commits(made, permits)
                 each = [cpu_s / count * 1e6 for cpu_s in (*spent, client)]
                 print(
                     f"{count} permits over {options.connections} connections: {rates[-1]:6.0f}/s, p50 {cuts[49] * 1e3:.2f}"
                     f" p99 {cuts[98] * 1e3:.2f} ms; CPU us each: resolver {each[0]:.0f}, PostgreSQL {each[1]:.0f},"
                     f" client {each[2]:.0f}, on {os.cpu_count()} cores {os.cpu_count() / sum(each) * 1e6:.0f}/s at most;"
+                    f" {together:.1f} permits a commit;"
                     f" load {os.getloadavg()[0]:.1f}",
                     flush=True,
                 )
         print(f"median {statistics.median(rates):.0f}/s, wanted {WANTED_PER_S}/s")
+
+
+def commits(made: Bench, permits: list[Permit]) -> int:
+    """Count the transactions that redeemed the latest permits."""
+    with contextlib.closing(made.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(DISTINCT e.xid) FROM (SELECT a.xid FROM shield.audit_events a"
+            " WHERE a.kind = 'permit.redeemed' ORDER BY a.id DESC LIMIT %s) e",
+            (len(permits),),
+        )
+        return int(cursor.fetchone()[0])
 
 
 def _cpu(pid: int) -> float:

@@ -2,7 +2,7 @@
 
 Invariants: nobody waits for company, a permit goes with the first statement that is free to leave; an answer is given
 after the commit; each permit is judged by itself, and one whose row another transaction holds is asked for again alone,
-so that nobody waits for its holder with it; when a statement fails, everybody in it is told so and nobody gets a number.
+so that nobody waits for its holder with it; when a statement fails everybody in it is told so and nobody gets a number.
 A statement carries at most ``MOST`` permits; another leaves beside it when it takes longer than ``PATIENCE_S``, up to
 ``LANES`` at once; how many permits may wait is the caller's bound.
 A caller that gave up before its permit was sent leaves it unused.

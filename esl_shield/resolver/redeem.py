@@ -77,9 +77,7 @@ class Redeemer:
         gateway = self._gateways.get(form.gateway)
         if gateway is None:
             return Outcome(REFUSED, "unknown_gateway")
-        redeemed = self._permits.redeem(
-            Asked(form.permit_hash, form.token, form.gateway, delivery, form.call or None)
-        )
+        redeemed = self._permits.redeem(Asked(form.permit_hash, form.token, form.gateway, delivery, form.call or None))
         if redeemed is None:
             return Outcome(REFUSED, "permit")
         if gateway.delivery != delivery or redeemed.token != form.token:

@@ -76,7 +76,9 @@ class Attempt:
         return worker.call("finish_call", self.call, *values)[0][0]
 
 
-def redeem_batch(resolver: Database, asked: Sequence[tuple[object, ...]], *, wait: bool = False) -> list[tuple[Any, ...]]:
+def redeem_batch(
+    resolver: Database, asked: Sequence[tuple[object, ...]], *, wait: bool = False
+) -> list[tuple[Any, ...]]:
     """Redeem several permits in one statement; the answered rows."""
     return resolver.call("redeem_permits", *map(list, zip(*asked, strict=True)), wait)
 

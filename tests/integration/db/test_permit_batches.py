@@ -79,7 +79,9 @@ def test_nobody_waits_for_a_row_another_transaction_holds(database, resolver, at
 
 def test_without_its_audit_event_nobody_gets_anything(database, resolver, attempts):
     """When one event of the statement cannot be written nothing is redeemed, and the permits are as they were."""
-    database.query("ALTER TABLE shield.audit_events ADD CONSTRAINT broken CHECK (detail ->> 'reason' <> 'token_differs')")
+    database.query(
+        "ALTER TABLE shield.audit_events ADD CONSTRAINT broken CHECK (detail ->> 'reason' <> 'token_differs')"
+    )
     asked = [attempts["good"].asked(), attempts["token_differs"].asked(token="91000000000099")]
     with pytest.raises(DatabaseRefused):
         redeem_batch(resolver, asked)

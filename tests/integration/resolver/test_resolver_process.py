@@ -100,7 +100,7 @@ def test_a_full_resolver_says_so_at_once(start_resolver, vault, until):
         waiting = []
         for permit in permits[:2]:  # one after the other: two that come together share a statement
             waiting.append(pool.submit(resolver.edge, permit))
-            until(lambda: waits_for_lock(vault) == len(waiting))  # noqa: B023 - asked at once
+            until(lambda: waits_for_lock(vault) == len(waiting))
         started = time.monotonic()
         assert resolver.edge(permits[2]).status == 503
         assert time.monotonic() - started < 0.5

@@ -22,7 +22,8 @@ class Statements:
         self.refused: set[str] = set()
         self.held: set[str] = set()
 
-    def call(self, function, hashes, tokens, gateways, deliveries, sip_call_ids, wait):
+    def call(self, function, hashes, tokens, *others):
+        wait = others[-1]
         assert function == "redeem_permits"
         self.sent.append(tokens)
         self.waits.append(wait)
