@@ -28,7 +28,7 @@ def bricks(database, tenants):
 
 @pytest.mark.parametrize("backwards", [False, True], ids=["forwards", "backwards"])
 def test_each_is_judged_by_itself(database, resolver, attempts, bricks, backwards):
-    """Good ones get their row whatever stands beside them; every one has its event, in the order given; a second has nothing."""
+    """Good ones get their row whatever stands beside them, each has its event, in order; a second gets nothing."""
     database.query(
         "UPDATE shield.permits SET expires_at = now() WHERE permit_hash = %s", attempts["permit_expired"].permit
     )
@@ -79,9 +79,8 @@ def test_nobody_waits_for_a_row_another_transaction_holds(database, resolver, at
 
 def test_without_its_audit_event_nobody_gets_anything(database, resolver, attempts):
     """When one event of the statement cannot be written nothing is redeemed, and the permits are as they were."""
-    database.query(
-        "ALTER TABLE shield.audit_events ADD CONSTRAINT broken CHECK (detail ->> 'reason' <> 'token_differs')"
-    )
+    check = "CHECK (detail ->> 'reason' <> 'token_differs')"
+    database.query(f"ALTER TABLE shield.audit_events ADD CONSTRAINT broken {check}")
     asked = [attempts["good"].asked(), attempts["token_differs"].asked(token="91000000000099")]
     with pytest.raises(DatabaseRefused):
         redeem_batch(resolver, asked)

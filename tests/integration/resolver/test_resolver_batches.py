@@ -1,4 +1,4 @@
-"""Redemptions that share a statement in a real resolver: each has its own answer, and a failure gives nobody a number."""
+"""Redemptions that share a statement in a real resolver: each has its own answer, a failure gives nobody a number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' A
 
 @pytest.fixture
 def waiting(resolver, vault, until):
-    """Holds the database until both lanes wait, then has more requests come; yields everybody's futures, then lets go."""
+    """Holds the database until two statements wait, has more requests come, lets go; gives everybody's answers."""
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(16))
 
@@ -34,7 +34,7 @@ def waiting(resolver, vault, until):
 
 
 def test_a_mixed_batch_answers_each(resolver, vault, waiting):
-    """Right, repeated, guessed and other destinations' permits that queued together: one number each, all else refused."""
+    """Right, repeated, guessed and forbidden ones that queued together: one number each, all else refused."""
     assert resolver.edge(vault.permit()).status == 200
     right = [vault.permit() for _ in range(5)]
     guessed = secrets.token_hex(16)

@@ -66,7 +66,7 @@ def test_data_keys_are_fetched_once_and_the_least_used_makes_room():
 
 
 def test_a_destroyed_key_is_forgotten():
-    """A key the vault no longer has is out of memory at the next look, the others stay; without keys none is asked for."""
+    """A key the vault no longer has is forgotten at the next look, the others stay; without keys nothing is asked."""
     kek, keys = Kek.new(), {version: Key.new() for version in (1, 2)}
     database = Counting({
         (7, version): [(keyring.wrap(kek, key, tenant_id=7, purpose="data", version=version), kek.id)]
