@@ -192,7 +192,7 @@ class Listener:
 
 def _send(sock: socket.socket, data: bytes) -> None:
     try:
-        sent = sock.send(data, 0, 0.0)  # an answer fits the socket's buffer: no timer unless it does not
+        sent = sock.send(data, 0, 0.0)  # type: ignore[call-arg] # gevent: without waiting, so without a timer
     except BlockingIOError:
         sent = 0
     if sent == len(data):
