@@ -120,7 +120,7 @@ class Sealer(Hidden):
 
 
 def _check(frame: Frame, nonces: Sequence[bytes], tails: Sequence[bytes], blocks: Sequence[bytes]) -> None:
-    """Raise ValueError unless all messages have the frame's form and nonces of their own: one that slipped moves all."""
+    """Raise ValueError unless all have the frame's form and nonces of their own: one that slips moves all."""
     wanted = ((nonces, NONCE_BYTES), (tails, frame.tail_bytes), (blocks, BLOCK_BYTES))
     if any(len(values) != len(nonces) or set(map(len, values)) != {size} for values, size in wanted):
         message = "a message of another length than its batch"

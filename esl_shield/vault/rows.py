@@ -48,13 +48,14 @@ _WHY = {
 
 
 class Row(NamedTuple):
-    """What is to be seeded; ``expires_at`` is in UTC."""
+    """What is to be seeded; ``expires_at`` is in UTC, ``token`` the one that gets the number, None for a new one."""
 
     number: SubscriberNumber
     derived: Derived
     alias: str | None
     expires_at: dt.datetime | None
     labels: Mapping[str, str]
+    token: str | None = None
 
 
 @dataclass(frozen=True)

@@ -133,7 +133,7 @@ def test_output_appears_whole(tmp_path):
     """An output has its name, mode 0600, only after commit; the partial file is gone."""
     path = tmp_path / "out.csv"
     with Output(path) as output:
-        output.write(["a", "b,c"])
+        output.write([["a", "b,c"]])
         assert not path.exists()
         output.commit()
     assert path.read_text() == 'a,"b,c"\n'
@@ -146,7 +146,7 @@ def test_output_of_a_failure(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("before")
     with contextlib.suppress(ZeroDivisionError), Output(path) as output:
-        output.write(["half"])
+        output.write([["half"]])
         raise ZeroDivisionError
     assert path.read_text() == "before"
     assert _names(tmp_path) == ["out.csv"]
@@ -159,7 +159,7 @@ def test_output_begins_anew(tmp_path):
     partial.chmod(0o666)
     with Output(tmp_path / "out.csv") as output:
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
-        output.write(["new"])
+        output.write([["new"]])
         output.commit()
     assert (tmp_path / "out.csv").read_text() == "new\n"
 
@@ -169,7 +169,7 @@ def test_output_of_two(tmp_path):
     with Output(tmp_path / "out.csv") as first:
         with pytest.raises(OutputRejected, match="another import"):
             Output(tmp_path / "out.csv").__enter__()
-        first.write(["first"])
+        first.write([["first"]])
         first.commit()
     assert (tmp_path / "out.csv").read_text() == "first\n"
 
@@ -202,7 +202,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
     with Output(Path(sys.argv[1])) as output:
         for _ in range(10_000):
-            output.write(["x" * 100])
+            output.write([["x" * 100]])
         output.commit()
 except OutputRejected as error:
     sys.exit(str(error))
