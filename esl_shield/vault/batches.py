@@ -1,8 +1,8 @@
 """A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered by two files.
 
 Invariants: a batch is one transaction of the job's, and they are in the database one at a time, in the file's order,
-each while the next is read and encrypted; so whatever kills the process leaves whole batches in the database. The output
-gets its name when every row is in, one line for each accepted row in the file's order; nothing here prints.
+each while the next is read and encrypted; so whatever kills the process leaves whole batches in the database. The
+output gets its name when every row is in, one line for each accepted row in the file's order; nothing here prints.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class Job(ABC):
     columns: Sequence[str] = KNOWN_COLUMNS
     tally: Tally
 
-    def check(self, source: Source, header: Header) -> None:
-        """Raise CsvRejected if the job needs more than these columns."""
+    def missing(self, header: Header) -> str | None:  # noqa: ARG002 - for jobs that need more
+        """Say what the job lacks in a file with these columns besides a number, None for nothing."""
+        return None
 
     @abstractmethod
     def read(self, cells: dict[str, str], now: dt.datetime) -> Row | Refused:
@@ -102,7 +103,9 @@ def run(job: Job, source: Source, output: Path, labels: Sequence[str], *, progre
     ):
         records = source.records()
         header = Header.read(source, _first(records), job.columns, labels)
-        job.check(source, header)
+        missing = job.missing(header)
+        if missing:
+            raise source.rejected(missing)
         pipeline = _Pipeline(job, labels, accepted, refused, database)
         for entries in _batches(job, header, records):
             pipeline.take(entries)
@@ -137,9 +140,7 @@ def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]])
 class _Pipeline:
     """One batch is read and encrypted while the one before is in the database; they are written in order."""
 
-    def __init__(
-        self, job: Job, labels: Sequence[str], accepted: Output, refused: Output, database: Executor
-    ) -> None:
+    def __init__(self, job: Job, labels: Sequence[str], accepted: Output, refused: Output, database: Executor) -> None:
         self._job = job
         self._labels = labels
         self._accepted = accepted

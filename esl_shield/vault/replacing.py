@@ -90,9 +90,10 @@ class _Replacing(Job):
         self._replacer = replacer
         self.tally: Replaced = Replaced()
 
-    def check(self, source: Source, header: Header) -> None:
-        if not {"alias", "token"} & set(header.positions):
-            raise source.rejected("its first row has no column token or alias, one of which names each row's token")
+    def missing(self, header: Header) -> str | None:
+        if {"alias", "token"} & set(header.positions):
+            return None
+        return "its first row has no column token or alias, one of which names each row's token"
 
     def read(self, cells: dict[str, str], now: dt.datetime) -> Row | Refused:
         token = cells.pop("token", "").strip() or None

@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -90,6 +91,32 @@ def test_round_trip(rows):
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
     assert _records_of_pipe(text.getvalue().encode()) == rows
+
+
+@given(
+    st.lists(st.sampled_from([b"a,b\n", "\u2028é,b\r\n".encode(), b'"x\ny",z\n', b"\n", b"\xff\n", b"a\0\n", b"c"])),
+    st.sampled_from([1, 2, 3, 7, 64]),
+)
+def test_blocks_do_not_show(parts, size):
+    """Wherever a block ends, records, line numbers and errors are those of a file read in one."""
+
+    def outcome(block_bytes):
+        with mock.patch.object(csvfile, "_BLOCK_BYTES", block_bytes):
+            try:
+                return _records_of_pipe("\ufeff".encode() + b"".join(parts))
+            except CsvRejected as error:
+                return str(error)
+
+    assert outcome(size) == outcome(2**16)
+
+
+def test_a_line_over_many_blocks(read, monkeypatch):
+    """A line that never ends is refused where it is too long, not when memory is."""
+    monkeypatch.setattr(csvfile, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(csvfile, "_BLOCK_BYTES", 7)
+    assert read(b"number\n" + b"1" * 90 + b"\n") == [(1, ["number"]), (2, ["1" * 90])]
+    with pytest.raises(CsvRejected, match="line 2 is longer than 100 bytes"):
+        read(b"number\n" + b"1" * 300 + b"\n1\n")
 
 
 @given(st.binary(max_size=300))
