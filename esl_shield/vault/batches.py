@@ -1,4 +1,4 @@
-"""A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered by two files.
+"""A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered in files.
 
 Invariants: a batch is one transaction of the job's, and they are in the database one at a time, in the file's order,
 each while the next is read and encrypted; so whatever kills the process leaves whole batches in the database. The

@@ -27,7 +27,8 @@ MAX_LABEL_NAME_DIGITS = 6
 # The database takes 8 kB of labels a token, as JSON text.
 MAX_LABELS_BYTES = 8000
 KNOWN_COLUMNS = ("number", "alias", "expires_at")
-_RESERVED = frozenset((*KNOWN_COLUMNS, "token"))
+_KNOWN = frozenset(KNOWN_COLUMNS)
+_RESERVED = _KNOWN | {"token"}
 _ALIAS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Control characters, except those a cell of several lines holds.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -76,10 +77,11 @@ def read_row(
         alias = cells.get("alias", "").strip() or None
         if alias is not None:
             check_alias(alias, tenant, number)
-        labels = {name: value for name, value in cells.items() if name not in KNOWN_COLUMNS and value}
-        for value in labels.values():
-            check_label(value, tenant.region, number)
-        if labels:
+        labels: dict[str, str] = {}
+        if not _KNOWN.issuperset(cells):
+            labels = {name: value for name, value in cells.items() if name not in _KNOWN and value}
+            for value in labels.values():
+                check_label(value, tenant.region, number)
             check_labels(labels)
         moment = cells.get("expires_at", "").strip()
         expires_at = read_expiry(moment, now) if moment else default_expiry
