@@ -142,7 +142,9 @@ def main() -> None:
                         best[name] = min(best.get(name, run), run, key=lambda made: made.wall_s)
         for name, run in best.items():
             grown = max(memory[name]) - min(memory[name])
-            print(f"{name}: {run.rows / run.wall_s:.0f} rows/s, wanted {WANTED[name]}; its CPU time allows {bound(run):.0f}")
+            print(
+                f"{name}: {run.rows / run.wall_s:.0f} rows/s, wanted {WANTED[name]}; its CPU time allows {bound(run):.0f}"
+            )
             print(f"  memory differs by {grown:.0f} MB; load {os.getloadavg()[0]:.1f} after the last run; {ANCHORS}")
 
 
