@@ -65,10 +65,9 @@ def _read(database: DatabaseConfig, tenant: str, file: Output, progress: Callabl
 
 def _write(cursor: Any, file: Output, progress: Callable[[int, int], None]) -> int:
     count = 0
-    file.write(["alias", "token"])
+    file.write([["alias", "token"]])
     while rows := cursor.fetchmany(FETCHED_ROWS):
-        for alias, token in rows:
-            file.write([alias or "", token])
+        file.write(rows)
         count += len(rows)
         progress(count, count)
     return count
