@@ -12,7 +12,7 @@ a call failed where none may.
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import json
 import sys
 import tempfile
@@ -107,7 +107,7 @@ def held(load: Load, pid: int, port: int, calls: int, idle_s: float) -> dict[str
 
 
 def generator_limit(load: Load, rates: tuple[int, ...]) -> list[dict[str, Any]]:
-    """What the generator reaches against a server that decides nothing."""
+    """Measure what the generator reaches against a server that decides nothing."""
     bare, found = Load(load.programs, load.messages, load.tokens), []
     with null_server(load) as port:
         for rate in rates:
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--markdown", type=Path, help="replace the generated section of this document")
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
-    found: dict[str, Any] = {"at": datetime.datetime.now(datetime.UTC).isoformat(timespec="minutes")}
+    found: dict[str, Any] = {"at": dt.datetime.now(dt.UTC).isoformat(timespec="minutes")}
     with tempfile.TemporaryDirectory(prefix="esl-shield-handoff-") as name:
         folder = Path(name)
         with site(plan.tokens, folder) as place:

@@ -92,7 +92,7 @@ def rss_kib(pid: int) -> int:
 
 def open_files(pid: int) -> int:
     """Open descriptors."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def idle_share(pid: int, seconds: float) -> float:

@@ -12,7 +12,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from handoff_load import Load, build, cpu_s
@@ -24,6 +23,7 @@ from esl_shield.db.binaries import find_binaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 GATEWAY = f'[[gateways]]\nname = "carrier"\ndelivery = "edge"\ncaller_id = ["+862100000000"]\ndomains = ["{DOMAIN}"]\n'
 MOST_CALLS = 12_000
@@ -98,6 +98,8 @@ class Process:
 @contextlib.contextmanager
 def site(tokens: int, folder: Path) -> Iterator[Site]:
     """Run a site with a vault of so many tokens."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # for the worker, which inherits it
     folder.chmod(0o755)  # PostgreSQL runs as another user and loads our library
     programs = build(folder / "programs")
     switch = folder / "slow-fsync"
@@ -161,9 +163,8 @@ def _role(made: Bench, role: str, more: str) -> Iterator[Process]:
     log = made.folder / f"{role}.log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
-            [sys.executable, "-m", "esl_shield", "--config", str(path), role],
-            stderr=stderr, stdin=subprocess.DEVNULL, preexec_fn=_open_files,
-        )  # fmt: skip
+            [sys.executable, "-m", "esl_shield", "--config", str(path), role], stderr=stderr, stdin=subprocess.DEVNULL
+        )
     try:
         yield Process(process.pid, _port(process, log))
     finally:
@@ -173,11 +174,6 @@ def _role(made: Bench, role: str, more: str) -> Iterator[Process]:
         if process.poll() is None:
             process.kill()
             process.wait()
-
-
-def _open_files() -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _port(process: subprocess.Popen[bytes], log: Path) -> int:

@@ -37,7 +37,7 @@ struct call {
     int fd;
     uint32_t generation;
     enum state state;
-    bool lingers;
+    bool lingers, left; /* asked to linger; said exit */
     int64_t began, told;
     char *rest; /* the beginning of a command whose end was not read yet */
     size_t rest_length;
@@ -132,7 +132,7 @@ static void begin_call(int64_t intended) {
     struct call *call = &calls[n];
     from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + (uint32_t)(begun % SOURCES));
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    call->state = PARKED, call->lingers = false, call->began = intended, call->told = 0;
+    call->state = PARKED, call->lingers = call->left = false, call->began = intended, call->told = 0;
     if (++open_now > most_open) most_open = open_now;
     call->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (call->fd < 0) die("socket");
@@ -231,6 +231,7 @@ static bool answer(uint32_t n, const char *command, char *reply, size_t *length)
     } else if (!strncmp(command, "event", 5) || !strncmp(command, "myevents", 8)) {
         *length += (size_t)snprintf(end, room, "%s+OK event listener enabled plain\n\n", said);
     } else if (!strncmp(command, "exit", 4)) {
+        call->left = true;
         *length += (size_t)snprintf(end, room, "%s+OK bye\n\n", said);
     } else if (!strncmp(command, "sendmsg", 7)) {
         between(command, "execute-app-name: ", "\n", app, sizeof app);
@@ -255,6 +256,16 @@ static bool answer(uint32_t n, const char *command, char *reply, size_t *length)
     return true;
 }
 
+/* The connection is at its end: well if the call is, too. */
+static void part(uint32_t n, const char *otherwise) {
+    if (calls[n].state != OVER) {
+        fail_call(n, otherwise);
+        return;
+    }
+    completed++;
+    end_call(n);
+}
+
 static void read_commands(uint32_t n) {
     static char text[READ_BYTES * 2 + 1], reply[REPLY_BYTES];
     struct call *call = &calls[n];
@@ -263,12 +274,7 @@ static void read_commands(uint32_t n) {
     ssize_t got = recv(call->fd, text + length, READ_BYTES, 0);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {
-        if (call->state == OVER) {
-            completed++;
-            end_call(n);
-        } else {
-            fail_call(n, got < 0 ? "not_connected" : "closed_early");
-        }
+        part(n, got < 0 ? "not_connected" : "closed_early");
         return;
     }
     length += (size_t)got;
@@ -289,7 +295,7 @@ static void read_commands(uint32_t n) {
     call->rest = length ? malloc(length) : NULL;
     call->rest_length = length;
     if (length) memcpy(call->rest, at, length);
-    if (replied) say(n, reply, replied);
+    if (replied && say(n, reply, replied) && call->left) part(n, "left_early");
 }
 
 static void hang_up(uint32_t n) {
