@@ -12,6 +12,7 @@ a call failed where none may.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import json
 import sys
@@ -87,12 +88,10 @@ def _at(place: Site, rate: float, seconds: int, what: str = "worker") -> dict[st
 
 def _grow(place: Site, tokens: int, size: int) -> None:
     """Add rows the server makes up: nobody dials them, they are only in the way."""
-    with place.made.connect() as connection, connection.cursor() as cursor:
-        connection.autocommit = True
+    with contextlib.closing(place.made.connect()) as connection, connection.cursor() as cursor:
         for first in range(tokens, size, CHUNK):
             cursor.execute(FILL, {"first": first, "last": min(first + CHUNK, size) - 1})
         cursor.execute("VACUUM (ANALYZE) shield.tokens, shield.number_refs, shield.aliases")
-    connection.close()
 
 
 def held(load: Load, pid: int, port: int, calls: int, idle_s: float) -> dict[str, Any]:
