@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
@@ -12,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vault_bench import cpu_s
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SOURCES = Path(__file__).parent / "load"
-TICKS = os.sysconf("SC_CLK_TCK")
 LONGER_S = 60.0  # than a run's calls last: the generator ends by itself long before
 
 
@@ -71,15 +71,6 @@ class Load:
             str(self.programs / "generator"), "--port", str(port), "--messages", str(self.messages),
             "--tokens", str(self.tokens), "--rate", str(rate), "--calls", str(calls), *self.resolver, *more,
         ]  # fmt: skip
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and the children it waited for; 0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    except FileNotFoundError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / TICKS
 
 
 def rss_kib(pid: int) -> int:

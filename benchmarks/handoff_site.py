@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from handoff_load import Load, build, cpu_s
+from handoff_load import Load, build
 from handoff_messages import write
-from vault_bench import DOMAIN, LENGTH, TENANT, Bench, bench
+from vault_bench import DOMAIN, LENGTH, TENANT, Bench, bench, cpu_s
 from vault_import import write_csv
 
 from esl_shield.db.binaries import find_binaries

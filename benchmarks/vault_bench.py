@@ -83,7 +83,7 @@ class Bench:
 
     def server_cpu_s(self) -> float:
         """CPU seconds of all the cluster's processes so far, those that ended included."""
-        return sum(_cpu_s(pid) for pid in (self.postgres.pid, *_children(self.postgres.pid)))
+        return sum(cpu_s(pid) for pid in (self.postgres.pid, *_children(self.postgres.pid)))
 
 
 @contextlib.contextmanager
@@ -149,7 +149,8 @@ def _children(pid: int) -> list[int]:
     return [int(line) for line in text.split()]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and the children it waited for; 0 when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except FileNotFoundError:
