@@ -7,7 +7,7 @@ FREESWITCH ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench-vault test test-fast test-load test-freeswitch lint format clean
+.PHONY: help demo bench bench-vault test test-fast test-load test-freeswitch lint format clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ $(VENV)/.develop: $(VENV)/.run
 
 demo: $(VENV)/.run ## Shield 200 calls on this machine and search everything written for numbers
 	$(BIN)/python -m esl_shield demo
+
+bench: $(VENV)/.develop ## Measure hand-offs, open calls and other libraries' (12 minutes; BENCH=--quick for two)
+	$(BIN)/python benchmarks/handoff.py $(BENCH)
 
 bench-vault: $(VENV)/.develop ## Measure imports of a million rows, redemptions over HTTP, and calls at ten million tokens
 	$(BIN)/python benchmarks/vault_import.py

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +50,7 @@ class Bench:
     postgres: EmbeddedPostgres
     folder: Path
     kek: Kek
+    described: list[str] = field(default_factory=list)
     _numbers: int = 0
 
     @property
@@ -82,15 +83,18 @@ class Bench:
 
     def server_cpu_s(self) -> float:
         """CPU seconds of all the cluster's processes so far, those that ended included."""
-        return sum(_cpu_s(pid) for pid in (self.postgres.pid, *_children(self.postgres.pid)))
+        return sum(cpu_s(pid) for pid in (self.postgres.pid, *_children(self.postgres.pid)))
 
 
 @contextlib.contextmanager
-def bench(**settings: str) -> Iterator[Bench]:
-    """Run a cluster with our schema and a tenant, gone afterwards; prints machine and settings."""
+def bench(binaries: Path | None = None, **settings: str) -> Iterator[Bench]:
+    """Run a cluster with our schema and a tenant, gone afterwards; prints machine and settings.
+
+    ``binaries`` is a folder with ``initdb`` and ``postgres``; by default what is installed.
+    """
     with tempfile.TemporaryDirectory(prefix="esl-shield-bench-") as name:
         folder = Path(name)
-        postgres = EmbeddedPostgres(settings={**SETTINGS, **settings})
+        postgres = EmbeddedPostgres(binaries=binaries, settings={**SETTINGS, **settings})
         with postgres:
             engine = sqlalchemy_engine(DatabaseConfig(postgres.url()))
             make_roles(engine)
@@ -104,18 +108,19 @@ def bench(**settings: str) -> Iterator[Bench]:
 
 
 def describe(made: Bench) -> None:
-    """Print the machine, the server's settings and how long an fsync takes."""
+    """Print the machine, the server's settings and how long an fsync takes; the lines stay in ``described``."""
     with contextlib.closing(made.connect()) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT name, current_setting(name) FROM unnest(%s) AS name", (list(SHOWN),))
         shown = dict(cursor.fetchall())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    print(f"machine     {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}")
-    print(f"load        {os.getloadavg()[0]:.1f} before the first run (0 is a machine to itself)")
-    print(f"Python      {platform.python_version()}")
-    print(f"PostgreSQL  {', '.join(f'{name}={shown[name]}' for name in SHOWN)}")
-    print(
-        f"fsync       {fsync_ms(made.postgres.folder):.2f} ms for 8 kB, median of 50, in {made.postgres.folder.parent}"
-    )
+    made.described = [
+        f"machine     {_processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, Linux {platform.release()}",
+        f"load        {os.getloadavg()[0]:.1f} before the first run (0 is a machine to itself)",
+        f"Python      {platform.python_version()}",
+        f"PostgreSQL  {', '.join(f'{name}={shown[name]}' for name in SHOWN)}",
+        f"fsync       {fsync_ms(made.postgres.folder):.2f} ms for 8 kB, median of 50, in {made.postgres.folder.parent}",
+    ]
+    print(*made.described, sep="\n", flush=True)
 
 
 def fsync_ms(folder: Path) -> float:
@@ -144,7 +149,8 @@ def _children(pid: int) -> list[int]:
     return [int(line) for line in text.split()]
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """CPU seconds of a process and the children it waited for; 0 when it is gone."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except FileNotFoundError:

@@ -26,7 +26,6 @@ HEADERS = frozenset(
         "Caller-Caller-ID-Number",
         "variable_esl_shield_inbound",
         "variable_sip_call_id",
-        "variable_cc_cause",
     }
 )
 _DID = re.compile(r"\+[0-9]{5,15}")

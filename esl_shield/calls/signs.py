@@ -12,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from esl_shield.calls import handoff, states
+from esl_shield.calls import states
 from esl_shield.calls.states import Cause, cause_of
 
 if TYPE_CHECKING:
@@ -24,22 +24,26 @@ if TYPE_CHECKING:
 EVENTS = ("CHANNEL_CALLSTATE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP_COMPLETE")
 CUSTOMERS_EVENTS = ("CHANNEL_STATE",)  # in addition, once the customer talks on without the leg we hold
 NO_CUSTOMERS_VARIABLES = "filter variable_shield_side -customer"
-HEADERS = handoff.HEADERS | {
-    "Event-Name",
-    "Event-Date-Timestamp",
-    "Application-UUID",
-    "Channel-Call-State",
-    "Hangup-Cause",
-    "Caller-Channel-Progress-Time",
-    "Caller-Channel-Progress-Media-Time",
-    "Caller-Channel-Answered-Time",
-    "Other-Leg-Unique-ID",
-    "variable_originate_disposition",
-    "variable_bridge_hangup_cause",
-    "variable_last_bridge_proto_specific_hangup_cause",
-    "variable_shield_result",
-    "variable_shield_cause",
-}
+EVENT_HEADERS = frozenset(
+    {
+        "Event-Name",
+        "Unique-ID",
+        "Event-Date-Timestamp",
+        "Application-UUID",
+        "Channel-Call-State",
+        "Hangup-Cause",
+        "Caller-Channel-Progress-Time",
+        "Caller-Channel-Progress-Media-Time",
+        "Caller-Channel-Answered-Time",
+        "Other-Leg-Unique-ID",
+        "variable_originate_disposition",
+        "variable_bridge_hangup_cause",
+        "variable_last_bridge_proto_specific_hangup_cause",
+        "variable_shield_result",
+        "variable_shield_cause",
+        "variable_cc_cause",
+    }
+)
 
 _RESULTS = {
     "away": states.RESOLVER_AWAY,

@@ -48,11 +48,17 @@ class Conversation:
     """One socket spoken to in frames; ``command_timeout_s`` bounds the wait for replies and for writes."""
 
     def __init__(
-        self, sock: socket.socket, *, keep: frozenset[str], command_timeout_s: float, limits: Limits | None = None
+        self,
+        sock: socket.socket,
+        *,
+        keep: frozenset[str],
+        command_timeout_s: float,
+        limits: Limits | None = None,
+        keep_events: frozenset[str] | None = None,
     ) -> None:
         self.sock = sock
         self._command_timeout_s = command_timeout_s
-        self._reader = FrameReader(keep, limits)
+        self._reader = FrameReader(keep, limits, keep_events=keep_events)
         self._events: deque[Event] = deque()
         self._skip = 0
         self._gone = ""  # why no command can be sent any more

@@ -23,13 +23,13 @@ Invariants:
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote
 
 from esl_shield.errors.freeswitch import FrameRejected
+from esl_shield.esl.blocks import ENVELOPE, is_well_formed, names_of, plain_lines, value_at
 
 COMMAND_REPLY = "command/reply"
 API_RESPONSE = "api/response"
@@ -38,19 +38,11 @@ EVENT_JSON = "text/event-json"
 DISCONNECT_NOTICE = "text/disconnect-notice"
 RUDE_REJECTION = "text/rude-rejection"
 
-ALWAYS_KEPT = frozenset({"Event-Name", "Unique-ID", "Application-UUID"})
-"""Event headers every session needs, whatever its ``keep`` says."""
-
-_ENVELOPE = frozenset({"Content-Type", "Content-Length", "Content-Disposition", "Reply-Text", "Linger-Time"})
+_NEVER_TWICE = ("Content-Type", "Content-Length")
 _WITHOUT_LENGTH = frozenset({COMMAND_REPLY, "auth/request"})
-_SERIALISED = "Event-Name: "
+_SERIALISED = "\nEvent-Name: "
 _STRAY_LINE_FEEDS = 2  # a reply whose text ends in a line feed is followed by one too many
 
-# A name may hold colons (`export nolocal:x` makes one): it ends at the first that a blank or the line's end follows.
-_BLOCK = re.compile(
-    rb"(?:[^\x00-\x20\x7f:][^\x00-\x1f\x7f:]*+(?::[^\x00-\x20\x7f:][^\x00-\x1f\x7f:]*+)*+"
-    rb":(?: [^\x00-\x08\n-\x1f\x7f]*+)?\n)++"
-)
 _LENGTH = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
@@ -113,12 +105,17 @@ class Frame:
 
 
 class FrameReader:
-    """Collects bytes until they make a frame; ``feed`` what was read, then call ``next`` until it returns None."""
+    """Collects bytes until they make a frame; ``feed`` what was read, then call ``next`` until it returns None.
+
+    ``keep`` names the headers to store of the answer to ``connect``, ``keep_events`` those of events (None: the same).
+    """
 
     __slots__ = ("_buffer", "_envelope", "_limits", "_names", "_refused", "_scanned")
 
-    def __init__(self, keep: frozenset[str], limits: Limits | None = None) -> None:
-        self._names = _names(keep)
+    def __init__(
+        self, keep: frozenset[str], limits: Limits | None = None, *, keep_events: frozenset[str] | None = None
+    ) -> None:
+        self._names = names_of(keep, keep if keep_events is None else keep_events)
         self._limits = limits or _DEFAULT_LIMITS
         self._buffer = bytearray()
         self._scanned = 0
@@ -189,13 +186,13 @@ class FrameReader:
         return taken
 
     def _read_envelope(self, block: bytes) -> tuple[dict[str, str], Event | None, int]:
-        lines = self._lines(block)
-        if lines[0].startswith(_SERIALISED):
-            found = self._pick(lines, self._names.both, quoted=True)
-            headers = {name: value for name, value in found.items() if name in _ENVELOPE}
-            event = Event({name: value for name, value in found.items() if name in self._names.event})
+        text = self._text(block)
+        if text.startswith(_SERIALISED):
+            found = self._pick(text, self._names.both, quoted=True)
+            headers = {name: value for name, value in found.items() if name in ENVELOPE}
+            event = Event({name: value for name, value in found.items() if name in self._names.kept})
         else:
-            headers, event = self._pick(lines, self._names.envelope, quoted=False), None
+            headers, event = self._pick(text, self._names.envelope, quoted=False), None
         content_type = headers.get("Content-Type")
         if content_type is None:
             self._refuse("it has no Content-Type")
@@ -206,40 +203,48 @@ class FrameReader:
         end = body.find(b"\n\n")
         if end < 0:
             self._refuse("an event's headers do not end")
-        lines = self._lines(body[: end + 1])
-        if not lines[0].startswith(_SERIALISED):
+        text = self._text(body[: end + 1])
+        if not text.startswith(_SERIALISED):
             self._refuse("an event does not begin with Event-Name")
         if end + 2 != len(body):
-            length = self._length(self._pick(lines, self._names.envelope, quoted=True), required=True)
+            length = self._length(self._pick(text, self._names.envelope, quoted=True), required=True)
             if end + 2 + length != len(body):
                 self._refuse("an event's body is not as long as it says")
-        return Event(self._pick(lines, self._names.event, quoted=True))
+        return Event(self._pick(text, self._names.event, quoted=True))
 
-    def _lines(self, block: bytes) -> list[str]:
-        if not _BLOCK.fullmatch(block):
+    def _text(self, block: bytes) -> str:
+        """Return a well-formed block decoded, with a line feed before each of its lines."""
+        lines = plain_lines(block)
+        if not lines and not is_well_formed(block):
             self._refuse("a header is malformed")
         try:
-            lines = block[:-1].decode("utf-8").split("\n")
+            text = f"\n{block.decode('utf-8')}"
         except UnicodeDecodeError:
             self._refuse("it is not UTF-8")
-        if len(lines) > self._limits.max_headers:
+        if (lines or block.count(b"\n")) > self._limits.max_headers:
             self._refuse("it has too many headers")
-        if max(map(len, lines)) > self._limits.max_line_bytes:
+        if len(text) > self._limits.max_line_bytes and max(map(len, text.split("\n"))) > self._limits.max_line_bytes:
             self._refuse("a line is too long")
-        return lines
+        return text
 
-    def _pick(self, lines: list[str], wanted: Mapping[str, str], *, quoted: bool) -> dict[str, str]:
+    def _pick(self, text: str, wanted: Iterable[tuple[str, str]], *, quoted: bool) -> dict[str, str]:
         """Return the first value of each wanted header."""
         found: dict[str, str] = {}
-        for line in lines:
-            name, blank, value = line.partition(": ")
-            shared = wanted.get(name if blank else line[:-1])
-            if shared is None:
+        for name, line in wanted:
+            at = text.find(line)
+            if at < 0 or (at := value_at(text, line, at)) < 0:
                 continue
-            value = self._value(value, quoted=quoted)
-            if found.setdefault(shared, value) != value and shared in ("Content-Type", "Content-Length"):
-                self._refuse("a header contradicts itself")
+            end = text.index("\n", at)
+            found[name] = self._value(text[at + 1 : end], quoted=quoted)
+            if name in _NEVER_TWICE:
+                self._refuse_another(text, line, end, found[name], quoted=quoted)
         return found
+
+    def _refuse_another(self, text: str, line: str, start: int, value: str, *, quoted: bool) -> None:
+        while (at := text.find(line, start)) >= 0 and (at := value_at(text, line, at)) >= 0:
+            start = text.index("\n", at)
+            if self._value(text[at + 1 : start], quoted=quoted) != value:
+                self._refuse("a header contradicts itself")
 
     def _value(self, text: str, *, quoted: bool) -> str:
         if not quoted or "%" not in text:
@@ -274,18 +279,3 @@ class FrameReader:
 
 
 _DEFAULT_LIMITS = Limits()
-
-
-class _Names(NamedTuple):
-    """Header names to look for; each maps to one object, so that thousands of calls hold a name once."""
-
-    envelope: Mapping[str, str]
-    event: Mapping[str, str]
-    both: Mapping[str, str]
-
-
-@lru_cache(maxsize=16)
-def _names(keep: frozenset[str]) -> _Names:
-    both = {name: name for name in keep | ALWAYS_KEPT | _ENVELOPE}
-    envelope = {name: both[name] for name in _ENVELOPE}
-    return _Names(envelope, {name: both[name] for name in keep | ALWAYS_KEPT}, both)

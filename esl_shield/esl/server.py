@@ -63,13 +63,14 @@ class Server:
         overflow: Handler,
         *,
         keep: frozenset[str],
+        keep_events: frozenset[str] | None = None,
         listener: socket.socket | None = None,
         on_event: Callable[[str], None] | None = None,
     ) -> None:
         self._config = config
         self._handle = handle
         self._overflow = overflow
-        self._keep = keep
+        self._keep, self._keep_events = keep, keep_events
         self._allow = tuple(ipaddress.ip_network(network) for network in config.allow)
         self._on_event = on_event
         self._active = 0
@@ -178,7 +179,8 @@ class Server:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for option, value in _KEEPALIVE.items():
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
-        return Session(sock, address, keep=self._keep, command_timeout_s=self._config.command_timeout_s)
+        timeout_s = self._config.command_timeout_s
+        return Session(sock, address, keep=self._keep, keep_events=self._keep_events, command_timeout_s=timeout_s)
 
     def _allowed(self, host: str) -> bool:
         if not self._allow:

@@ -28,7 +28,8 @@ __all__ = ["Command", "Event", "Execute", "Hangup", "Reply", "Session"]
 class Session(Conversation, OutboundSession):
     """One call FreeSWITCH parked into us.
 
-    ``keep`` names the event headers to store, ``command_timeout_s`` bounds the wait for each reply, in seconds.
+    ``keep`` and ``keep_events`` name the headers to store, as FrameReader has them. ``command_timeout_s`` bounds the
+    wait for each reply, in seconds.
     """
 
     def __init__(
@@ -39,9 +40,12 @@ class Session(Conversation, OutboundSession):
         keep: frozenset[str],
         command_timeout_s: float,
         limits: Limits | None = None,
+        keep_events: frozenset[str] | None = None,
     ) -> None:
         # OutboundSession's own constructor would start two polling greenlets and an unbounded reader.
-        Conversation.__init__(self, sock, keep=keep, command_timeout_s=command_timeout_s, limits=limits)
+        Conversation.__init__(
+            self, sock, keep=keep, command_timeout_s=command_timeout_s, limits=limits, keep_events=keep_events
+        )
         self.address = address
         self.session_data: Event | None = None
 

@@ -13,10 +13,10 @@ import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from esl_shield.calls import arrivals
+from esl_shield.calls import arrivals, handoff
 from esl_shield.calls.records import Ledger
 from esl_shield.calls.script import Script, refuse_overflow
-from esl_shield.calls.signs import HEADERS
+from esl_shield.calls.signs import EVENT_HEADERS
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health, refuse_foreign_right
@@ -101,8 +101,8 @@ class Worker:
     def _listen(self) -> Server:
         try:
             return Server(
-                self._config.esl, self._handle, self._overflow, keep=HEADERS | arrivals.HEADERS,
-                on_event=lambda event: self._metrics.count("connection", event),
+                self._config.esl, self._handle, self._overflow, keep=handoff.HEADERS | arrivals.HEADERS,
+                keep_events=EVENT_HEADERS, on_event=lambda event: self._metrics.count("connection", event),
             )  # fmt: skip
         except OSError as error:
             raise _taken("[esl] listen", error) from None

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_shield.errors.freeswitch import FrameRejected
+from esl_shield.esl import blocks
 from esl_shield.esl.frames import Frame, FrameReader, Limits
 
 KEEP = frozenset(
@@ -24,19 +25,19 @@ REPLY = b"Content-Type: command/reply\nReply-Text: +OK\n\n"
 def read(data, *, keep=KEEP, limits=None):
     """Return every frame in the bytes, and say that they ended."""
     reader = FrameReader(keep, limits)
-    frames = []
+    found = []
     for start in range(0, len(data), 4096):
         reader.feed(data[start : start + 4096])
-        frames += drain(reader)
+        found += drain(reader)
     reader.eof()
-    return frames
+    return found
 
 
 def drain(reader):
-    frames = []
+    found = []
     while (frame := reader.next()) is not None:
-        frames.append(frame)
-    return frames
+        found.append(frame)
+    return found
 
 
 def event_frame(headers, body=b""):
@@ -286,6 +287,36 @@ def test_pieces_of_the_grammar_in_any_order_never_break(fields, step):
     """Shuffled pieces of real frames give frames or FrameRejected, the same whatever the chunks."""
     data = b"\n".join(fields)
     assert outcome(data) == outcome(data, step)
+
+
+LINE = st.lists(st.sampled_from([b"a", b":", b": ", b" ", b"\t", b"\x7f", b"\xc3\xa9", b"\0"]), max_size=5).map(
+    b"".join
+)
+
+
+@given(st.lists(LINE, max_size=4))
+def test_the_quick_look_at_a_block_accepts_nothing_the_grammar_refuses(lines):
+    """What is taken for plain lines is as many lines of the grammar."""
+    block = b"".join(line + b"\n" for line in lines)
+    if plain := blocks.plain_lines(block):
+        assert blocks.is_well_formed(block)
+        assert plain == len(lines)
+
+
+def test_events_keep_their_own_headers():
+    """An event stores what ``keep_events`` names, the answer to ``connect`` what ``keep`` names."""
+    reader = FrameReader(frozenset({"A"}), keep_events=frozenset({"B"}))
+    reader.feed(event_frame(b"Event-Name: X\nA: 1\nB: 2\n"))
+    reader.feed(b"Event-Name: CHANNEL_DATA\nA: 1\nB: 2\nContent-Type: command/reply\n\n")
+    event, data = (dict(frame.event) for frame in drain(reader))
+    assert event == {"Event-Name": "X", "B": "2"}
+    assert data == {"Event-Name": "CHANNEL_DATA", "A": "1"}
+
+
+def test_a_header_whose_name_only_begins_like_a_kept_one_is_another():
+    """A name ends at the colon that a blank follows: what stands before the kept header hides nothing of it."""
+    event = read(event_frame(b"Event-Name: X\nHangup-Cause:x: 1\nHangup-Cause: 2\nApplication:x: 3\n"))[0].event
+    assert dict(event) == {"Event-Name": "X", "Hangup-Cause": "2"}
 
 
 @given(st.sampled_from(esl_transcripts.NAMES), st.lists(st.integers(1, 20_000), max_size=30))
