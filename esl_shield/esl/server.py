@@ -93,6 +93,11 @@ class Server:
         return self._active
 
     @property
+    def overflowing(self) -> int:
+        """Sockets beyond the slots that are being answered, or wait for it."""
+        return len(self._sessions) - self._active
+
+    @property
     def accepting(self) -> bool:
         """Whether the listener is open."""
         return bool(self._acceptor.started)

@@ -1,4 +1,4 @@
-"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
+"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /metrics`` and health's pages on one listener.
 
 Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
 unproven caller never reaches the database; every request ends within its budget of being read; when something
@@ -26,6 +26,7 @@ from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
+from esl_shield.resolver.healthpages import Parts, answer_health, database_and_keys
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
@@ -36,8 +37,10 @@ from esl_shield.resolver.redeem import (
     REFUSED,
     REVEALED,
     TOKEN,
+    Count,
     Outcome,
     Redeemer,
+    both,
     no_count,
 )
 from esl_shield.resolver.revealer import Revealer
@@ -70,7 +73,7 @@ _FINAL = {
 
 
 class Resolver:
-    """One listener over one redeemer; built by ``from_config``."""
+    """One listener over one redeemer; built by ``from_config``. ``databases`` (redeeming, masking), ``keeper``: watched."""
 
     def __init__(
         self,
@@ -92,12 +95,12 @@ class Resolver:
         self._masker = masker
         self._revealer = revealer
         self._health = health
-        self._databases = databases
-        self._keeper = keeper
+        self.databases = databases
+        self.keeper = keeper
         self._observe = observe
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
-        self._requests = 0
+        self.open_requests = 0
         self._listener = Listener(config, self, listener=listener)
 
     @classmethod
@@ -107,6 +110,7 @@ class Resolver:
         *,
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
+        ciphertext: Count = no_count,
         listener: socket.socket | None = None,
     ) -> Resolver:
         """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
@@ -117,7 +121,7 @@ class Resolver:
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
         keeper = JournalKeeper.from_config(config)
-        count = keeper.journal.count if keeper else no_count
+        count = both(keeper.journal.count, ciphertext) if keeper else ciphertext
         databases, masker = [database], None
         questions: list[Callable[[], None]] = [Readiness(database, kek), kek.check]
         if config.masking.database is not None:
@@ -151,8 +155,8 @@ class Resolver:
         does not mend. A database that is away is waited for: until then the answers are 503.
         """
         self._health.check()
-        if self._keeper:
-            self._keeper.start()
+        if self.keeper:
+            self.keeper.start()
         try:
             self._listener.start()
         except OSError as error:
@@ -169,11 +173,15 @@ class Resolver:
         Returns 0: a redemption that was cut off wrote all there is to write of it before it was answered.
         """
         self._listener.stop(drain_s)
-        if self._keeper:
-            self._keeper.stop()
-        for database in self._databases:
+        if self.keeper:
+            self.keeper.stop()
+        for database in self.databases:
             database.close()
         return 0
+
+    def parts(self) -> Parts:
+        """Say of the database and the keys whether a permit could be redeemed now."""
+        return database_and_keys(self._health.problem())
 
     # --- what the listener asks -----------------------------------------------------------------------------------
 
@@ -208,10 +216,10 @@ class Resolver:
                 return self._finish(self._mask(request), started, closing=closing)
             case "POST", "/reveal":
                 return self._finish(self._answer_revealer(request), started, closing=closing)
-            case "GET", "/healthz":
-                return _page(b"ok", closing=closing) if self._health.is_well() else _FINAL[AWAY]
             case "GET", "/metrics":
                 return _page(self._metrics_page(), closing=closing, content_type=METRICS_TYPE)
+            case "GET", target if page := answer_health(target, self.parts, closing=closing):
+                return page
         raise RequestRejected(reason="path")
 
     def _redeem(self, request: Request) -> Outcome:
@@ -236,9 +244,9 @@ class Resolver:
 
     def _within(self, budget_s: float, work: Callable[[], Outcome]) -> Outcome:
         """Do one request's work, if there is room, in the time it has."""
-        if self._requests >= self._max_requests:
+        if self.open_requests >= self._max_requests:
             return Outcome(AWAY, "busy")
-        self._requests += 1
+        self.open_requests += 1
         try:
             with within(budget_s):
                 return work()
@@ -250,7 +258,7 @@ class Resolver:
         except DatabaseRefused:
             return Outcome(AWAY, "database_refused")
         finally:
-            self._requests -= 1
+            self.open_requests -= 1
 
     def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
         self._observe(outcome.answer, outcome.reason, time.monotonic() - started)

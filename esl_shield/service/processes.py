@@ -20,6 +20,7 @@ from esl_shield.resolver.app import Resolver
 from esl_shield.service import log
 from esl_shield.service.hardening import harden
 from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.pages import Pages
 from esl_shield.service.sealer import SealerService
 from esl_shield.service.worker import Worker
 
@@ -46,18 +47,48 @@ class Service(Protocol):
         """Accept no more, finish within ``drain_s`` seconds; returns how many things were lost."""
 
 
+class Watched:
+    """A service with pages at an address of its own: of several resolvers on one listener each is found there."""
+
+    def __init__(self, service: Service, pages: Pages) -> None:
+        self._service = service
+        self._pages = pages
+
+    @property
+    def address(self) -> Address:
+        """Where the service listens."""
+        return self._service.address
+
+    def start(self) -> None:
+        """Start both; raises what the service raises, ConfigError for the pages' address."""
+        self._service.start()
+        self._pages.start()
+
+    def stop(self, drain_s: float) -> int:
+        """Stop both, the pages last."""
+        lost = self._service.stop(drain_s)
+        self._pages.stop()
+        return lost
+
+
 def run_resolver(config: Config) -> int:
     """Run the resolver until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
     prepare("resolver")
     metrics = ResolverMetrics()
-    resolver = Resolver.from_config(config, observe=metrics.answered, metrics_page=metrics.page)
-    return serve("resolver", resolver, drain_s=config.resolver.drain_timeout_s)
+    resolver = Resolver.from_config(
+        config, observe=metrics.answered, metrics_page=metrics.page, ciphertext=metrics.ciphertext
+    )
+    metrics.watch_resolver(resolver, config.resolver)
+    listen = config.metrics.listen
+    service = Watched(resolver, Pages(listen, metrics.page, resolver.parts)) if listen else resolver
+    return serve("resolver", service, drain_s=config.resolver.drain_timeout_s)
 
 
 def run_worker(config: Config) -> int:
     """Run the worker until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
     prepare("worker")
-    worker = Worker.from_config(config, WorkerMetrics())
+    gateways = [gateway.name for gateway in config.gateways]
+    worker = Worker.from_config(config, WorkerMetrics(tenants=config.metrics.tenants, gateways=gateways))
     return serve("worker", worker, drain_s=config.esl.drain_timeout_s)
 
 

@@ -23,12 +23,14 @@ from esl_shield.db.health import Health, refuse_foreign_right
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
+from esl_shield.resolver.healthpages import OK
 from esl_shield.service.pages import Pages
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.resolver import KeysConfig
     from esl_shield.esl.session import Session
+    from esl_shield.resolver.healthpages import Parts
     from esl_shield.service.metrics import WorkerMetrics
 
 LEDGER_DRAIN_S = 10.0
@@ -47,9 +49,18 @@ class Worker:
         self._metrics = metrics
         self._ledger = Ledger(database, metrics)
         self._server = self._listen()
-        self._pages = Pages(config.metrics.listen, metrics.page, self._is_well) if config.metrics.listen else None
-        metrics.watch("calls_in_progress", "Calls this worker holds now.", lambda: self._server.active)
-        metrics.watch("untold_records", "Statements the database has not taken yet.", lambda: self._ledger.untold)
+        self._pages = Pages(config.metrics.listen, metrics.page, self._parts) if config.metrics.listen else None
+        server, limits = self._server, config.esl
+        for name, read in (
+            ("open_calls", lambda: server.active),
+            ("call_slots", lambda: limits.max_calls),
+            ("overflow_calls", lambda: server.overflowing),
+            ("overflow_slots", lambda: limits.reserve),
+            ("untold_records", lambda: self._ledger.untold),
+            ("draining", lambda: not server.accepting),
+        ):
+            metrics.watch(f"esl_shield_worker_{name}", read)
+        metrics.watch_databases({"calls": database})
 
     @classmethod
     def from_config(cls, config: Config, metrics: WorkerMetrics) -> Worker:
@@ -75,10 +86,7 @@ class Worker:
     def start(self) -> None:
         """Accept calls; raises ConfigError when the address of the pages cannot be had."""
         if self._pages:
-            try:
-                self._pages.start()
-            except OSError as error:
-                raise _taken("[metrics] listen", error) from None
+            self._pages.start()
         self._server.start()
 
     def stop(self, drain_s: float) -> int:
@@ -105,11 +113,17 @@ class Worker:
                 on_event=lambda event: self._metrics.count("connection", event),
             )  # fmt: skip
         except OSError as error:
-            raise _taken("[esl] listen", error) from None
+            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
+            raise ConfigError(source="[esl] listen", problem=problem) from None
 
-    def _is_well(self) -> bool:
-        """Whether a call handed over now could go through."""
-        return self._server.accepting and self._health.is_well()
+    def _parts(self) -> Parts:
+        """Whether a call handed over now could go through, part by part."""
+        problem = self._health.problem()
+        return {
+            "database": problem.error_id if problem else OK,
+            "listener": OK if self._server.accepting else "draining",
+            "slots": OK if self._server.active < self._config.esl.max_calls else "full",
+        }
 
     def _handle(self, session: Session) -> None:
         Script(session, self._config, self._ledger, self._metrics).run()
@@ -131,10 +145,6 @@ class Readiness:
         if not self._rights_checked:
             refuse_foreign_right(self._database, "worker", "tenant_data_key", _NO_TENANT, 0)
             self._rights_checked = True
-
-
-def _taken(place: str, error: OSError) -> ConfigError:
-    return ConfigError(source=place, problem=f"the address cannot be had ({os.strerror(error.errno or 0)})")
 
 
 def _readable(keys: KeysConfig) -> str:
