@@ -43,6 +43,7 @@ COMMANDS = {
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),
+    "top": ("top", "Show what running processes do, live."),
     "doctor": ("doctor", "Check the deployment and say what to change."),
     "backup": ("backup", "Check the backups; drill a restore into a verified vault."),
     "demo": ("demo", "Shield 200 calls on this machine and search for leaks."),

@@ -73,7 +73,7 @@ _FINAL = {
 
 
 class Resolver:
-    """One listener over one redeemer; built by ``from_config``. ``databases`` (redeeming, masking), ``keeper``: watched."""
+    """One listener over one redeemer; ``databases`` (redeeming, masking) and ``keeper`` are watched."""
 
     def __init__(
         self,
