@@ -94,7 +94,7 @@ def test_a_frozen_database_is_named_and_the_worker_lives(call_centre, watched):
         state = eventually(lambda: (found := parts(url))[0] == 503 and found)
         assert state[1] == {"database": "database.away", "listener": "ok", "slots": "ok"}
         assert json.loads(get(f"{url}/livez")) == {"live": True}
-        assert value(get(f"{url}/metrics"), 'esl_shield_database_away_total{pool="calls"}') >= 1
+        eventually(lambda: value(get(f"{url}/metrics"), 'esl_shield_database_away_total{pool="calls"}') >= 1)
     eventually(lambda: parts(url)[0] == 200)
 
 
@@ -113,6 +113,7 @@ def test_a_full_and_then_a_draining_worker_is_not_ready(call_centre, watched):
     assert json.loads(get(f"{url}/livez")) == {"live": True}
     assert value(get(f"{url}/metrics"), "esl_shield_worker_draining") == 1
     assert playing.get(timeout=20).bridged
+    assert process.popen.wait(20) == 0
 
 
 def test_a_worker_that_can_read_the_kek_does_not_start(call_centre):
