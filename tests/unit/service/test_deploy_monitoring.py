@@ -29,6 +29,8 @@ OF_SCRAPING = {"job", "instance", "le"}
 ALERTS = re.findall(r"^ +- alert: (\w+)\n +expr: '(.+)'$", RULES, re.MULTILINE)
 PANELS = [(panel["title"], target["expr"]) for panel in DASHBOARD["panels"] for target in panel["targets"]]
 
+WATCHED = [*ALERTS, *PANELS]
+
 
 def metrics_of(expression):
     """The metrics an expression names, and the labels it names, in matchers and in ``by``."""
@@ -43,7 +45,9 @@ def known(name):
     return CATALOGUE.get(re.sub(r"_(bucket|sum|count)$", "", name)) or CATALOGUE.get(name)
 
 
-@pytest.mark.parametrize(("title", "expression"), [*ALERTS, *PANELS])
+@pytest.mark.parametrize(
+    ("title", "expression"), WATCHED, ids=[f"{number} {title}" for number, (title, _) in enumerate(WATCHED)]
+)
 def test_every_metric_and_label_exists(title, expression):
     """Nothing is drawn or watched that no process publishes, or by a label it does not have."""
     names, labels = metrics_of(expression)
@@ -100,11 +104,14 @@ promtool = pytest.mark.skipif(
 @promtool
 @pytest.mark.parametrize(
     "arguments",
-    [("check", "rules", "esl-shield.rules.yml"), ("test", "rules", "esl-shield.test.yml"), ("check", "config", "prometheus.yml")],
+    [
+        ("check", "rules", "esl-shield.rules.yml"), ("test", "rules", "esl-shield.test.yml"),
+        ("check", "config", "prometheus.yml"),
+    ],
     ids=["rules", "tests", "config"],
 )  # fmt: skip
 def test_promtool_is_content(arguments):
-    """The rules are rules, each alert fires on its series and none on a site that is well, the sample is a configuration."""
+    """The rules are rules, each alert fires on its series, none on a site that is well, and the sample is valid."""
     result = subprocess.run(["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "FAILED" not in result.stdout + result.stderr

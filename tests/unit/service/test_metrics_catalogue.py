@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import os
 import re
 import shutil
 import subprocess
@@ -102,7 +103,10 @@ def test_names_follow_the_conventions(metric):
     assert metric.meaning.endswith(".")
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool (Debian: prometheus) is not installed")
+@pytest.mark.skipif(
+    not shutil.which("promtool") and os.environ.get("CI") != "true",
+    reason="promtool (Debian: prometheus) is not installed",
+)
 @pytest.mark.parametrize("role", range(3), ids=["worker", "resolver", "sealer"])
 def test_promtool_has_nothing_to_say(role):
     """Prometheus' own linter finds nothing on a page."""
