@@ -1,0 +1,50 @@
+"""What the supervisor counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge
+
+from esl_shield.service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class SupervisorMetrics(Metrics):
+    """Children by role and state, their deaths, reloads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._children = Gauge(
+            "esl_shield_serve_children", "Processes by role and state (starting, ready, leaving, waiting).",
+            ("role", "state"), registry=self.registry,
+        )  # fmt: skip
+        self._deaths = Counter(
+            "esl_shield_serve_deaths",
+            "Processes that ended untold, by role and reason (exited, refused, killed, hung, slow_to_start, ...).",
+            ("role", "reason"), registry=self.registry,
+        )  # fmt: skip
+        self._failing = Gauge(
+            "esl_shield_serve_failing", "Processes that died several times in a row.", ("role",), registry=self.registry
+        )
+        self._reloads = Counter(
+            "esl_shield_serve_reloads", "Reloads by outcome (done, refused).", ("outcome",), registry=self.registry
+        )
+
+    def population(self, counts: Mapping[tuple[str, str], int], failing: Mapping[str, int]) -> None:
+        """Say how many processes there are of each role in each state, and how many of a role keep dying."""
+        self._children.clear()
+        for labels, count in counts.items():
+            self._children.labels(*labels).set(count)
+        for role, count in failing.items():
+            self._failing.labels(role).set(count)
+
+    def died(self, role: str, reason: str) -> None:
+        """Count a process that ended untold."""
+        self._deaths.labels(role, reason).inc()
+
+    def reloaded(self, outcome: str) -> None:
+        """Count a reload."""
+        self._reloads.labels(outcome).inc()
