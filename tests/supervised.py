@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from polling import until
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
+PYTHON = os.environ.get("SUPERVISED_PYTHON", sys.executable)  # one the children's user may run
 
 
 def supervise(path: str) -> int:
@@ -27,10 +27,10 @@ def supervise(path: str) -> int:
 
     class Behaving(kinds.Kind):
         def argv(self, config):
-            return [sys.executable, __file__, "child", config]
+            return [PYTHON, __file__, "child", config]
 
         def describe_argv(self, role, config):
-            return [sys.executable, __file__, "describe", role, config]
+            return [PYTHON, __file__, "describe", role, config]
 
     for name, order in (("early", 0), ("late", 1), ("lone", 1)):
         kinds.KINDS[name] = Behaving((name,), order, lambda _: None)
@@ -52,6 +52,14 @@ def describe(role: str, path: str) -> int:
     return 0
 
 
+def given(descriptors: str, *argv: str) -> None:
+    """Become a program that is given listeners as systemd gives them."""
+    for place, descriptor in enumerate(map(int, descriptors.split(",")), 3):
+        os.dup2(descriptor, place)
+    environ = {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(descriptors.count(",") + 1)}
+    os.execve(argv[0], argv, environ)
+
+
 def child(path: str) -> int:
     """Do what the words of the configuration say, the first of them once its file is there."""
     words = Path(path).read_text().split()
@@ -59,16 +67,16 @@ def child(path: str) -> int:
     notify = socket.socket(fileno=int(os.environ["ESL_SHIELD_NOTIFY_FD"]))
     if "exit" in words:
         return int(words[words.index("exit") + 1])
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: told.append(number))
+    told = 0
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     if "mute" not in words:
         notify.send(b"READY=1")
     every_s = int(os.environ["WATCHDOG_USEC"]) / 4e6
     while True:
         notify.send(b"WATCHDOG=1")
-        time.sleep(every_s)
-        if len(told) > ("stubborn" in words):
-            say(path, f"left {os.getpid()} told {len(told)}")
+        told += signal.sigtimedwait([signal.SIGTERM], every_s) is not None
+        if told > ("stubborn" in words):
+            say(path, f"left {os.getpid()} told {told}")
             return 0
 
 
@@ -139,9 +147,7 @@ class Supervisor:
             environ |= {"NOTIFY_SOCKET": str(self._systemd.path), "WATCHDOG_USEC": "2000000"}
         argv = self._argv or [sys.executable, __file__, "supervise", str(self.path)]
         if stored:
-            # A shell in between knows its own process id, as systemd's child does.
-            places = " ".join(f"{place}<&{descriptor}" for place, descriptor in enumerate(stored, 3))
-            argv = ["sh", "-c", f'export LISTEN_PID=$$ LISTEN_FDS={len(stored)}; exec "$@" {places}', "sh", *argv]
+            argv = [sys.executable, __file__, "given", ",".join(map(str, stored)), *argv]
         with self.log.open("ab") as log:
             self.popen = subprocess.Popen(
                 argv, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
@@ -191,4 +197,4 @@ class Supervisor:
 
 
 if __name__ == "__main__":
-    sys.exit({"supervise": supervise, "child": child, "describe": describe}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"supervise": supervise, "given": given, "child": child, "describe": describe}[sys.argv[1]](*sys.argv[2:]))

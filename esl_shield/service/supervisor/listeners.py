@@ -51,9 +51,13 @@ class Listeners:
         deadline = time.monotonic() + patience_s
         try:
             for endpoint in endpoints:
-                if endpoint not in self._held:
-                    self._held[endpoint] = self._left.pop(endpoint.address, None) or _bind(endpoint.address, deadline)
-                    made.append(endpoint)
+                if endpoint in self._held:
+                    continue
+                if kept := self._left.pop(endpoint.address, None):  # stays in systemd's hands too
+                    self._held[endpoint] = kept
+                    continue
+                self._held[endpoint] = _bind(endpoint.address, deadline)
+                made.append(endpoint)
         except BaseException:
             for endpoint in made:
                 self._held.pop(endpoint).close()
