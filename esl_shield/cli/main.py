@@ -40,6 +40,7 @@ COMMANDS = {
     "audit": ("audit", "Read the audit trail."),
     "reveal": ("reveals", "Look up a number, or a number's calls, for one case by two people."),
     "leakscan": ("leakscan", "Search files and streams for any number of the vault."),
+    "serve": ("serve", "Keep workers, resolvers, sealer and housekeeper alive."),
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),

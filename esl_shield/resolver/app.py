@@ -114,9 +114,7 @@ class Resolver:
         listener: socket.socket | None = None,
     ) -> Resolver:
         """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
-        callers = Callers.from_config(config.resolver)
-        keys_config = _check_complete(config, callers)
-        destinations = Destinations(config.destinations, config.gateways)
+        callers, keys_config, destinations = check_config(config)
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
@@ -277,6 +275,12 @@ def _page(body: bytes, *, closing: bool, content_type: str = "text/plain") -> Re
 def _require_form(request: Request) -> None:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         raise RequestRejected(reason="form")
+
+
+def check_config(config: Config) -> tuple[Callers, KeysConfig, Destinations]:
+    """Open the callers' secrets and check that all a resolver needs is configured; raises ConfigError."""
+    callers = Callers.from_config(config.resolver)
+    return callers, _check_complete(config, callers), Destinations(config.destinations, config.gateways)
 
 
 def _check_complete(config: Config, callers: Callers) -> KeysConfig:

@@ -121,12 +121,22 @@ SEALER = (
     _gauge("site_rekeyed_tokens", "Those of them that are done.", "work"),
     _gauge("site_figures_timestamp_seconds", "When the figures of the site were read."),
 )
+SUPERVISOR = (
+    _gauge("serve_children", "Processes by state: starting, ready, leaving, waiting.", "role", "state"),
+    _gauge("serve_failing", "Processes that died several times in a row.", "role"),
+    _counter(
+        "serve_deaths", "Processes that ended untold: exited, refused, killed, hung, slow_to_start, ...",
+        "role", "reason",
+    ),
+    _counter("serve_reloads", "Reloads: done, refused.", "outcome"),
+)  # fmt: skip
 PROCESSES = {
     "every process": EVERY,
     "worker and resolver": DATABASE,
     "worker": WORKER,
     "resolver": RESOLVER,
     "sealer": SEALER,
+    "supervisor": SUPERVISOR,
 }
 CATALOGUE = {metric.name: metric for group in PROCESSES.values() for metric in group}
 

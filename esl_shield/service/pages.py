@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import TYPE_CHECKING
+
+from gevent import socket
 
 from esl_shield.config.resolver import ResolverConfig
 from esl_shield.errors.config import ConfigError
@@ -11,13 +14,35 @@ from esl_shield.resolver.app import METRICS_TYPE
 from esl_shield.resolver.healthpages import answer_health
 from esl_shield.resolver.http import reply
 from esl_shield.resolver.listener import Listener, Reply
+from esl_shield.service.inherited import METRICS, Inherited, check
 
 if TYPE_CHECKING:
+    import socket as stdlib
     from collections.abc import Callable
 
     from esl_shield.config.values import Address
     from esl_shield.resolver.healthpages import Parts
     from esl_shield.resolver.http import Request
+
+
+def pages(
+    listen: Address | None, inherited: Inherited, metrics_page: Callable[[], bytes], parts: Callable[[], Parts]
+) -> Pages | None:
+    """Return the pages of a process, on a listener it was started with or one of its own; None when it has none.
+
+    Under a supervisor processes of one configuration have a port each, from the configured one on.
+    """
+    if listen is None:
+        return None
+    given = inherited.get(METRICS)
+    if given is not None:
+        check(given, dataclasses.replace(listen, port=0), key="[metrics] listen")
+    return Pages(listen, metrics_page, parts, adopted(given))
+
+
+def adopted(listener: stdlib.socket | None) -> socket.socket | None:
+    """Return a listener this process was started with as gevent's."""
+    return None if listener is None else socket.socket(fileno=listener.detach())
 
 
 _AWAY = Reply(reply("503 Service Unavailable", b"away", close=True), close=True)
@@ -26,10 +51,13 @@ _AWAY = Reply(reply("503 Service Unavailable", b"away", close=True), close=True)
 class Pages:
     """A loopback listener with these pages; the resolver's listener behind it bounds time and memory."""
 
-    def __init__(self, listen: Address, metrics_page: Callable[[], bytes], parts: Callable[[], Parts]) -> None:
+    def __init__(
+        self, listen: Address, metrics_page: Callable[[], bytes], parts: Callable[[], Parts],
+        listener: socket.socket | None = None,
+    ) -> None:  # fmt: skip
         self._metrics_page = metrics_page
         self._parts = parts
-        self._listener = Listener(ResolverConfig(listen=listen), self)
+        self._listener = Listener(ResolverConfig(listen=listen), self, listener=listener)
 
     @property
     def address(self) -> Address:

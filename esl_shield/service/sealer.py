@@ -27,7 +27,8 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway
 from esl_shield.resolver.healthpages import OK
 from esl_shield.resolver.secretfile import read_secret
-from esl_shield.service.pages import Pages
+from esl_shield.service.inherited import Inherited
+from esl_shield.service.pages import pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,7 @@ class SealerService:
 
     def __init__(
         self, config: Config, sealing: SealingConfig, *, sealer: Sealer, heads: HeadFile, sender: HeadSender | None,
-        database: Database, metrics: SealerMetrics,
+        database: Database, metrics: SealerMetrics, inherited: Inherited,
     ) -> None:  # fmt: skip
         self._sealing = sealing
         self._sealer = sealer
@@ -65,19 +66,17 @@ class SealerService:
         self._looked_at = time.monotonic()
         self._lag = Lag()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
-        listen = config.metrics.listen
-        self._pages = Pages(listen, metrics.page, self._parts) if listen else None
+        self._pages = pages(config.metrics.listen, inherited, metrics.page, self._parts)
         self._tenants = config.metrics.tenants
         self._figures = Database(_one_connection(config), application_name="esl-shield sealer, figures")
 
     @classmethod
-    def from_config(cls, config: Config, metrics: SealerMetrics, *, restore_reason: str = "") -> SealerService:
+    def from_config(
+        cls, config: Config, metrics: SealerMetrics, *, restore_reason: str = "", inherited: Inherited | None = None
+    ) -> SealerService:
         """Open the key and the pool; raises ConfigError, SealingKeyUnusable. Connects to nothing."""
-        sealing = config.sealing
-        if sealing is None:
-            raise ConfigError(source="file", problem="it has no [sealing], which the sealer needs")
-        secret = read_secret("key", sealing.key, table="[sealing] ")
-        signer, heads = Signer.from_secret(secret, source=sealing.key), HeadFile(sealing.heads)
+        sealing, signer = read_key(config)
+        heads = HeadFile(sealing.heads)
         database = Database(_one_connection(config), application_name="esl-shield sealer")
         older = [PublicKey.parse(key, source="[sealing] older_keys") for key in sealing.older_keys]
         sealer = Sealer(
@@ -85,7 +84,7 @@ class SealerService:
         )
         return cls(
             config, sealing, sealer=sealer, heads=heads, sender=_sender(config, sealing, signer), database=database,
-            metrics=metrics,
+            metrics=metrics, inherited=inherited or {},
         )  # fmt: skip
 
     @property
@@ -123,6 +122,9 @@ class SealerService:
         self._figures.close()
         self._database.close()
         return 0
+
+    def hasten(self) -> None:
+        """Let the block under way be finished: that takes moments."""
 
     def _repeat(self, work: Callable[[], bool], what: str, every_s: float, *, first_s: float | None = None) -> None:
         """Do one thing again and again: at once while there is more, ever slower while it fails."""
@@ -190,6 +192,15 @@ class SealerService:
     def _untell(self, what: str) -> None:
         if self._problems.pop(what, None) is not None:
             LOG.warning("sealer.well", extra={"fields": {"what": what}})
+
+
+def read_key(config: Config) -> tuple[SealingConfig, Signer]:
+    """Return the section and the key that signs; raises ConfigError, SealingKeyUnusable."""
+    sealing = config.sealing
+    if sealing is None:
+        raise ConfigError(source="file", problem="it has no [sealing], which the sealer needs")
+    secret = read_secret("key", sealing.key, table="[sealing] ")
+    return sealing, Signer.from_secret(secret, source=sealing.key)
 
 
 def _one_connection(config: Config) -> DatabaseConfig:

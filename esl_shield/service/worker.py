@@ -24,7 +24,8 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
 from esl_shield.resolver.healthpages import OK
-from esl_shield.service.pages import Pages
+from esl_shield.service.inherited import LISTEN, METRICS, Inherited, check
+from esl_shield.service.pages import adopted, pages
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
@@ -42,14 +43,17 @@ LOG = logging.getLogger(__name__)
 class Worker:
     """Takes parked calls until it is stopped."""
 
-    def __init__(self, config: Config, database: Database, health: Health, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, config: Config, database: Database, health: Health, metrics: WorkerMetrics, inherited: Inherited
+    ) -> None:
         self._config = config
+        self._inherited = inherited
         self._database = database
         self._health = health
         self._metrics = metrics
         self._ledger = Ledger(database, metrics)
         self._server = self._listen()
-        self._pages = Pages(config.metrics.listen, metrics.page, self._parts) if config.metrics.listen else None
+        self._pages = pages(config.metrics.listen, inherited, metrics.page, self._parts)
         server, limits = self._server, config.esl
         for name, read in (
             ("open_calls", lambda: server.active),
@@ -63,20 +67,17 @@ class Worker:
         metrics.watch_databases({"calls": database})
 
     @classmethod
-    def from_config(cls, config: Config, metrics: WorkerMetrics) -> Worker:
-        """Check what a worker must and must not have, ask the database, then bind.
+    def from_config(cls, config: Config, metrics: WorkerMetrics, inherited: Inherited | None = None) -> Worker:
+        """Check what a worker must and must not have, ask the database, then bind, unless it was given a listener.
 
         Raises WorkerMisplaced, ConfigError, LoginMisplaced and DatabaseRefused for what waiting does not mend. A
         database that is away is waited for: until then calls are answered with 503.
         """
-        if not config.gateways:
-            raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
-        if config.keys and (secret := _readable(config.keys)):
-            raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
+        refuse_misplaced(config)
         database = Database(config.database, application_name="esl-shield-worker")
         health = Health(Readiness(database))
         health.check()
-        return cls(config, database, health, metrics)
+        return cls(config, database, health, metrics, inherited or {})
 
     @property
     def address(self) -> Address:
@@ -94,6 +95,8 @@ class Worker:
 
         A call that is up for longer is recorded as LOST and goes on without us. Returns how many statements were lost.
         """
+        if self._pages and METRICS in self._inherited:
+            self._pages.stop()  # the worker that takes this one's place answers there
         left = self._server.drain(drain_s)
         if left:
             LOG.warning("worker.calls_abandoned", extra={"fields": {"count": left}})
@@ -106,11 +109,18 @@ class Worker:
         self._database.close()
         return lost
 
+    def hasten(self) -> None:
+        """Give calls that are drained no more time."""
+        self._server.hasten()
+
     def _listen(self) -> Server:
+        listener = self._inherited.get(LISTEN)
+        if listener is not None:
+            check(listener, self._config.esl.listen, key="[esl] listen")
         try:
             return Server(
                 self._config.esl, self._handle, self._overflow, keep=HEADERS | arrivals.HEADERS,
-                on_event=lambda event: self._metrics.count("connection", event),
+                on_event=lambda event: self._metrics.count("connection", event), listener=adopted(listener),
             )  # fmt: skip
         except OSError as error:
             problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
@@ -145,6 +155,14 @@ class Readiness:
         if not self._rights_checked:
             refuse_foreign_right(self._database, "worker", "tenant_data_key", _NO_TENANT, 0)
             self._rights_checked = True
+
+
+def refuse_misplaced(config: Config) -> None:
+    """Raise WorkerMisplaced when a worker with this configuration has what it must not have, or lacks what it needs."""
+    if not config.gateways:
+        raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
+    if config.keys and (secret := _readable(config.keys)):
+        raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
 
 
 def _readable(keys: KeysConfig) -> str:

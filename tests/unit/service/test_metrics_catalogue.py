@@ -17,6 +17,7 @@ from esl_shield.calls.states import cause_of
 from esl_shield.db.usage import Usage
 from esl_shield.service import catalogue
 from esl_shield.service.metrics import Bounded, ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.supervisor.metrics import SupervisorMetrics
 
 ROOT = Path(__file__).parents[3]
 NUMBER, TOKEN, ALIAS, AGENT = "+8613800138777", "70123456789012", "C-2031", "li.wei"
@@ -69,7 +70,11 @@ def all_pages():
     sealer.unexported("file", 0)
     sealer.failed("heads")
     sealer.site([(figure, "live", 1.0) for figure in ("permits", "tokens", "rekeying_tokens", "rekeyed_tokens")])
-    return [process.page().decode() for process in (worker, resolver, sealer)]
+    supervisor = SupervisorMetrics()
+    supervisor.population({("worker", "ready"): 2}, {"worker": 0})
+    supervisor.died("worker", "killed")
+    supervisor.reloaded("done")
+    return [process.page().decode() for process in (worker, resolver, sealer, supervisor)]
 
 
 def test_the_page_of_documentation_is_the_catalogue():
@@ -107,7 +112,7 @@ def test_names_follow_the_conventions(metric):
     not shutil.which("promtool") and os.environ.get("CI") != "true",
     reason="promtool (Debian: prometheus) is not installed",
 )
-@pytest.mark.parametrize("role", range(3), ids=["worker", "resolver", "sealer"])
+@pytest.mark.parametrize("role", range(4), ids=["worker", "resolver", "sealer", "supervisor"])
 def test_promtool_has_nothing_to_say(role):
     """Prometheus' own linter finds nothing on a page."""
     result = subprocess.run(
