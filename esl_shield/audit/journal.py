@@ -95,6 +95,11 @@ class Journal:
         """Count one of COUNTS in this second."""
         self._counts[int(self._clock())][what] += 1
 
+    @property
+    def unwritten(self) -> int:
+        """How many records wait to be written."""
+        return len(self._pending)
+
     def begin(self) -> None:
         """Go on with the chain in the file, and write that a run starts; raises OSError."""
         last = lines.last(self._path, Record.parse)

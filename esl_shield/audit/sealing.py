@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.audit import code, events, merkle
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_EVENTS = 10_000  # of one block; more waiting ones go into the next, at once
 MOST_CROSSING = 500_000
 MOST_HEADS = 1000
+_KIND = 5  # among the columns of unsealed_events
 
 LOG = logging.getLogger(__name__)
 
@@ -45,10 +47,11 @@ class Lag:
 
 @dataclass(frozen=True)
 class Step:
-    """What one look at the database came to; ``mine`` is False for a stand-by."""
+    """What one look at the database came to; ``mine`` is False for a stand-by, ``kinds`` counts what was sealed."""
 
     mine: bool
     sealed: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     full: bool = False
 
 
@@ -104,7 +107,8 @@ class Sealer:
         if not self._append(rows, after, lost):
             self._newest = None
             return Step(mine=True)
-        return Step(mine=True, sealed=len(rows), full=len(rows) >= self._most)
+        kinds = Counter(str(row[_KIND]) for row in rows)
+        return Step(mine=True, sealed=len(rows), kinds=kinds, full=len(rows) >= self._most)
 
     def lag(self) -> Lag:
         """Ask how far behind the seals are; raises DatabaseAway, DatabaseRefused."""

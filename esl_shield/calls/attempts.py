@@ -54,6 +54,9 @@ class Attempts:
                 if not leg.session.lingering:
                     raise
                 leg.ending = True  # the agent gave up between two attempts; the leg's last event says so
+            else:
+                if not self._record.answered_at:
+                    leg.observe.attempted(way.gateway.name, cause)
             rang = self._record.ringing_at is not None
             if leg.ending or self._record.answered_at or not cause.may_go_elsewhere(rang=rang):
                 break
@@ -115,4 +118,5 @@ class Attempts:
 
     def _note_answer(self, event: Event) -> None:
         if self._leg.note_answer(signs.answered_at(event)):
+            self._leg.observe.attempted(self._record.gateway, None)
             self._leg.ledger.answered(self._record)

@@ -77,7 +77,8 @@ class Inbound:
         if accepted.verdict != ACCEPTED:
             refuse_verdict(leg.session, leg.observe, accepted.verdict)
             return
-        leg.observe.count("accepted", "token" if accepted.token else "anonymous")
+        leg.record.domain = accepted.domain or ""
+        leg.observe.count("accepted", "token" if accepted.token else "anonymous", leg.record.domain)
         leg.to_its_end(lambda: self._take_in(accepted))
 
     def _take_in(self, accepted: Accepted) -> None:

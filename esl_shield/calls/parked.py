@@ -57,7 +57,7 @@ class ParkedLeg:
         finally:
             if not record.state.is_terminal:
                 self.close(State.FAILED if record.state is State.PARKED else State.LOST, None)
-            self.observe.count("finished", str(record.state))
+            self.observe.count("finished", str(record.state), record.domain)
             self.ledger.finish(record)
 
     def prepare(self, variables: str, *, alarm_s: int) -> None:

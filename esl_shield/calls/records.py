@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from esl_shield.calls.arrivals import Arrival
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.permits import Permit
+    from esl_shield.calls.states import Cause
     from esl_shield.config.gateways import Gateway
     from esl_shield.db.engine import Database
 
@@ -44,8 +45,11 @@ QUEUE_LENGTH = 100_000
 class Observer(Protocol):
     """Whoever counts what happens; it is given words from a fixed set, never data of a call."""
 
-    def count(self, kind: str, reason: str) -> None:
-        """Count one occurrence."""
+    def count(self, kind: str, reason: str, domain: str = "") -> None:
+        """Count one occurrence; ``domain`` is the tenant's, where it is known."""
+
+    def attempted(self, gateway: str, cause: Cause | None) -> None:
+        """Take note of what an attempt through a gateway came to; None: it was answered."""
 
     def handed_off(self, duration_s: float) -> None:
         """Record the time from the accepted connection to the bridge command."""
@@ -56,6 +60,7 @@ class CallRecord:
     """What the CDR will say of one call; times are aware datetimes as FreeSWITCH stamped them."""
 
     id: UUID = field(default_factory=uuid4)
+    domain: str = ""  # the tenant's, once the database allowed the call
     state: State = State.PARKED
     gateway: str = ""
     attempts: int = 0

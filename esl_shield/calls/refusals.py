@@ -22,14 +22,14 @@ _FORBIDDEN = "403 Forbidden"
 _ANSWERS = {"NOT_FOUND": "404 Not Found", "FORBIDDEN": _FORBIDDEN}
 
 
-def refuse_verdict(session: Session, observe: Observer, verdict: str) -> None:
+def refuse_verdict(session: Session, observe: Observer, verdict: str, domain: str = "") -> None:
     """Answer as the database decided."""
-    refuse(session, observe, _ANSWERS.get(verdict, _FORBIDDEN), verdict.lower())
+    refuse(session, observe, _ANSWERS.get(verdict, _FORBIDDEN), verdict.lower(), domain)
 
 
-def refuse(session: Session, observe: Observer, answer: str, reason: str) -> None:
+def refuse(session: Session, observe: Observer, answer: str, reason: str, domain: str = "") -> None:
     """Answer the phone and stay until FreeSWITCH closes the socket, which it does once the channel is gone."""
-    observe.count("refused", reason)
+    observe.count("refused", reason, domain)
     try:
         session.execute("respond", answer)
         session.next_event(GOODBYE_S)

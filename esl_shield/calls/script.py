@@ -86,9 +86,10 @@ class Script:
             self._ledger.finish_orphan(self._record)
             return
         if verdict != ALLOWED:
-            refuse_verdict(self._session, self._observe, verdict)
+            refuse_verdict(self._session, self._observe, verdict, parked.domain or "")
             return
-        self._observe.count("authorized", gateway.delivery)
+        self._record.domain = parked.domain or ""
+        self._observe.count("authorized", gateway.delivery, self._record.domain)
         if not ways:
             self._give_up(parked)
             return
@@ -116,7 +117,7 @@ class Script:
         self._record.ended_at = datetime.now(UTC)
 
     def _refuse(self, answer: str, reason: str) -> None:
-        refuse(self._session, self._observe, answer, reason)
+        refuse(self._session, self._observe, answer, reason, self._record.domain)
 
 
 def refuse_overflow(session: Session, observe: Observer) -> None:

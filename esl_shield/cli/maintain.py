@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
-import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +14,6 @@ from esl_shield.cli.output import Format, format_option, print_result
 if TYPE_CHECKING:
     from esl_shield.config import Config
 
-# Making a month with rows that strayed into the default partition takes longer than a call may wait.
-PATIENCE_S = 60.0
 LEAST_S = 60
 
 
@@ -32,7 +28,7 @@ LEAST_S = 60
 )
 @format_option
 @pass_config
-def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: Format) -> None:
+def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: Format) -> int:
     """Make the coming months of calls and audit events; detach those past [retention].
 
     Needs a housekeeper's login (`db login NAME --role housekeeper --all-tenants`). Run again it finds nothing to do. A
@@ -41,29 +37,21 @@ def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: For
 
       esl-shield --config housekeeper.toml db maintain --every 3600
     """
-    from esl_shield.db.engine import Database  # noqa: PLC0415 - `--help` needs no database
-    from esl_shield.service import log  # noqa: PLC0415
-    from esl_shield.service.housekeeping import NEEDS, Housekeeper  # noqa: PLC0415
-
     if dry_run and every_s:
         message = "give --dry-run or --every, not both"
         raise click.UsageError(message)
-    patient = dataclasses.replace(config.database, pool_size=1, statement_timeout_s=PATIENCE_S)
-    with contextlib.closing(Database(patient, application_name="esl-shield housekeeping", needs=NEEDS)) as database:
-        housekeeper = Housekeeper(database, config.retention)
-        if every_s:
-            log.set_up("housekeeper")
-            housekeeper.run_until(_stopped(), every_s)
-            return
-        steps = housekeeper.run(dry_run=dry_run)
+    if every_s:
+        from esl_shield.service.processes import run_housekeeper  # noqa: PLC0415 - keeps gevent out of other commands
+
+        return run_housekeeper(config, every_s)
+    from esl_shield.db.engine import Database  # noqa: PLC0415 - `--help` needs no database
+    from esl_shield.service.housekeeping import NEEDS, Housekeeper, patient  # noqa: PLC0415
+
+    database = Database(patient(config.database), application_name="esl-shield housekeeping", needs=NEEDS)
+    with contextlib.closing(database):
+        steps = Housekeeper(database, config.retention).run(dry_run=dry_run)
     would = "would be " if dry_run else ""
     lines = [f"{step.name}: {would}{step.step}" if step.step != "busy" else f"{step.name}: busy" for step in steps]
     fields = {"dry_run": dry_run, "steps": [dataclasses.asdict(step) for step in steps]}
     print_result(fields, lines or ["nothing to do"], format_)
-
-
-def _stopped() -> threading.Event:
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    return 0

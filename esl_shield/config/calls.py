@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from esl_shield.config.values import Address, networks, positive
 
 _MAX_DAYS = 3650
+_MOST_TENANTS = 1000
 
 
 @dataclass(frozen=True)
@@ -94,11 +95,18 @@ class FreeSwitchConfig:
 
 @dataclass(frozen=True)
 class MetricsConfig:
-    """Where the worker answers ``GET /metrics`` and ``/healthz``; nowhere unless ``listen`` is given."""
+    """Where a process answers ``GET /metrics`` and health's pages, and how many tenants have figures of their own.
+
+    A worker and a sealer answer nowhere unless ``listen`` is given, a resolver at its own listener only.
+    """
 
     listen: Address | None = None
+    tenants: int = 50
 
     def __post_init__(self) -> None:
         if self.listen is not None and not self.listen.is_loopback:
             message = "[metrics] listen must be a loopback address; put a proxy in front of it"
+            raise ValueError(message)
+        if not 0 <= self.tenants <= _MOST_TENANTS:
+            message = f"[metrics] tenants must be 0 to {_MOST_TENANTS}"
             raise ValueError(message)

@@ -22,6 +22,7 @@ import sqlalchemy
 from sqlalchemy.pool import NullPool
 
 from esl_shield.db import address, failures, waiting
+from esl_shield.db.usage import Usage
 from esl_shield.db.waiting import use_gevent
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
@@ -54,6 +55,7 @@ class Database:
         if waiting.uses_gevent():
             _require_addresses(self._parameters)
         self._slots = waiting.make_semaphore(config.pool_size)
+        self.usage = Usage(config.pool_size)
         self._idle: list[Connection] = []
         self._closed = False
 
@@ -72,13 +74,33 @@ class Database:
 
     def _answer(self, function: str, statement: str, arguments: tuple[object, ...]) -> list[tuple[Any, ...]]:
         deadline = time.monotonic() + self._config.connect_timeout_s
-        if not self._slots.acquire(timeout=self._config.connect_timeout_s):
-            raise DatabaseAway(problem=f"all {self._config.pool_size} connections are busy")
+        usage = self.usage
+        usage.calls += 1
         try:
-            connection = self._take_idle() or self._connect(deadline)
-            return self._execute(connection, function, statement, arguments)
+            self._take_slot()
+            usage.connections_in_use += 1
+            try:
+                connection = self._take_idle() or self._connect(deadline)
+                return self._execute(connection, function, statement, arguments)
+            finally:
+                usage.connections_in_use -= 1
+                self._slots.release()
+        except DatabaseAway:
+            usage.away += 1
+            raise
+
+    def _take_slot(self) -> None:
+        if self._slots.acquire(blocking=False):
+            return
+        usage, began = self.usage, time.monotonic()
+        usage.waits += 1
+        usage.waiting_calls += 1
+        try:
+            if not self._slots.acquire(timeout=self._config.connect_timeout_s):
+                raise DatabaseAway(problem=f"all {self._config.pool_size} connections are busy")
         finally:
-            self._slots.release()
+            usage.waiting_calls -= 1
+            usage.wait_seconds += time.monotonic() - began
 
     def close(self) -> None:
         """Close idle connections; those in use are closed when their call ends, and later calls raise DatabaseAway."""

@@ -1,9 +1,9 @@
 """Whether a process could do its work now, as far as the database goes.
 
 Invariants: however many ask, the database is asked at most once in MAX_AGE_S and by one greenlet at a time; an answer
-older than that is never given as fresh; whatever is wrong is logged when it begins and when it ends, not each time. The
-question is one only the process's own role may ask, so a wrong password, a wrong role, a missing right, a schema that
-was not upgraded and a database that is away are all seen.
+older than that is never given as fresh; nobody waits longer than PATIENCE_S for one; whatever is wrong is logged when
+it begins and when it ends, not each time. The question is one only the process's own role may ask, so a wrong password,
+a wrong role, a missing right, a schema that was not upgraded and a database that is away are all seen.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from gevent.lock import BoundedSemaphore
+import gevent
 
 from esl_shield.errors import ShieldError
 from esl_shield.errors.database import NO_RIGHT, DatabaseAway, DatabaseRefused, LoginMisplaced
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from esl_shield.db.engine import Database
 
 MAX_AGE_S = 1.0
+PATIENCE_S = 1.0
 
 LOG = logging.getLogger(__name__)
 
@@ -33,16 +34,25 @@ class Health:
     def __init__(self, ask: Callable[[], object], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._ask = ask
         self._clock = clock
-        self._asking = BoundedSemaphore(1)
+        self._asking: gevent.Greenlet[[], None] | None = None
         self._asked_at = float("-inf")
         self._problem: ShieldError | None = None
 
     def is_well(self) -> bool:
         """Say whether the process could do its work."""
-        with self._asking:
-            if self._clock() - self._asked_at >= MAX_AGE_S:
-                self._keep(self._problem_now())
-            return self._problem is None
+        return self.problem() is None
+
+    def problem(self) -> ShieldError | None:
+        """Return what keeps the process from its work, None if nothing does."""
+        if self._clock() - self._asked_at < MAX_AGE_S:
+            return self._problem
+        if self._asking is None or self._asking.ready():
+            self._asking = gevent.spawn(self._look)
+        self._asking.join(PATIENCE_S)
+        if not self._asking.ready():
+            return DatabaseAway(problem=f"no answer within {PATIENCE_S:g} s")
+        self._asking.get()  # raises what was no ShieldError
+        return self._problem
 
     def check(self) -> bool:
         """Say the same before the process begins; raises what will not mend by itself: all but DatabaseAway."""
@@ -51,6 +61,9 @@ class Health:
             raise problem
         self._keep(problem)
         return problem is None
+
+    def _look(self) -> None:
+        self._keep(self._problem_now())
 
     def _keep(self, problem: ShieldError | None) -> None:
         self._tell(problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esl_shield.errors import InputRejected, ShieldError, UsageError
+from esl_shield.errors import DependencyAway, InputRejected, ShieldError, UsageError
 
 
 class TimeRejected(InputRejected):
@@ -56,3 +56,13 @@ class SiteFailed(ShieldError):
     error_id = "tryout.site_failed"
     exit_code = 3
     sentence = "The site could not be set up at {step}: {problem}."
+
+
+class AddressTaken(DependencyAway):
+    """The supervisor cannot have an address its processes shall listen on."""
+
+    error_id = "serve.address_taken"
+    sentence = (
+        "The address {address} cannot be had ({problem}): end what listens there, or change the address; `ss -ltnp` "
+        "says who it is."
+    )

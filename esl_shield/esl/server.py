@@ -8,6 +8,7 @@ Invariants:
   socket is closed unanswered and accepting never stops to shed load.
 - A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
   yet been told what to do with the call, answered by ``overflow``.
+- On a listener shared with other processes, a full worker lets the others go first; if none takes a connection, it does.
 - Running out of file descriptors pauses accepting for ``_EXHAUSTED_PAUSE_S`` at a time; it never spins.
 - ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls;
   ``abandon`` ends the handlers of those that are left, so that each can say what it knows of its call.
@@ -44,6 +45,7 @@ Handler = Callable[[Session], None]
 BACKLOG = 128
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_PAUSE_S = 0.1
+_GIVE_WAY_S = 0.02  # of the 2 s FreeSWITCH waits
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
 _log = logging.getLogger(__name__)
@@ -79,7 +81,10 @@ class Server:
         self._idle.set()
         self._complained = False
         self._reserve = Semaphore(config.reserve)
-        self._acceptor = _Acceptor(listener or _listen(config), self._serve, self._accept_failed)
+        self._acceptor = _Acceptor(
+            listener or _listen(config), self._serve, self._accept_failed,
+            gives_way=(lambda: self._active >= config.max_calls) if listener else None,
+        )  # fmt: skip
         self.counts: Counter[str] = Counter()
 
     @property
@@ -92,6 +97,11 @@ class Server:
     def active(self) -> int:
         """Calls in ``handle`` right now."""
         return self._active
+
+    @property
+    def overflowing(self) -> int:
+        """Sockets beyond the slots that are being answered, or wait for it."""
+        return len(self._sessions) - self._active
 
     @property
     def accepting(self) -> bool:
@@ -112,7 +122,13 @@ class Server:
     def wait_idle(self, timeout_s: float) -> int:
         """Wait at most ``timeout_s`` seconds until no call is open; returns how many are left."""
         self._idle.wait(timeout_s)
+        if self._sessions:
+            self._idle.clear()  # a hastened wait ends only once
         return len(self._sessions)
+
+    def hasten(self) -> None:
+        """End the wait of a drain; the calls are told as left."""
+        self._idle.set()
 
     def abandon(self, timeout_s: float = 1.0) -> int:
         """Close every open session, so that handlers find out and end; end those that did not in ``timeout_s`` seconds.
@@ -202,19 +218,34 @@ class Server:
 
 
 class _Acceptor(StreamServer):
-    """gevent's accept loop, which waits out exhausted resources without printing or spinning."""
+    """gevent's accept loop, which waits out exhausted resources without printing or spinning.
+
+    ``gives_way`` is asked on a listener that other processes accept on too: while it says so, each connection is left
+    to them for ``_GIVE_WAY_S``, and taken if it is still there then.
+    """
+
+    max_accept = 1  # of a burst each process that shares the listener shall have its part; alone it makes no difference
 
     def __init__(
         self,
         listener: socket.socket,
         serve: Callable[[socket.socket, tuple[str, int]], None],
         failed: Callable[[OSError], None],
+        gives_way: Callable[[], bool] | None,
     ) -> None:
         super().__init__(listener, serve)
         self._failed = failed
+        self._gives_way = gives_way
+        self._gave_way = False
 
     def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # gevent too returns None
         """Accept one connection, None when there is none; called by gevent when the listener is readable."""
+        if self._gives_way is not None and not self._gave_way and self._gives_way():
+            self._gave_way = True
+            self.stop_accepting()
+            gevent.spawn_later(_GIVE_WAY_S, self._resume)
+            return None
+        self._gave_way = False
         try:
             return super().do_read()
         except OSError as error:
@@ -227,6 +258,7 @@ class _Acceptor(StreamServer):
 
     def accept_waiting(self) -> None:
         """Take every connection that is already in the listen queue."""
+        self._gives_way = None
         while self.started and (accepted := self.do_read()) is not None:
             self.do_handle(*accepted)
 

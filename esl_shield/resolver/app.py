@@ -1,4 +1,4 @@
-"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /healthz``, ``GET /metrics`` on one listener.
+"""The resolver: ``POST /redeem``, ``/mask``, ``/reveal``, ``GET /metrics`` and health's pages on one listener.
 
 Invariants: whatever is not exactly right, from a wrong path to a used permit, is answered with the same bytes; an
 unproven caller never reaches the database; every request ends within its budget of being read; when something
@@ -26,6 +26,7 @@ from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
+from esl_shield.resolver.healthpages import Parts, answer_health, database_and_keys
 from esl_shield.resolver.http import Request, reply
 from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
@@ -36,8 +37,10 @@ from esl_shield.resolver.redeem import (
     REFUSED,
     REVEALED,
     TOKEN,
+    Count,
     Outcome,
     Redeemer,
+    both,
     no_count,
 )
 from esl_shield.resolver.revealer import Revealer
@@ -80,7 +83,7 @@ class Keeper(Protocol):
 
 
 class Resolver:
-    """One listener over one redeemer; built by ``from_config``."""
+    """One listener over one redeemer; ``databases`` (redeeming, masking) and ``journal`` are watched."""
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class Resolver:
         health: Health,
         databases: Sequence[Database],
         keepers: Sequence[Keeper] = (),
+        journal: JournalKeeper | None = None,
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
@@ -102,12 +106,13 @@ class Resolver:
         self._masker = masker
         self._revealer = revealer
         self._health = health
-        self._databases = databases
-        self._keepers = keepers
+        self._keepers = [*keepers, *([journal] if journal else [])]
+        self.databases = databases
+        self.journal = journal
         self._observe = observe
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
-        self._requests = 0
+        self.open_requests = 0
         self._listener = Listener(config, self, listener=listener)
 
     @classmethod
@@ -117,17 +122,16 @@ class Resolver:
         *,
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
+        ciphertext: Count = no_count,
         listener: socket.socket | None = None,
     ) -> Resolver:
         """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
-        callers = Callers.from_config(config.resolver)
-        keys_config = _check_complete(config, callers)
-        destinations = Destinations(config.destinations, config.gateways)
+        callers, keys_config, destinations = check_config(config)
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
         journal = JournalKeeper.from_config(config)
-        count = journal.journal.count if journal else no_count
+        count = both(journal.journal.count, ciphertext) if journal else ciphertext
         databases, masker = [database], None
         questions: list[Callable[[], None]] = [Readiness(database, kek), kek.check]
         if config.masking.database is not None:
@@ -143,7 +147,8 @@ class Resolver:
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
             databases=databases,
-            keepers=[KeyKeeper(keys), *([journal] if journal else [])],
+            keepers=[KeyKeeper(keys)],
+            journal=journal,
             observe=observe,
             metrics_page=metrics_page,
             listener=listener,
@@ -181,9 +186,13 @@ class Resolver:
         self._listener.stop(drain_s)
         for keeper in self._keepers:
             keeper.stop()
-        for database in self._databases:
+        for database in self.databases:
             database.close()
         return 0
+
+    def parts(self) -> Parts:
+        """Say of the database and the keys whether a permit could be redeemed now."""
+        return database_and_keys(self._health.problem())
 
     # --- what the listener asks -----------------------------------------------------------------------------------
 
@@ -218,10 +227,10 @@ class Resolver:
                 return self._finish(self._mask(request), started, closing=closing)
             case "POST", "/reveal":
                 return self._finish(self._answer_revealer(request), started, closing=closing)
-            case "GET", "/healthz":
-                return _page(b"ok", closing=closing) if self._health.is_well() else _FINAL[AWAY]
             case "GET", "/metrics":
                 return _page(self._metrics_page(), closing=closing, content_type=METRICS_TYPE)
+            case "GET", target if page := answer_health(target, self.parts, closing=closing):
+                return page
         raise RequestRejected(reason="path")
 
     def _redeem(self, request: Request) -> Outcome:
@@ -246,9 +255,9 @@ class Resolver:
 
     def _within(self, budget_s: float, work: Callable[[], Outcome]) -> Outcome:
         """Do one request's work, if there is room, in the time it has."""
-        if self._requests >= self._max_requests:
+        if self.open_requests >= self._max_requests:
             return Outcome(AWAY, "busy")
-        self._requests += 1
+        self.open_requests += 1
         try:
             with within(budget_s):
                 return work()
@@ -260,7 +269,7 @@ class Resolver:
         except DatabaseRefused:
             return Outcome(AWAY, "database_refused")
         finally:
-            self._requests -= 1
+            self.open_requests -= 1
 
     def _finish(self, outcome: Outcome, started: float, *, closing: bool = True) -> Reply:
         self._observe(outcome.answer, outcome.reason, time.monotonic() - started)
@@ -279,6 +288,12 @@ def _page(body: bytes, *, closing: bool, content_type: str = "text/plain") -> Re
 def _require_form(request: Request) -> None:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         raise RequestRejected(reason="form")
+
+
+def check_config(config: Config) -> tuple[Callers, KeysConfig, Destinations]:
+    """Open the callers' secrets and check that all a resolver needs is configured; raises ConfigError."""
+    callers = Callers.from_config(config.resolver)
+    return callers, _check_complete(config, callers), Destinations(config.destinations, config.gateways)
 
 
 def _check_complete(config: Config, callers: Callers) -> KeysConfig:

@@ -33,6 +33,11 @@ class JournalKeeper:
         self._failing = False
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
+    @property
+    def failing(self) -> bool:
+        """Whether the file could not be written the last time."""
+        return self._failing
+
     @classmethod
     def from_config(cls, config: Config) -> JournalKeeper | None:
         """Open the key; None without [journal]. Raises ConfigError, SealingKeyUnusable."""

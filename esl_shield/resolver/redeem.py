@@ -58,6 +58,16 @@ def no_count(what: str) -> None:
     """Count nowhere."""
 
 
+def both(first: Count, second: Count) -> Count:
+    """Return one that counts in two places."""
+
+    def count(what: str) -> None:
+        first(what)
+        second(what)
+
+    return count
+
+
 class Redeemer:
     """Exchanges permits for numbers; safe to call from many greenlets."""
 

@@ -1,51 +1,129 @@
-"""Every metric, for Prometheus.
+"""What each process publishes, out of the catalogue.
 
-Invariants: a label's values are a fixed few words of ours; none holds a token, an agent, a tenant or a number. Each
-process has a registry of its own. Names carry their unit.
+Invariants: each process has a registry of its own; a label holds only what ``catalogue`` allows, whatever is passed
+here: a cause nobody listed is ``OTHER``, a tenant beyond the bound or with a number in its domain is ``other``.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+import time
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+from esl_shield import __version__
+from esl_shield.calls.states import CAUSES, Elsewhere
+from esl_shield.service.catalogue import CATALOGUE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-_CALL_PATH_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
+    from prometheus_client.metrics_core import Metric as Family
+
+    from esl_shield.calls.states import Cause
+    from esl_shield.config.resolver import ResolverConfig
+    from esl_shield.db.engine import Database
+    from esl_shield.resolver.app import Resolver
+
+OTHER = "other"
+DOWN_AFTER = 3  # attempts in a row
+MOST_KINDS = 200
+_NUMBER = re.compile(r"[0-9]{7}")
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Bounded:
+    """A label's values: the first ``most`` that come, and ``other`` for the rest."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: set[str] = set()
+
+    def learn(self, value: str) -> str:
+        """Return the label of a value that may have one of its own."""
+        if len(self._known) < self._most and value and not _NUMBER.search(value):
+            self._known.add(value)
+        return self.of(value)
+
+    def of(self, value: str) -> str:
+        """Return the label of a value nobody vouches for."""
+        return value if value in self._known else OTHER
 
 
 class Metrics:
     """A registry with what the operating system knows of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, role: str) -> None:
         self.registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=self.registry)
+        self.gauge("esl_shield_build_info").labels(role, __version__).set(1)
 
     def page(self) -> bytes:
         """Spell all metrics in Prometheus' text format 0.0.4."""
         return generate_latest(self.registry)
+
+    def counter(self, name: str) -> Counter:
+        """Make a counter of the catalogue."""
+        metric = CATALOGUE[name]
+        return Counter(name, metric.meaning, metric.labels, registry=self.registry)
+
+    def gauge(self, name: str) -> Gauge:
+        """Make a gauge of the catalogue."""
+        metric = CATALOGUE[name]
+        return Gauge(name, metric.meaning, metric.labels, registry=self.registry)
+
+    def histogram(self, name: str) -> Histogram:
+        """Make a histogram of the catalogue."""
+        metric = CATALOGUE[name]
+        return Histogram(name, metric.meaning, metric.labels, buckets=metric.buckets, registry=self.registry)
+
+    def watch(self, name: str, read: Callable[[], float]) -> None:
+        """Publish a number that is read when the page is asked for."""
+        self.gauge(name).set_function(read)
+
+    def watch_databases(self, databases: Mapping[str, Database]) -> None:
+        """Publish what pools do, each under its name."""
+        self.registry.register(_Pools(databases))
+
+
+class _Pools:
+    """Reads pools' figures when the page is asked for, so that a statement pays for additions only."""
+
+    def __init__(self, databases: Mapping[str, Database]) -> None:
+        self._databases = databases
+
+    def collect(self) -> Iterator[Family]:
+        """Yield the families."""
+        for what in ("connections", "connections_in_use", "waiting_calls", "calls", "waits", "wait_seconds", "away"):
+            counts = what in ("calls", "waits", "wait_seconds", "away")
+            name = f"esl_shield_database_{what}{'_total' if counts else ''}"
+            metric = CATALOGUE[name]
+            family: Any = CounterMetricFamily if counts else GaugeMetricFamily
+            made = family(name, metric.meaning, labels=metric.labels)
+            for pool, database in self._databases.items():
+                made.add_metric([pool], getattr(database.usage, what))
+            yield made
 
 
 class ResolverMetrics(Metrics):
     """What the resolver answered and how fast."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self._answers = Counter(
-            "esl_shield_resolver_answers",
-            "Answers by kind (number, refused, destination, away) and reason.",
-            ("answer", "reason"),
-            registry=self.registry,
-        )
-        self._seconds = Histogram(
-            "esl_shield_resolver_answer_seconds",
-            "Time from a read request to its answer.",
-            ("answer",),
-            buckets=_CALL_PATH_S,
-            registry=self.registry,
-        )
+        super().__init__("resolver")
+        self._answers = self.counter("esl_shield_resolver_answers_total")
+        self._seconds = self.histogram("esl_shield_resolver_answer_seconds")
+        self._ciphertexts = self.counter("esl_shield_resolver_ciphertexts_total")
         self._of: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def answered(self, answer: str, reason: str, duration_s: float) -> None:
@@ -57,75 +135,112 @@ class ResolverMetrics(Metrics):
         answers.inc()
         seconds.observe(duration_s)
 
+    def ciphertext(self, what: str) -> None:
+        """Count what the journal counts."""
+        self._ciphertexts.labels(what).inc()
+
+    def watch_resolver(self, resolver: Resolver, config: ResolverConfig) -> None:
+        """Publish what it does now."""
+        self.watch_databases(dict(zip(("redeeming", "masking"), resolver.databases, strict=False)))
+        self.watch("esl_shield_resolver_open_requests", lambda: resolver.open_requests)
+        self.watch("esl_shield_resolver_request_slots", lambda: config.max_requests)
+        if journal := resolver.journal:
+            self.watch("esl_shield_resolver_journal_unwritten_records", lambda: journal.journal.unwritten)
+            self.watch("esl_shield_resolver_journal_failing", lambda: journal.failing)
+
 
 class WorkerMetrics(Metrics):
     """What one worker does with the calls FreeSWITCH parks into it."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._events = Counter(
-            "esl_shield_worker_events",
-            "What happened to calls by kind (authorized, refused, failover, finished, ...) and reason.",
-            ("kind", "reason"),
-            registry=self.registry,
-        )
-        self._handoff_seconds = Histogram(
-            "esl_shield_worker_handoff_seconds",
-            "Time from the accepted connection to the bridge command.",
-            buckets=_CALL_PATH_S,
-            registry=self.registry,
-        )
+    def __init__(self, *, tenants: int = 50, gateways: Iterable[str] = ()) -> None:
+        super().__init__("worker")
+        self._tenants = Bounded(tenants)
+        self._calls = self.counter("esl_shield_worker_calls_total")
+        self._refusals = self.counter("esl_shield_worker_refusals_total")
+        self._handoff_seconds = self.histogram("esl_shield_worker_handoff_seconds")
+        self._attempts = self.counter("esl_shield_gateway_attempts_total")
+        self._up = self.gauge("esl_shield_gateway_up")
+        self._faults = dict.fromkeys(gateways, 0)
+        for gateway in self._faults:
+            self._up.labels(gateway).set(1)
+        self._by_kind = {
+            kind: self.counter(f"esl_shield_worker_{name}_total")
+            for kind, name in {
+                "authorized": "authorizations", "accepted": "inbound_calls", "gone": "gone",
+                "failover": "failovers", "passed_on": "passed_on", "connection": "connections",
+                "cdr_lost": "record_losses",
+            }.items()
+        }  # fmt: skip
+        self._transfers = self.counter("esl_shield_worker_transfers_total")
+        self._delays = self.counter("esl_shield_worker_record_delays_total")
 
-    def count(self, kind: str, reason: str) -> None:
+    def count(self, kind: str, reason: str, domain: str = "") -> None:
         """Count one occurrence; ``reason`` is a word of ours or a hangup cause."""
-        self._events.labels(kind, reason).inc()
+        match kind:
+            case "finished":
+                self._calls.labels(self._tenants.of(domain), reason.lower()).inc()
+                if reason == "REFUSED":  # by the destination rules; we refused the others before they were calls
+                    self._refusals.labels("destination").inc()
+            case "refused":
+                self._calls.labels(self._tenants.of(domain), kind).inc()
+                self._refusals.labels(reason).inc()
+            case "transferred":
+                self._transfers.inc()
+            case "cdr_delayed":
+                self._delays.inc()
+            case "failover" | "passed_on":
+                self._by_kind[kind].labels(_cause(reason)).inc()
+            case _:
+                if domain:
+                    self._tenants.learn(domain)
+                self._by_kind[kind].labels(reason).inc()
+
+    def attempted(self, gateway: str, cause: Cause | None) -> None:
+        """Count an attempt that was answered (None) or failed, and judge the gateway by it."""
+        self._attempts.labels(gateway, _cause(cause.name) if cause else "answered").inc()
+        own_fault = cause is not None and cause.elsewhere is Elsewhere.ALWAYS
+        self._faults[gateway] = self._faults.get(gateway, 0) + 1 if own_fault else 0
+        self._up.labels(gateway).set(self._faults[gateway] < DOWN_AFTER)
 
     def handed_off(self, duration_s: float) -> None:
         """Record how long FreeSWITCH waited for its bridge command."""
         self._handoff_seconds.observe(duration_s)
 
-    def watch(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """Publish a number that is read when the page is asked for."""
-        Gauge(f"esl_shield_worker_{name}", text, registry=self.registry).set_function(read)
+
+def _cause(name: str) -> str:
+    return name if name in CAUSES else OTHER.upper()
 
 
 class SealerMetrics(Metrics):
-    """How far the audit trail is sealed."""
+    """How far the audit trail is sealed, and what only the database knows of the whole site."""
 
     def __init__(self) -> None:
-        super().__init__()
-        gauge = self._gauge
-        self._active = gauge("active", "1 for the sealer that holds the lock, 0 for a stand-by.")
-        self._lag = gauge("lag_seconds", "Age of the oldest event that is in no block.")
-        self._waiting = gauge("waiting_events", "Events in no block, at most 100000.")
-        self._held = gauge("held_events", "Those of them that wait for a transaction still open.")
-        self._unexported = Gauge(
-            "esl_shield_sealer_unexported_heads",
-            "Blocks whose head has not gone to the file or the address yet.",
-            ("to",),
-            registry=self.registry,
-        )
-        self._blocks = Counter("esl_shield_sealer_blocks", "Blocks sealed.", registry=self.registry)
-        self._events = Counter("esl_shield_sealer_events", "Events sealed.", registry=self.registry)
-        self._failures = Counter(
-            "esl_shield_sealer_failures",
-            "What failed and will be tried again: sealing, heads, sending.",
-            ("what",),
-            registry=self.registry,
-        )
-
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"esl_shield_sealer_{name}", text, registry=self.registry)
+        super().__init__("sealer")
+        self._active = self.gauge("esl_shield_sealer_active")
+        self._lag = self.gauge("esl_shield_sealer_lag_seconds")
+        self._waiting = self.gauge("esl_shield_sealer_waiting_events")
+        self._held = self.gauge("esl_shield_sealer_held_events")
+        self._unexported = self.gauge("esl_shield_sealer_unexported_heads")
+        self._blocks = self.counter("esl_shield_sealer_blocks_total")
+        self._events = self.counter("esl_shield_sealer_events_total")
+        self._failures = self.counter("esl_shield_sealer_failures_total")
+        self._kinds = Bounded(MOST_KINDS)
+        self._figures = {
+            figure: self.gauge(f"esl_shield_site_{figure}")
+            for figure in ("permits", "tokens", "rekeying_tokens", "rekeyed_tokens")
+        }
+        self._read_at = self.gauge("esl_shield_site_figures_timestamp_seconds")
 
     def active(self, *, mine: bool) -> None:
         """Say whether this process seals."""
         self._active.set(mine)
 
-    def sealed(self, events: int) -> None:
-        """Count one block, unless there was nothing to seal."""
-        if events:
+    def sealed(self, kinds: Mapping[str, int]) -> None:
+        """Count one block's events by kind, unless there was nothing to seal."""
+        if kinds:
             self._blocks.inc()
-            self._events.inc(events)
+        for kind, events in kinds.items():
+            self._events.labels(self._kinds.learn(kind)).inc(events)
 
     def behind(self, lag_s: float, waiting: int, held: int) -> None:
         """Say how far behind the seals are."""
@@ -140,3 +255,11 @@ class SealerMetrics(Metrics):
     def failed(self, what: str) -> None:
         """Count a failure."""
         self._failures.labels(what).inc()
+
+    def site(self, rows: Iterable[tuple[str, str, float]]) -> None:
+        """Publish figures of the whole site, each with its label, in place of those before."""
+        for gauge in self._figures.values():
+            gauge.clear()
+        for figure, label, value in rows:
+            self._figures[figure].labels(OTHER if _NUMBER.search(label) else label).inc(value)
+        self._read_at.set(time.time())

@@ -1,14 +1,16 @@
-"""The sealer's process: a look at the database every second, heads out, two pages.
+"""The sealer's process: a look at the database every second, heads out, figures of the site, pages.
 
-Invariants: one connection, whose session holds the lock; whatever goes wrong is logged when it begins and when it ends,
-counted, and tried again, save what waiting does not mend, which ends the process before it is ready; heads that cannot
-be written or sent stay in the database and go out later, in order.
+Invariants: one connection seals, and its session holds the lock; figures are read over another, by the sealer that
+seals; whatever goes wrong is logged when it begins and when it ends, counted, and tried again, save what waiting does
+not mend, which ends the process before it is ready; heads that cannot be written or sent stay in the database and go
+out later, in order.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import gevent
@@ -23,8 +25,10 @@ from esl_shield.db.engine import Database
 from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway
+from esl_shield.resolver.healthpages import OK
 from esl_shield.resolver.secretfile import read_secret
-from esl_shield.service.pages import Pages
+from esl_shield.service.inherited import Inherited
+from esl_shield.service.pages import pages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,11 +36,13 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.database import DatabaseConfig
     from esl_shield.config.sealing import SealingConfig
+    from esl_shield.resolver.healthpages import Parts
     from esl_shield.service.metrics import SealerMetrics
 
 STATEMENT_TIMEOUT_S = 30.0
 MOST_BACKOFF_S = 60.0
-WELL_WITHIN_S = 30.0  # seals older than this make /healthz say so
+FIGURES_EVERY_S = 15.0
+WELL_WITHIN_S = 30.0  # seals older than this, or a look that takes longer, make /healthz say so
 
 LOG = logging.getLogger(__name__)
 
@@ -46,7 +52,7 @@ class SealerService:
 
     def __init__(
         self, config: Config, sealing: SealingConfig, *, sealer: Sealer, heads: HeadFile, sender: HeadSender | None,
-        database: Database, metrics: SealerMetrics,
+        database: Database, metrics: SealerMetrics, inherited: Inherited,
     ) -> None:  # fmt: skip
         self._sealing = sealing
         self._sealer = sealer
@@ -56,19 +62,21 @@ class SealerService:
         self._metrics = metrics
         self._stopping = Event()
         self._problems: dict[str, str] = {}
+        self._seals = False
+        self._looked_at = time.monotonic()
         self._lag = Lag()
         self._greenlets: list[gevent.Greenlet[..., None]] = []
-        listen = config.metrics.listen
-        self._pages = Pages(listen, metrics.page, self._is_well) if listen else None
+        self._pages = pages(config.metrics.listen, inherited, metrics.page, self._parts)
+        self._tenants = config.metrics.tenants
+        self._figures = Database(_one_connection(config), application_name="esl-shield sealer, figures")
 
     @classmethod
-    def from_config(cls, config: Config, metrics: SealerMetrics, *, restore_reason: str = "") -> SealerService:
+    def from_config(
+        cls, config: Config, metrics: SealerMetrics, *, restore_reason: str = "", inherited: Inherited | None = None
+    ) -> SealerService:
         """Open the key and the pool; raises ConfigError, SealingKeyUnusable. Connects to nothing."""
-        sealing = config.sealing
-        if sealing is None:
-            raise ConfigError(source="file", problem="it has no [sealing], which the sealer needs")
-        secret = read_secret("key", sealing.key, table="[sealing] ")
-        signer, heads = Signer.from_secret(secret, source=sealing.key), HeadFile(sealing.heads)
+        sealing, signer = read_key(config)
+        heads = HeadFile(sealing.heads)
         database = Database(_one_connection(config), application_name="esl-shield sealer")
         older = [PublicKey.parse(key, source="[sealing] older_keys") for key in sealing.older_keys]
         sealer = Sealer(
@@ -76,7 +84,7 @@ class SealerService:
         )
         return cls(
             config, sealing, sealer=sealer, heads=heads, sender=_sender(config, sealing, signer), database=database,
-            metrics=metrics,
+            metrics=metrics, inherited=inherited or {},
         )  # fmt: skip
 
     @property
@@ -95,10 +103,9 @@ class SealerService:
         except DatabaseAway as error:
             self._fail("sealing", error)
         if self._pages:
-            try:
-                self._pages.start()
-            except OSError as error:
-                raise ConfigError(source="[metrics] listen", problem=f"it cannot be had ({error.strerror})") from None
+            self._pages.start()
+            figures = gevent.spawn(self._repeat, self._read_figures, "figures", FIGURES_EVERY_S, first_s=0.0)
+            self._greenlets.append(figures)
         self._greenlets.append(gevent.spawn(self._repeat, self._look, "sealing", self._sealing.every_s))
         if self._sender:
             self._greenlets.append(gevent.spawn(self._repeat, self._send, "sending", self._sealing.every_s))
@@ -112,28 +119,34 @@ class SealerService:
             self._pages.stop()
         if self._sender:
             self._sender.close()
+        self._figures.close()
         self._database.close()
         return 0
 
-    def _repeat(self, work: Callable[[], bool], what: str, every_s: float) -> None:
+    def hasten(self) -> None:
+        """Let the block under way be finished: that takes moments."""
+
+    def _repeat(self, work: Callable[[], bool], what: str, every_s: float, *, first_s: float | None = None) -> None:
         """Do one thing again and again: at once while there is more, ever slower while it fails."""
-        pause_s = every_s
+        pause_s = every_s if first_s is None else first_s
         while not self._stopping.wait(pause_s):
             try:
                 pause_s = 0 if work() else every_s
             except (ShieldError, OSError) as error:
                 self._fail(what, error)
-                pause_s = min(max(pause_s, every_s) * 2, MOST_BACKOFF_S if what == "sending" else 5.0)
+                pause_s = min(max(pause_s, every_s) * 2, 5.0 if what == "sealing" else MOST_BACKOFF_S)
             else:
                 self._untell(what)
 
     def _look(self) -> bool:
         step = self._sealer.step()
+        self._looked_at = time.monotonic()
         self._metrics.active(mine=step.mine)
+        self._seals = step.mine
         if not step.mine:
             self._lag = Lag()
             return False
-        self._metrics.sealed(step.sealed)
+        self._metrics.sealed(step.kinds)
         self._export()
         if not step.full:
             self._lag = self._sealer.lag()
@@ -159,8 +172,15 @@ class SealerService:
         self._heads.note_sent(self._sender.send(written.sent, written.number))
         return True
 
-    def _is_well(self) -> bool:
-        return not self._problems.keys() & {"sealing", "heads"} and self._lag.seconds <= WELL_WITHIN_S
+    def _read_figures(self) -> bool:
+        self._metrics.site(self._figures.call("site_figures", self._tenants) if self._seals else [])
+        return False
+
+    def _parts(self) -> Parts:
+        """Whether seals are where they must be: a look under way counts, or a database that hangs would look well."""
+        behind = self._lag.seconds + time.monotonic() - self._looked_at > WELL_WITHIN_S
+        parts = {what: "failing" if what in self._problems else OK for what in ("sealing", "heads")}
+        return parts | {"lag": "behind" if behind else OK}
 
     def _fail(self, what: str, error: ShieldError | OSError) -> None:
         problem = str(error.args[0]) if isinstance(error, ShieldError) else (error.strerror or type(error).__name__)
@@ -172,6 +192,15 @@ class SealerService:
     def _untell(self, what: str) -> None:
         if self._problems.pop(what, None) is not None:
             LOG.warning("sealer.well", extra={"fields": {"what": what}})
+
+
+def read_key(config: Config) -> tuple[SealingConfig, Signer]:
+    """Return the section and the key that signs; raises ConfigError, SealingKeyUnusable."""
+    sealing = config.sealing
+    if sealing is None:
+        raise ConfigError(source="file", problem="it has no [sealing], which the sealer needs")
+    secret = read_secret("key", sealing.key, table="[sealing] ")
+    return sealing, Signer.from_secret(secret, source=sealing.key)
 
 
 def _one_connection(config: Config) -> DatabaseConfig:

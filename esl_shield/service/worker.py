@@ -23,12 +23,15 @@ from esl_shield.db.health import Health, refuse_foreign_right
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
-from esl_shield.service.pages import Pages
+from esl_shield.resolver.healthpages import OK
+from esl_shield.service.inherited import LISTEN, METRICS, Inherited, check
+from esl_shield.service.pages import adopted, pages
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.resolver import KeysConfig
     from esl_shield.esl.session import Session
+    from esl_shield.resolver.healthpages import Parts
     from esl_shield.service.metrics import WorkerMetrics
 
 LEDGER_DRAIN_S = 10.0
@@ -40,32 +43,41 @@ LOG = logging.getLogger(__name__)
 class Worker:
     """Takes parked calls until it is stopped."""
 
-    def __init__(self, config: Config, database: Database, health: Health, metrics: WorkerMetrics) -> None:
+    def __init__(
+        self, config: Config, database: Database, health: Health, metrics: WorkerMetrics, inherited: Inherited
+    ) -> None:
         self._config = config
+        self._inherited = inherited
         self._database = database
         self._health = health
         self._metrics = metrics
         self._ledger = Ledger(database, metrics)
         self._server = self._listen()
-        self._pages = Pages(config.metrics.listen, metrics.page, self._is_well) if config.metrics.listen else None
-        metrics.watch("calls_in_progress", "Calls this worker holds now.", lambda: self._server.active)
-        metrics.watch("untold_records", "Statements the database has not taken yet.", lambda: self._ledger.untold)
+        self._pages = pages(config.metrics.listen, inherited, metrics.page, self._parts)
+        server, limits = self._server, config.esl
+        for name, read in (
+            ("open_calls", lambda: server.active),
+            ("call_slots", lambda: limits.max_calls),
+            ("overflow_calls", lambda: server.overflowing),
+            ("overflow_slots", lambda: limits.reserve),
+            ("untold_records", lambda: self._ledger.untold),
+            ("draining", lambda: not server.accepting),
+        ):
+            metrics.watch(f"esl_shield_worker_{name}", read)
+        metrics.watch_databases({"calls": database})
 
     @classmethod
-    def from_config(cls, config: Config, metrics: WorkerMetrics) -> Worker:
-        """Check what a worker must and must not have, ask the database, then bind.
+    def from_config(cls, config: Config, metrics: WorkerMetrics, inherited: Inherited | None = None) -> Worker:
+        """Check what a worker must and must not have, ask the database, then bind, unless it was given a listener.
 
         Raises WorkerMisplaced, ConfigError, LoginMisplaced and DatabaseRefused for what waiting does not mend. A
         database that is away is waited for: until then calls are answered with 503.
         """
-        if not config.gateways:
-            raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
-        if config.keys and (secret := _readable(config.keys)):
-            raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
+        refuse_misplaced(config)
         database = Database(config.database, application_name="esl-shield-worker")
         health = Health(Readiness(database))
         health.check()
-        return cls(config, database, health, metrics)
+        return cls(config, database, health, metrics, inherited or {})
 
     @property
     def address(self) -> Address:
@@ -75,10 +87,7 @@ class Worker:
     def start(self) -> None:
         """Accept calls; raises ConfigError when the address of the pages cannot be had."""
         if self._pages:
-            try:
-                self._pages.start()
-            except OSError as error:
-                raise _taken("[metrics] listen", error) from None
+            self._pages.start()
         self._server.start()
 
     def stop(self, drain_s: float) -> int:
@@ -86,6 +95,8 @@ class Worker:
 
         A call that is up for longer is recorded as LOST and goes on without us. Returns how many statements were lost.
         """
+        if self._pages and METRICS in self._inherited:
+            self._pages.stop()  # the worker that takes this one's place answers there
         left = self._server.drain(drain_s)
         if left:
             LOG.warning("worker.calls_abandoned", extra={"fields": {"count": left}})
@@ -98,18 +109,32 @@ class Worker:
         self._database.close()
         return lost
 
+    def hasten(self) -> None:
+        """Give calls that are drained no more time."""
+        self._server.hasten()
+
     def _listen(self) -> Server:
+        listener = self._inherited.get(LISTEN)
+        if listener is not None:
+            check(listener, self._config.esl.listen, key="[esl] listen")
         try:
             return Server(
                 self._config.esl, self._handle, self._overflow, keep=handoff.HEADERS | arrivals.HEADERS,
                 keep_events=EVENT_HEADERS, on_event=lambda event: self._metrics.count("connection", event),
+                listener=adopted(listener),
             )  # fmt: skip
         except OSError as error:
-            raise _taken("[esl] listen", error) from None
+            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
+            raise ConfigError(source="[esl] listen", problem=problem) from None
 
-    def _is_well(self) -> bool:
-        """Whether a call handed over now could go through."""
-        return self._server.accepting and self._health.is_well()
+    def _parts(self) -> Parts:
+        """Whether a call handed over now could go through, part by part."""
+        problem = self._health.problem()
+        return {
+            "database": problem.error_id if problem else OK,
+            "listener": OK if self._server.accepting else "draining",
+            "slots": OK if self._server.active < self._config.esl.max_calls else "full",
+        }
 
     def _handle(self, session: Session) -> None:
         Script(session, self._config, self._ledger, self._metrics).run()
@@ -133,8 +158,12 @@ class Readiness:
             self._rights_checked = True
 
 
-def _taken(place: str, error: OSError) -> ConfigError:
-    return ConfigError(source=place, problem=f"the address cannot be had ({os.strerror(error.errno or 0)})")
+def refuse_misplaced(config: Config) -> None:
+    """Raise WorkerMisplaced when a worker with this configuration has what it must not have, or lacks what it needs."""
+    if not config.gateways:
+        raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
+    if config.keys and (secret := _readable(config.keys)):
+        raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
 
 
 def _readable(keys: KeysConfig) -> str:

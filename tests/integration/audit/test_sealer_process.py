@@ -15,7 +15,10 @@ from pathlib import Path
 import pytest
 from polling import until
 
+from esl_shield import config as configuration
 from esl_shield.audit.heads import read_heads
+from esl_shield.service.metrics import SealerMetrics
+from esl_shield.service.sealer import WELL_WITHIN_S, SealerService
 
 READY_S = 60
 
@@ -130,6 +133,9 @@ def test_a_stand_by_takes_over(site, cli):
     site.write_events(2)
     until(lambda: all_sealed(site), "all sealed", within_s=30)
     until(lambda: "esl_shield_sealer_active 1.0" in _page(other), "the other goes on")
+    until(lambda: 'esl_shield_site_permits{state="live"} 0.0' in _page(other), "figures of the site", within_s=60)
+    parts = json.loads(_page(other, "readyz"))["parts"]
+    assert parts == {"sealing": "ok", "heads": "ok", "lag": "ok"}
     page = _page(other)
     assert "esl_shield_sealer_lag_seconds" in page
     assert 'esl_shield_sealer_unexported_heads{to="file"} 0.0' in page
@@ -197,6 +203,17 @@ def test_the_commands_of_an_auditor(site, cli):
     assert (refused.returncode, "audit.evidence_unreadable" in refused.stderr) == (2, True)
 
 
+def test_a_look_that_hangs_is_behind(site, cli):
+    """A database that holds a look up for longer than seals may lag makes the sealer unready, before it answers."""
+    config = configuration.load(cli.config("sealer"))
+    sealer = SealerService.from_config(config, SealerMetrics())
+    ok = {"sealing": "ok", "heads": "ok", "lag": "ok"}
+    assert sealer._parts() == ok
+    sealer._looked_at -= WELL_WITHIN_S + 1
+    assert sealer._parts() == ok | {"lag": "behind"}
+    sealer.stop(0)
+
+
 def test_a_login_of_some_tenants_cannot_prove_blocks_of_all(site):
     """An auditor limited to a tenant is told so, instead of proving half."""
     from esl_shield.errors.sealing import ViewIncomplete  # noqa: PLC0415
@@ -207,6 +224,6 @@ def test_a_login_of_some_tenants_cannot_prove_blocks_of_all(site):
         site.verify()
 
 
-def _page(address: str) -> str:
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as response:
+def _page(address: str, page: str = "metrics") -> str:
+    with urllib.request.urlopen(f"http://{address}/{page}", timeout=10) as response:
         return response.read().decode()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
-from pathlib import Path
 
 import gevent
 import pytest
 from fix_site import BANK, DEADLINE_S, NUMBERS, eventually
+from freezing import frozen
 
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Fault, Gateway
@@ -76,38 +74,6 @@ def test_an_agent_who_gives_up_before_the_bridge_has_a_cancelled_record(call_cen
     assert result.status == 487
     assert not result.wire
     assert eventually(lambda: call_centre.record(BANK, result))["state"] == "CANCELLED"
-
-
-@contextlib.contextmanager
-def frozen(postgres):
-    """Stop the postmaster and its backends for the time of a block."""
-    processes = [postgres.pid, *children_of(postgres.pid)]
-    signal_all(processes, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        signal_all(processes, signal.SIGCONT)
-
-
-def signal_all(processes, number):
-    """Send a signal to each process that is still there."""
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, number)
-
-
-def children_of(pid):
-    """Return the process ids of a process's children."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            except FileNotFoundError:
-                continue
-            if int(fields[1]) == pid:
-                found.append(int(entry.name))
-    return found
 
 
 def test_a_call_record_waits_for_the_database(call_centre):

@@ -24,7 +24,9 @@ EXECUTE = {
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
     "shield_canary": {"canary_calls", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
-    "shield_sealer": {"append_block", "sealed_heads", "sealing_lag", "sealing_state", "unsealed_events"},
+    "shield_sealer": {
+        "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "unsealed_events",
+    },
     "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
     "shield_eraser": {"erase_tokens"},
     "shield_housekeeper": {"keep_months"},

@@ -97,6 +97,7 @@ FUNCTIONS = {
     "sealing_lag": (("sealer",), 3),
     "append_block": (("sealer",), 6),
     "sealed_heads": (("sealer",), 2),
+    "site_figures": (("sealer",), 1),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),

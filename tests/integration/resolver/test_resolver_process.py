@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -136,7 +137,7 @@ def test_only_allowed_addresses_are_answered(start_resolver, vault):
 def test_a_database_that_stops_is_503_and_comes_back(cluster, resolver, vault, until):
     """Stopped, the answer is 503 within two seconds and /healthz says so; started again, everything works by itself."""
     assert resolver.edge(vault.permit()).status == 200
-    assert (resolver.get("/healthz").status, resolver.get("/healthz").body) == (200, "ok")
+    assert (resolver.get("/healthz").status, json.loads(resolver.get("/healthz").body)["ready"]) == (200, True)
     permit = vault.permit()
     cluster.halt()
     try:
@@ -165,6 +166,12 @@ def test_a_database_that_hangs_is_503_in_two_seconds(cluster, resolver, vault, u
         assert time.monotonic() - started < 2
         assert {answer.status for answer in answers} == {503}
         assert resolver.get("/metrics").status == 200
+        until(lambda: resolver.get("/readyz").status == 503)
+        asked = time.monotonic()
+        parts = json.loads(resolver.get("/readyz").body)["parts"]
+        assert time.monotonic() - asked < 2
+        assert parts == {"database": "database.away", "keys": "ok"}
+        assert json.loads(resolver.get("/livez").body) == {"live": True}
     finally:
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -227,7 +228,9 @@ def test_the_wrong_kek_gives_no_number(start_resolver, vault):
         assert resolver.edge(permit).status == 503
         assert vault.audit(permit.call)[-1] == ("permit.refused_number", "keys.wrong_kek")
         time.sleep(1.1)  # the age of an answer to /healthz is what is tested
-        assert [resolver.get("/healthz").status for _ in range(3)] == [503] * 3
+        pages = [resolver.get("/healthz") for _ in range(3)]
+        parts = {"database": "ok", "keys": "keys.other_kek"}
+        assert [(page.status, json.loads(page.body)["parts"]) for page in pages] == [(503, parts)] * 3
     finally:
         vault.one("UPDATE shield.data_keys SET kek_id = %s", vault.kek.id)
     assert sum("event=health.unwell error_id=keys.other_kek" in line for line in resolver.lines) == 1

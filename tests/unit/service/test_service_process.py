@@ -41,11 +41,11 @@ def test_the_workers_metrics_follow_a_call():
     """Events are counted by kind and reason, handoffs timed, and what is watched is read when the page is asked for."""
     metrics = WorkerMetrics()
     live = [3]
-    metrics.watch("calls_in_progress", "Calls now.", lambda: live[0])
-    metrics.count("finished", "USER_BUSY")
+    metrics.watch("esl_shield_worker_open_calls", lambda: live[0])
+    metrics.count("finished", "BUSY")
     metrics.handed_off(0.003)
     live[0] = 2
     page = metrics.page().decode()
-    assert 'esl_shield_worker_events_total{kind="finished",reason="USER_BUSY"} 1.0' in page
-    assert 'esl_shield_worker_handoff_seconds_bucket{le="0.005"} 1.0' in page
-    assert "esl_shield_worker_calls_in_progress 2.0" in page
+    assert 'esl_shield_worker_calls_total{outcome="busy",tenant="other"} 1.0' in page
+    assert 'esl_shield_worker_handoff_seconds_bucket{le="0.004"} 1.0' in page
+    assert "esl_shield_worker_open_calls 2.0" in page

@@ -1,0 +1,1 @@
+"""``esl-shield serve``: keeps the roles' processes alive; plain Python without gevent, keys or connections."""

@@ -1,0 +1,45 @@
+"""Figures of the whole site, as the sealer reads them for its metrics."""
+
+from __future__ import annotations
+
+from shield_calls import Attempt
+
+TOKENS = [f"910000000000{i:02d}" for i in range(3)]
+
+
+def figures(database, most=50, tenants=None):
+    sealer = database.open(database.login("sealer", tenants))
+    return {(figure, label): value for figure, label, value in sealer.call("site_figures", most)}
+
+
+def test_permits_tokens_and_rekeyings_are_counted(database):
+    """Live and expired permits, tokens of the largest tenants and of the rest, and a rekeying under way."""
+    assert figures(database) == {("permits", "live"): 0, ("permits", "expired"): 0}
+    acme, small, least = (
+        database.tenant(name, prefix=prefix) for name, prefix in (("acme", "91"), ("b", "92"), ("c", "93"))
+    )
+    database.tokens(acme, *TOKENS)
+    database.tokens(small, "92000000000001")
+    database.tokens(least, "93000000000001")
+    worker = database.open(database.login("worker", ["acme"]))
+    for token in TOKENS[:2]:
+        assert Attempt(token=token).authorize(worker) == ("ALLOWED",)
+    database.query("UPDATE shield.permits SET expires_at = now() - interval '1 s' WHERE token = %s", TOKENS[0])
+    database.query(
+        "INSERT INTO shield.rekeyings (tenant_id, work, version, changed) "
+        "VALUES (%s, 'reencrypt', 2, 1), (%s, 'reindex', 2, 1)",
+        acme, acme,
+    )  # fmt: skip
+    database.query("UPDATE shield.rekeyings SET finished_at = now() WHERE work = 'reindex'")
+    assert figures(database, most=1) == {
+        ("permits", "live"): 1, ("permits", "expired"): 1, ("tokens", "acme.example"): 3, ("tokens", "other"): 2,
+        ("rekeying_tokens", "reencrypt"): 3, ("rekeyed_tokens", "reencrypt"): 1,
+    }  # fmt: skip
+
+
+def test_a_sealer_of_some_tenants_sees_theirs(database):
+    """A login that is mapped to one tenant is given that one's figures."""
+    database.tokens(database.tenant("acme"), *TOKENS)
+    database.tokens(database.tenant("b", prefix="92"), "92000000000001")
+    assert figures(database, tenants=["b"])["tokens", "b.example"] == 1
+    assert ("tokens", "acme.example") not in figures(database, tenants=["b"])
