@@ -8,7 +8,7 @@ Invariants:
   socket is closed unanswered and accepting never stops to shed load.
 - A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
   yet been told what to do with the call, answered by ``overflow``.
-- On a listener shared with other processes, a full worker lets the others go first; if none takes a connection, it does.
+- On a listener shared with other processes, a full worker lets the others go first, and takes what they leave.
 - Running out of file descriptors pauses accepting for ``_EXHAUSTED_PAUSE_S`` at a time; it never spins.
 - ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls;
   ``abandon`` ends the handlers of those that are left, so that each can say what it knows of its call.

@@ -85,7 +85,7 @@ def places(
                     _endpoints(process, description, index, name),
                     description.drain_s,
                     description.alone,
-                )  # fmt: skip
+                )
             )
     _refuse_shared(found)
     return found

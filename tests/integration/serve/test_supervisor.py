@@ -61,7 +61,9 @@ def is_ours(pid):
 
 
 @pytest.mark.parametrize("role", ROLES)
-@pytest.mark.parametrize(("number", "reason"), [(signal.SIGKILL, "killed"), (signal.SIGSTOP, "hung")], ids=["killed", "stopped"])
+@pytest.mark.parametrize(
+    ("number", "reason"), [(signal.SIGKILL, "killed"), (signal.SIGSTOP, "hung")], ids=["killed", "stopped"]
+)
 def test_a_child_that_dies_or_hangs_is_replaced(running, role, number, reason):
     """Whatever the kind, another takes its place; the others are left alone and the log says why."""
     supervisor = running()
@@ -199,7 +201,11 @@ def test_a_stop_follows_the_order_of_the_kinds(running):
     assert supervisor.diary("late")[-1][0] == "left"
 
 
-@pytest.mark.parametrize(("signals", "code"), [([signal.SIGTERM], 0), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGINT, signal.SIGTERM], 1)], ids=["sigterm", "sigint", "third"])
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [([signal.SIGTERM], 0), ([signal.SIGINT], 130), ([signal.SIGTERM, signal.SIGINT, signal.SIGTERM], 1)],
+    ids=["sigterm", "sigint", "third"],
+)
 def test_exit_codes(running, signals, code):
     """0 after SIGTERM, 130 after SIGINT, 1 when something had to be killed; nothing is left."""
     supervisor = running()
@@ -251,7 +257,7 @@ def test_what_systemd_is_told(tmp_path, systemd):
 
 
 def test_a_listener_outlives_the_supervisor(tmp_path, systemd):
-    """systemd keeps the listener of a supervisor that is killed, and a connection made meanwhile waits in it."""
+    """Systemd keeps the listener of a supervisor that is killed, and a connection made meanwhile waits in it."""
     port = free_port()
     supervisor = Supervisor(tmp_path, systemd=systemd)
     try:
