@@ -222,7 +222,7 @@ def test_exit_codes(running, signals, code):
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])
 def test_children_leave_when_the_supervisor_is_killed(running, stopped):
-    """After kill -9 each child is told to drain, even one that was stopped, and the next supervisor gets the address."""
+    """After kill -9 each child is told to drain, even one that was stopped, and the next supervisor finds the address."""
     supervisor = running(hang_timeout_s=30.0)
     (pid,) = supervisor.pids("early")
     if stopped:
