@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 import re
 import signal
 import socket
 import sys
 import urllib.request
 from collections import Counter
+from pathlib import Path
 
 import gevent
 import pytest
@@ -62,18 +62,17 @@ class Service:
 
     def place(self, position, **changes):
         """Have an agent call a customer of the bank."""
-        call = Call(
-            dialled=self.call_centre.token(BANK, position), agent=Agent(username=f"{next(self._agents)}", domain=BANK.domain),
-            gateways={"carrier-a": Gateway(Carrier(after_s=0.02))}, **({"hangs_up_after_s": 0.4, "sched_hangup_s": 30.0} | changes),
-        )  # fmt: skip
+        agent = Agent(username=f"{next(self._agents)}", domain=BANK.domain)
+        wanted = {"hangs_up_after_s": 0.4, "sched_hangup_s": 30.0} | changes
+        gateways = {"carrier-a": Gateway(Carrier(after_s=0.02))}
+        call = Call(dialled=self.call_centre.token(BANK, position), agent=agent, gateways=gateways, **wanted)
         return double.play(call, self.worker, redeem=self.redeem)
 
     def processes(self, role):
         """The processes of a role by their command lines."""
         found = []
         for pid in self.supervisor.children():
-            with open(f"/proc/{pid}/cmdline", "rb") as file:
-                words = file.read().split(b"\0")
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
             if role.encode() in words:
                 found.append(pid)
         return found
@@ -183,7 +182,7 @@ def test_no_call_is_refused_while_everything_is_replaced(serve, uncapped):
 @pytest.mark.slow  # every process twice
 @pytest.mark.timeout(600)
 def test_a_killed_supervisor_costs_no_call_and_no_record(serve):
-    """After kill -9 the workers follow their calls to the end and write the records; the next supervisor gets the port."""
+    """After kill -9 the workers follow their calls to the end and write the records, and then nobody is left."""
     service = serve(workers=1)
     playing = gevent.spawn(service.place, 45, hangs_up_after_s=6.0)
     patiently(lambda: service.live(45))
@@ -193,7 +192,7 @@ def test_a_killed_supervisor_costs_no_call_and_no_record(serve):
     result = playing.get(timeout=PATIENCE_S)
     assert result.hangup_cause == "NORMAL_CLEARING"
     assert service.state(result) == "COMPLETED"
-    patiently(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in children))
+    patiently(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
 
 
 @pytest.mark.slow  # every process once
