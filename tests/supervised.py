@@ -1,7 +1,7 @@
 """A supervisor as a process, over children that behave as their configuration says, and who stands in for systemd.
 
-Run as a program, ``supervise FILE`` is the real supervisor with KINDS of its own; ``child FILE`` is one of its children,
-in plain Python so that tests of the supervisor cost little; ``describe ROLE FILE`` is that kind's check.
+Run as a program, ``supervise FILE`` is the real supervisor with KINDS of its own; ``child FILE`` is one of its
+children, in plain Python so that tests cost little; ``describe ROLE FILE`` is that kind's check.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def describe(role: str, path: str) -> int:
     """Check a behaviour: ``refuse`` is one no child would start with."""
     text = Path(path).read_text()
     if "refuse" in text:
-        print(f"esl-shield: The configuration {path} is not usable: it says refuse. [config.invalid]", file=sys.stderr)
+        sys.stderr.write(f"esl-shield: The configuration {path} is not usable: it says refuse. [config.invalid]\n")
         return 2
     listen = re.search(r"listen (\S+)", text)
     alone = "true" if role == "lone" else "false"
     where = f'"{listen[1]}"' if listen else "null"
-    print(f'{{"listen": {where}, "metrics": null, "drain_s": 1.0, "alone": {alone}}}')
+    sys.stdout.write(f'{{"listen": {where}, "metrics": null, "drain_s": 1.0, "alone": {alone}}}\n')
     return 0
 
 
@@ -57,13 +57,14 @@ def given(descriptors: str, *argv: str) -> None:
     for place, descriptor in enumerate(map(int, descriptors.split(",")), 3):
         os.dup2(descriptor, place)
     environ = {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(descriptors.count(",") + 1)}
-    os.execve(argv[0], argv, environ)
+    os.execve(argv[0], argv, environ)  # noqa: S606 - the tests' own program
 
 
 def child(path: str) -> int:
     """Do what the words of the configuration say, the first of them once its file is there."""
     words = Path(path).read_text().split()
-    say(path, f"started {os.getpid()} uid {os.getuid()} fds {sorted(map(int, os.listdir('/proc/self/fd')))[:-1]}")
+    descriptors = sorted(int(link.name) for link in Path("/proc/self/fd").iterdir())[:-1]  # the last looked
+    say(path, f"started {os.getpid()} uid {os.getuid()} fds {descriptors}")
     notify = socket.socket(fileno=int(os.environ["ESL_SHIELD_NOTIFY_FD"]))
     if "exit" in words:
         return int(words[words.index("exit") + 1])

@@ -100,6 +100,11 @@ class Journal:
         """How many records wait to be written."""
         return len(self._pending)
 
+    @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._path
+
     def begin(self) -> None:
         """Go on with the chain in the file, and write that a run starts; raises OSError."""
         last = lines.last(self._path, Record.parse)

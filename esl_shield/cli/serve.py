@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import click
 
 from esl_shield import config as configuration
-from esl_shield.cli.context import Context
 from esl_shield.errors.config import ConfigError
+
+if TYPE_CHECKING:
+    from esl_shield.cli.context import Context
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """The one way a secret's file is read: password, caller's secret, KEK, PIN, signing key; public halves of these too.
 
 Invariants: a file is judged through the descriptor it is read from; it must be a regular file of this process's user or
-of root that nobody else may read or change; a FIFO in its place hangs nobody; no error holds a byte of the content.
+of root that nobody else may read or change, by its mode or by an access list; a FIFO in its place hangs nobody; no
+error holds a byte of the content.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import enum
 import os
 import stat
+import struct
 
 from esl_shield.errors.config import ConfigError
 
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# linux/posix_acl.h
+_ACL_VERSION, _ACL_OWNER, _ACL_USER, _ACL_MASK, _ACL_READ = 2, 0x01, 0x02, 0x10, 4
 
 
 class Refusal(enum.Enum):
@@ -47,7 +50,7 @@ def read(path: str, max_bytes: int, *, public: bool = False) -> bytes:
         detail = (isinstance(error, OSError) and error.strerror) or "no file has such a name"
         raise PrivateFileRefusedError(Refusal.UNREADABLE, detail) from None
     try:
-        _check(os.fstat(descriptor), public=public)
+        _check(os.fstat(descriptor), descriptor, public=public)
         return os.read(descriptor, max_bytes + 1)
     finally:
         os.close(descriptor)
@@ -70,12 +73,35 @@ def without_end(content: bytes) -> bytes:
     return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _check(status: os.stat_result, *, public: bool) -> None:
+def _check(status: os.stat_result, descriptor: int, *, public: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise PrivateFileRefusedError(Refusal.IRREGULAR)
     if public:
         return
-    if stat.S_IMODE(status.st_mode) & _OTHERS:
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & stat.S_IRWXO or (mode & stat.S_IRWXG and not _is_for_us_alone(descriptor)):
         raise PrivateFileRefusedError(Refusal.EXPOSED, f"{stat.S_IMODE(status.st_mode):04o}")
     if status.st_uid not in (0, os.geteuid()):
         raise PrivateFileRefusedError(Refusal.ANOTHERS, str(status.st_uid))
+
+
+def _is_for_us_alone(descriptor: int) -> bool:
+    """Whether an access list lets nobody but the owner and this process's user in, and lets that user only read.
+
+    So systemd gives a service its credentials (LoadCredential=) where the file system has access lists: root's file,
+    one entry for the service's user, and the list's mask where the mode has its group's bits. The attribute's form is
+    in linux/posix_acl_xattr.h: a version, then tag, rights and id of each entry, little endian.
+    """
+    try:
+        attribute = os.getxattr(descriptor, "system.posix_acl_access")
+    except OSError:
+        return False
+    head, entry = struct.Struct("<I"), struct.Struct("<HHI")
+    if len(attribute) % entry.size != head.size or head.unpack_from(attribute) != (_ACL_VERSION,):
+        return False
+    for tag, rights, who in entry.iter_unpack(attribute[head.size :]):
+        if tag in (_ACL_OWNER, _ACL_MASK) or not rights:
+            continue
+        if tag != _ACL_USER or who != os.geteuid() or rights != _ACL_READ:
+            return False
+    return True

@@ -8,7 +8,7 @@ Invariants:
   socket is closed unanswered and accepting never stops to shed load.
 - A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
   yet been told what to do with the call, answered by ``overflow``.
-- On a listener shared with other processes, a full worker lets the others go first; if none takes a connection, it does.
+- On a listener shared with other processes, a full worker lets the others go first, and takes what they leave.
 - Running out of file descriptors pauses accepting for ``_EXHAUSTED_PAUSE_S`` at a time; it never spins.
 - ``drain`` takes what already waits in the listen queue, closes the listener and only then waits for the calls;
   ``abandon`` ends the handlers of those that are left, so that each can say what it knows of its call.
@@ -20,6 +20,8 @@ import errno
 import ipaddress
 import logging
 import os
+import struct
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,7 +47,10 @@ Handler = Callable[[Session], None]
 BACKLOG = 128
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_PAUSE_S = 0.1
-_GIVE_WAY_S = 0.02  # of the 2 s FreeSWITCH waits
+_GIVE_WAY_S = 0.2  # of the 2 s FreeSWITCH waits
+_GLANCE_S = 0.02
+_MOST_WAITING = BACKLOG // 4
+_UNACKED = struct.Struct("=24xI")
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
 _log = logging.getLogger(__name__)
@@ -220,8 +225,8 @@ class Server:
 class _Acceptor(StreamServer):
     """gevent's accept loop, which waits out exhausted resources without printing or spinning.
 
-    ``gives_way`` is asked on a listener that other processes accept on too: while it says so, each connection is left
-    to them for ``_GIVE_WAY_S``, and taken if it is still there then.
+    ``gives_way`` is asked on a listener that other processes accept on too: while it says so, connections are left to
+    them for ``_GIVE_WAY_S``, unless many wait; what is still there then is taken.
     """
 
     max_accept = 1  # of a burst each process that shares the listener shall have its part; alone it makes no difference
@@ -236,18 +241,16 @@ class _Acceptor(StreamServer):
         super().__init__(listener, serve)
         self._failed = failed
         self._gives_way = gives_way
-        self._gave_way = False
+        self._waiting_since: float | None = None
 
     def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # gevent too returns None
         """Accept one connection, None when there is none; called by gevent when the listener is readable."""
-        if self._gives_way is not None and not self._gave_way and self._gives_way():
-            self._gave_way = True
+        if self._leaves_it():
             self.stop_accepting()
-            gevent.spawn_later(_GIVE_WAY_S, self._resume)
+            gevent.spawn_later(_GLANCE_S, self._resume)
             return None
-        self._gave_way = False
         try:
-            return super().do_read()
+            accepted = super().do_read()
         except OSError as error:
             if error.errno in (errno.ECONNABORTED, errno.EPROTO):
                 return None
@@ -255,12 +258,34 @@ class _Acceptor(StreamServer):
                 raise
             self._pause(error)
             return None
+        self._look_again()
+        return accepted
 
     def accept_waiting(self) -> None:
         """Take every connection that is already in the listen queue."""
         self._gives_way = None
         while self.started and (accepted := self.do_read()) is not None:
             self.do_handle(*accepted)
+
+    def _leaves_it(self) -> bool:
+        """Whether what waits is left to other processes a moment longer."""
+        if self._gives_way is None or not self._gives_way():
+            self._waiting_since = None
+            return False
+        now = time.monotonic()
+        if self._waiting_since is None:
+            self._waiting_since = now
+        return now - self._waiting_since < _GIVE_WAY_S and self._waiting() < _MOST_WAITING
+
+    def _look_again(self) -> None:
+        """Forget since when connections wait once none does."""
+        if self._waiting_since is not None and not self._waiting():
+            self._waiting_since = None
+
+    def _waiting(self) -> int:
+        """Return how many connections wait; of a listener that is ``tcpi_unacked`` (linux/tcp.h)."""
+        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
+        return int(_UNACKED.unpack(info)[0])
 
     def _pause(self, error: OSError) -> None:
         self._failed(error)
@@ -269,6 +294,7 @@ class _Acceptor(StreamServer):
 
     def _resume(self) -> None:
         if self.started:
+            self._look_again()
             self.start_accepting()
 
 

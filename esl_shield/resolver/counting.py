@@ -6,8 +6,10 @@ that cannot be written is logged when that begins and when it ends, counted, and
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 import gevent
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
 
 EVERY_S = 1.0
+LOCK_PATIENCE_S = 15.0  # a resolver drains in a few seconds
 LOG = logging.getLogger(__name__)
 
 
@@ -31,6 +34,7 @@ class JournalKeeper:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._failing = False
+        self._lock: int | None = None
         self._greenlet: gevent.Greenlet[..., None] | None = None
 
     @property
@@ -51,8 +55,9 @@ class JournalKeeper:
         return cls(Journal(section.file, signer, name=section.name, login=login))
 
     def start(self) -> None:
-        """Go on with the journal in its file; raises ConfigError."""
+        """Go on with the journal in its file, once no other resolver does; raises ConfigError."""
         try:
+            self._lock = self._take_lock()
             self.journal.begin()
         except OSError as error:
             problem = f"it cannot be written ({os.strerror(error.errno or 0)})"
@@ -60,10 +65,31 @@ class JournalKeeper:
         self._greenlet = gevent.spawn(self._keep)
 
     def stop(self) -> None:
-        """Write the rest."""
+        """Write the rest, and leave the journal to the next resolver."""
         if self._greenlet is not None:
             self._greenlet.kill()
             self._write(all_=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> int:
+        """Wait for the resolver before this one, which may be draining: two writers would break the chain."""
+        lock = os.open(f"{self.journal.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + LOCK_PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(lock)
+                    raise ConfigError(source="[journal] file", problem="another resolver writes it") from None
+                gevent.sleep(EVERY_S / 10)
+            except BaseException:
+                os.close(lock)
+                raise
+            else:
+                return lock
 
     def _keep(self) -> None:
         while True:

@@ -21,7 +21,6 @@ from esl_shield.db.engine import use_gevent
 from esl_shield.service import inherited, log
 from esl_shield.service.hardening import harden
 from esl_shield.service.housekeeping import HousekeeperService
-from esl_shield.service.inherited import Inherited
 from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
 from esl_shield.service.notify import Notifier
 from esl_shield.service.resolving import ResolverService
@@ -31,6 +30,7 @@ from esl_shield.service.worker import Worker
 if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.values import Address
+    from esl_shield.service.inherited import Inherited
 
 HOUSEKEEPER_DRAIN_S = 10.0
 INTERRUPTED = 130

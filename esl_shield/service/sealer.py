@@ -27,7 +27,6 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway
 from esl_shield.resolver.healthpages import OK
 from esl_shield.resolver.secretfile import read_secret
-from esl_shield.service.inherited import Inherited
 from esl_shield.service.pages import pages
 
 if TYPE_CHECKING:
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from esl_shield.config.database import DatabaseConfig
     from esl_shield.config.sealing import SealingConfig
     from esl_shield.resolver.healthpages import Parts
+    from esl_shield.service.inherited import Inherited
     from esl_shield.service.metrics import SealerMetrics
 
 STATEMENT_TIMEOUT_S = 30.0

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from esl_shield import config
+from esl_shield.config import serve
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
@@ -75,6 +76,8 @@ SECTIONS = {
     "[[gateways]]": config.Gateway,
     "[sealing]": config.SealingConfig,
     "[journal]": config.JournalConfig,
+    "[serve]": serve.ServeConfig,
+    "[[serve.process]]": serve.ProcessConfig,
 }
 
 

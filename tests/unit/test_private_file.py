@@ -2,6 +2,7 @@
 
 import ast
 import os
+import struct
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,27 @@ def _loop(folder):
     return folder / "loop"
 
 
+OWNER, USER, GROUP, NAMED_GROUP, MASK, OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
+NOBODY = 0xFFFFFFFF
+
+
+def _listed(folder, *entries):
+    """A file with an access list, as systemd gives a service its credentials where there are such lists."""
+    path = _file(folder)
+    entries = [(OWNER, 4, NOBODY), *entries, (GROUP, 0, NOBODY), (MASK, 4, NOBODY), (OTHER, 0, NOBODY)]
+    packed = b"".join(struct.pack("<HHI", *entry) for entry in sorted(entries))
+    try:
+        os.setxattr(path, "system.posix_acl_access", struct.pack("<I", 2) + packed)
+    except OSError as error:
+        pytest.skip(f"no access lists here: {error.strerror}")
+    assert path.stat().st_mode & 0o777 == 0o440
+    return path
+
+
 REFUSED = {
+    "a list lets another user in": (lambda folder: _listed(folder, (USER, 4, 12345)), Refusal.EXPOSED),
+    "a list lets a group in": (lambda folder: _listed(folder, (NAMED_GROUP, 4, 12345)), Refusal.EXPOSED),
+    "a list lets one more in": (lambda f: _listed(f, (USER, 4, os.geteuid()), (USER, 4, 12345)), Refusal.EXPOSED),
     "missing": (lambda folder: folder / "none", Refusal.MISSING),
     "below a file": (lambda folder: _file(folder) / "none", Refusal.MISSING),
     "a loop of links": (_loop, Refusal.UNREADABLE),
@@ -48,6 +69,11 @@ REFUSED = {
     "the group writes it": (lambda folder: _file(folder, 0o420), Refusal.EXPOSED),
     "another user's": (_anothers, Refusal.ANOTHERS),
 }
+
+
+def test_a_credential_of_systemd_is_read(tmp_path):
+    """A list that lets this process's user read, and nobody else, is as good as a mode that does."""
+    assert read(str(_listed(tmp_path, (USER, 4, os.geteuid()))), 100) == SECRET
 
 
 @pytest.mark.parametrize("name", REFUSED)

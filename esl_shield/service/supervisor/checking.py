@@ -18,16 +18,14 @@ if TYPE_CHECKING:
     from esl_shield.service.supervisor.kinds import Kind
     from esl_shield.service.supervisor.spawning import User
 
-TIMEOUT_S = 30.0
-
 
 class Check:
     """One ``esl-shield --config FILE serve --describe ROLE`` under way."""
 
-    def __init__(self, process: ProcessConfig, kind: Kind, user: User | None, now: float) -> None:
+    def __init__(self, process: ProcessConfig, kind: Kind, user: User | None, deadline: float) -> None:
         """Start it; raises OSError."""
         self._process = process
-        self._deadline = now + TIMEOUT_S
+        self._deadline = deadline
         self._popen = subprocess.Popen(  # noqa: S603 - our own command line
             kind.describe_argv(process.role, process.config),
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(),

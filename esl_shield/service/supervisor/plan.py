@@ -68,10 +68,13 @@ def places(
     """Work out every place, in the order of the file; raises ConfigError."""
     found: list[Place] = []
     numbers: dict[str, int] = {}
+    lonely: set[str] = set()
     for process, description, user in zip(serve.process, descriptions, whose, strict=True):
-        if description.alone and process.count > 1:
-            problem = f"count = {process.count}, but of {process.role}s with this configuration there is one at a time"
+        if description.alone and (process.count > 1 or process.config in lonely):
+            problem = f"there can be one {process.role} with it at a time, and [[serve.process]] asks for more"
             raise ConfigError(source=process.config, problem=problem)
+        if description.alone:
+            lonely.add(process.config)
         for index in range(process.count):
             number = numbers[process.role] = numbers.get(process.role, 0) + 1
             name = f"{process.role}-{number}"
@@ -85,7 +88,7 @@ def places(
                     _endpoints(process, description, index, name),
                     description.drain_s,
                     description.alone,
-                )  # fmt: skip
+                )
             )
     _refuse_shared(found)
     return found

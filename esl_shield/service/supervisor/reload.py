@@ -55,7 +55,7 @@ class Reload:
         except ConfigError as error:
             raise error.in_file(path) from None
         for process, user in zip(self.serve.process, self._whose, strict=True):
-            self._checks.append(Check(process, kinds[process.role], user, now))
+            self._checks.append(Check(process, kinds[process.role], user, now + self.serve.start_timeout_s))
 
     def step(self, now: float) -> None:
         """Go as far as it can without waiting; raises ShieldError when it is refused."""

@@ -142,6 +142,8 @@ class Supervisor:
             return
         within_s = self._fleet.longest_stop_s() + STOP_MARGIN_S
         self._notifier.stopping("draining" if len(self._stops) == 1 else "stopping at once", within_s=within_s)
+        # A listener nobody accepts on would leave calls silent; closed with the workers' it sends them to a stand-by.
+        self._listeners.close()
         LOG.info("serve.stopping", extra={"fields": {"hastened": len(self._stops) > 1, "within_s": f"{within_s:.0f}"}})
         self._fleet.stop(now)
 

@@ -1,9 +1,12 @@
 """Months are made and detached by the housekeeper, and no call is lost or held up meanwhile."""
 
 import dataclasses
-import threading
+import signal
+import subprocess
+import sys
 
 import pytest
+from polling import until
 
 from esl_shield.config.retention import RetentionConfig
 from esl_shield.errors.database import RightMissing
@@ -158,14 +161,71 @@ def test_right(database, role):
         Housekeeper(database.open(database.login(role), needs=NEEDS), KEPT).run()
 
 
-def test_periodic(database, keeper):
-    """A resident housekeeper works at once and ends when it is told."""
+class Keeper:
+    """``db maintain --every`` as a process."""
+
+    def __init__(self, folder, url, *options):
+        path, self.log = folder / "housekeeper.toml", folder / "housekeeper.log"
+        path.write_text(f'[database]\nurl = "{url}"\n[retention]\ncalls_months = 6\naudit_months = 12\n')
+        path.chmod(0o600)
+        argv = [
+            sys.executable,
+            "-m",
+            "esl_shield",
+            "--config",
+            str(path),
+            "db",
+            "maintain",
+            "--every",
+            "3600",
+            *options,
+        ]
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self, text):
+        until(lambda: text in self.log.read_text() or self.process.poll() is not None, text, within_s=60)
+        assert text in self.log.read_text(), self.log.read_text()
+
+
+@pytest.fixture
+def resident(tmp_path):
+    started = []
+
+    def resident(url):
+        started.append(Keeper(tmp_path, url))
+        return started[-1]
+
+    yield resident
+    for keeper in started:
+        keeper.process.kill()
+        keeper.process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["sigterm", "sigint"])
+def test_resident(database, resident, number, code):
+    """A resident housekeeper works at once, says each step, and ends when it is told, with the contract's code."""
     _months(database, 13)
-    stop = threading.Event()
-    running = threading.Thread(target=keeper().run_until, args=(stop, 3600))
-    running.start()
-    while not _tables(database, "^detached_calls"):
-        assert running.is_alive()
-    stop.set()
-    running.join(30)
-    assert not running.is_alive()
+    running = resident(database.login("housekeeper").url)
+    running.wait("housekeeper ready on ")
+    assert _tables(database, "^detached_calls")
+    assert f"event=housekeeping.step step=detached partition=calls{_month(database, 13)}" in running.log.read_text()
+    running.process.send_signal(number)
+    assert running.process.wait(60) == code
+
+
+def test_resident_without_the_right(database, resident):
+    """What waiting does not mend is one sentence and exit code 2."""
+    running = resident(database.login("auditor").url)
+    assert running.process.wait(60) == 2
+    assert len(running.log.read_text().splitlines()) == 1
+    assert "[database.right_missing]" in running.log.read_text()
+
+
+def test_resident_without_a_database(resident, tmp_path):
+    """A database that is away is waited for: the housekeeper is ready, says so, and ends when it is told."""
+    running = resident(f"postgresql+psycopg2://housekeeper@/shield?host={tmp_path}")
+    running.wait("housekeeper ready on ")
+    assert "event=housekeeping.failed error_id=database.away" in running.log.read_text()
+    running.process.send_signal(signal.SIGTERM)
+    assert running.process.wait(60) == 0
