@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from esl_shield.config.resolver import ResolverConfig
+from esl_shield.http.listener import Listener, Reply
+from esl_shield.http.messages import reply
 from esl_shield.resolver.app import METRICS_TYPE
-from esl_shield.resolver.http import reply
-from esl_shield.resolver.listener import Listener, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esl_shield.config.values import Address
-    from esl_shield.resolver.http import Request
+    from esl_shield.http.messages import Request
 
 
 _AWAY = Reply(reply("503 Service Unavailable", b"away", close=True), close=True)

@@ -18,12 +18,12 @@ from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Lag, Sealer
 from esl_shield.audit.sending import HeadSender
 from esl_shield.audit.signing import PublicKey, Signer
+from esl_shield.config.secretfile import read_secret
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway
-from esl_shield.resolver.secretfile import read_secret
 from esl_shield.service.pages import Pages
 
 if TYPE_CHECKING:
