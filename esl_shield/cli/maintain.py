@@ -53,7 +53,7 @@ def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: For
         housekeeper = Housekeeper(database, config.retention)
         if every_s:
             log.set_up("housekeeper")
-            housekeeper.run_until(_stopped(), every_s)
+            housekeeper.run_until(stopped(), every_s)
             return
         steps = housekeeper.run(dry_run=dry_run)
     would = "would be " if dry_run else ""
@@ -62,7 +62,8 @@ def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: For
     print_result(fields, lines or ["nothing to do"], format_)
 
 
-def _stopped() -> threading.Event:
+def stopped() -> threading.Event:
+    """Return what SIGTERM and SIGINT set."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -19,6 +19,7 @@ from esl_shield.db.engine import use_gevent
 from esl_shield.resolver.app import Resolver
 from esl_shield.service import log
 from esl_shield.service.hardening import harden
+from esl_shield.service.intake import Intake, IntakeMetrics
 from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
 from esl_shield.service.sealer import SealerService
 from esl_shield.service.worker import Worker
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 SEALER_DRAIN_S = 10.0
+INTAKE_DRAIN_S = 5.0
 LOST = 1
 
 
@@ -66,6 +68,12 @@ def run_sealer(config: Config, *, restore_reason: str = "") -> int:
     prepare("sealer")
     sealer = SealerService.from_config(config, SealerMetrics(), restore_reason=restore_reason)
     return serve("sealer", sealer, drain_s=SEALER_DRAIN_S)
+
+
+def run_intake(config: Config) -> int:
+    """Run the intake until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
+    prepare("intake")
+    return serve("intake", Intake.from_config(config, IntakeMetrics()), drain_s=INTAKE_DRAIN_S)
 
 
 def prepare(name: str) -> None:

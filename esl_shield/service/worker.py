@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from typing import TYPE_CHECKING
 from uuid import uuid4
+
+import gevent
 
 from esl_shield.calls import arrivals
 from esl_shield.calls.records import Ledger
@@ -20,6 +23,7 @@ from esl_shield.calls.signs import HEADERS
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health, refuse_foreign_right
+from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
     from esl_shield.service.metrics import WorkerMetrics
 
 LEDGER_DRAIN_S = 10.0
+BEAT_S = 1.0  # a third of what shield.worker_is_gone waits for
 _NO_TENANT = -1
 
 LOG = logging.getLogger(__name__)
@@ -48,6 +53,7 @@ class Worker:
         self._ledger = Ledger(database, metrics)
         self._server = self._listen()
         self._pages = Pages(config.metrics.listen, metrics.page, self._is_well) if config.metrics.listen else None
+        self._beating: gevent.Greenlet[[], None] | None = None
         metrics.watch("calls_in_progress", "Calls this worker holds now.", lambda: self._server.active)
         metrics.watch("untold_records", "Statements the database has not taken yet.", lambda: self._ledger.untold)
 
@@ -62,7 +68,7 @@ class Worker:
             raise WorkerMisplaced(problem="no [[gateways]] are configured, so no call could go anywhere")
         if config.keys and (secret := _readable(config.keys)):
             raise WorkerMisplaced(problem=f"it can read {secret}; run it as a Unix user who cannot")
-        database = Database(config.database, application_name="esl-shield-worker")
+        database = Database(config.database, application_name=f"esl-shield-worker {secrets.token_hex(4)}")
         health = Health(Readiness(database))
         health.check()
         return cls(config, database, health, metrics)
@@ -79,6 +85,7 @@ class Worker:
                 self._pages.start()
             except OSError as error:
                 raise _taken("[metrics] listen", error) from None
+        self._beating = gevent.spawn(self._beat)
         self._server.start()
 
     def stop(self, drain_s: float) -> int:
@@ -91,6 +98,8 @@ class Worker:
             LOG.warning("worker.calls_abandoned", extra={"fields": {"count": left}})
             left = self._server.abandon()
         lost = self._ledger.close(LEDGER_DRAIN_S) + left
+        if self._beating:
+            self._beating.kill()
         if lost:
             LOG.error("worker.records_lost", extra={"fields": {"count": lost}})
         if self._pages:
@@ -106,6 +115,15 @@ class Worker:
             )  # fmt: skip
         except OSError as error:
             raise _taken("[esl] listen", error) from None
+
+    def _beat(self) -> None:
+        """Report again and again: the calls of a worker that does not are looked after by the reaper."""
+        while True:
+            try:
+                self._database.call("worker_beat")
+            except ShieldError as error:
+                self._metrics.count("unreported", error.error_id)
+            gevent.sleep(BEAT_S)
 
     def _is_well(self) -> bool:
         """Whether a call handed over now could go through."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper", "shield_rekeyer",
+    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
-        *("finish_call", "inbound_answered", "next_permit"),
+        *("finish_call", "inbound_answered", "next_permit", "worker_beat"),
     },
     "shield_resolver": {
         "kek_ids", "note_refusal", "redeem_permit", "tenant_data_key", "redeem_reveal", "reveal_index_key",
@@ -32,6 +32,8 @@ EXECUTE = {
         "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
         "tenant_data_key",
     },
+    "shield_intake": {"settle_cdrs", "take_cdr"},
+    "shield_reaper": {"call_gone", "open_calls"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -53,6 +55,8 @@ SELECT = {
     "shield_eraser": {"erasures", "holds", "tenants"},
     "shield_housekeeper": set(),
     "shield_rekeyer": set(),
+    "shield_intake": set(),
+    "shield_reaper": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -68,6 +72,8 @@ USAGE = {
     "shield_eraser": {"shield_api", "dba"},
     "shield_housekeeper": {"shield_api"},
     "shield_rekeyer": {"shield_api"},
+    "shield_intake": {"shield_api"},
+    "shield_reaper": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).
