@@ -46,5 +46,5 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
                 print_result(dataclasses.asdict(looked), lines, format_)
                 return
             log.set_up("reaper")
-            print("reaper ready", file=sys.stderr, flush=True)
+            print(f"reaper ready, asking {len(made.switches)} FreeSWITCH", file=sys.stderr, flush=True)
             made.run_until(stopped())

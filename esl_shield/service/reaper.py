@@ -109,7 +109,7 @@ class Reaper:
     ) -> None:  # fmt: skip
         self._database = database
         self._config = config
-        self._switches = switches
+        self.switches = switches
         self._clock = clock
         self._sightings: dict[UUID, _Sighting] = {}
         self._all_at = float("-inf")
@@ -135,7 +135,7 @@ class Reaper:
 
     def look(self) -> Looked:
         """Ask about every call that is due; raises FreeSwitchAway, FreeSwitchRefused, DatabaseAway, DatabaseRefused."""
-        for switch in self._switches:
+        for switch in self.switches:
             switch.greet()
         now = self._clock()
         everybody = now - self._all_at >= ALL_EVERY_S
@@ -151,7 +151,7 @@ class Reaper:
 
     def close(self) -> None:
         """End the connections to FreeSWITCH."""
-        for switch in self._switches:
+        for switch in self.switches:
             switch.close()
 
     def _look_at(self, row: tuple[Any, ...], looked: Looked) -> None:
@@ -161,7 +161,7 @@ class Reaper:
         if sighting.next_at > now:
             looked.up += 1
             return
-        home = next((switch for switch in self._switches for leg in legs if switch.has(leg)), None)
+        home = next((switch for switch in self.switches for leg in legs if switch.has(leg)), None)
         now = self._clock()
         if home:
             # Young calls are looked at each time: most end soon after their worker.
@@ -180,7 +180,7 @@ class Reaper:
         restarted = self._was_restarted(sighting, age_s)
         gone_s = now - (sighting.gone_at or now)
         if restarted:
-            gone_s = max(gone_s, min(switch.uptime_s for switch in self._switches))
+            gone_s = max(gone_s, min(switch.uptime_s for switch in self.switches))
         seen_s = None if sighting.seen_at is None else now - sighting.seen_at
         ((verdict,),) = self._database.call(
             "call_gone", str(call), gone_s, seen_s, self._config.record_wait_s, restarted
@@ -190,8 +190,8 @@ class Reaper:
     def _was_restarted(self, sighting: _Sighting, age_s: float) -> bool:
         """Whether the FreeSWITCH the call was on runs no more; unknown which it was, whether any does since then."""
         if sighting.core:
-            return sighting.core not in {switch.core for switch in self._switches}
-        return all(switch.uptime_s + BOOT_MARGIN_S < age_s for switch in self._switches)
+            return sighting.core not in {switch.core for switch in self.switches}
+        return all(switch.uptime_s + BOOT_MARGIN_S < age_s for switch in self.switches)
 
     def _note(self, problem: str, text: str) -> None:
         if problem != self._problem:

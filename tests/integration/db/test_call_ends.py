@@ -27,6 +27,7 @@ class Leg(NamedTuple):
 
 
 OWN, FAR = Leg("own", ANSWERED), Leg("far", ANSWERED)
+LEFT_EARLY, TALKED_ON = Leg("own", ANSWERED, -12 * S), Leg("far", ANSWERED, LATER)
 OWN_BUSY = Leg("own", None, state="FAILED", cause="NORMAL_TEMPORARY_FAILURE")
 FAR_BUSY = Leg("far", None, state="BUSY", cause="USER_BUSY")
 
@@ -108,7 +109,7 @@ def answer(lab):
 
 
 def finish(lab, state="COMPLETED", answered: timedelta | None = ANSWERED, ended=ENDED):
-    at = answered is not None and lab.now + answered or None
+    at = (answered is not None and lab.now + answered) or None
     values = (state, "NORMAL_CLEARING", 200, "carrier", 1, None, at, lab.now + ended)
     return lab.worker.call("finish_call", lab.attempt.call, *values)[0][0]
 
@@ -122,7 +123,7 @@ COMPLETED = {
     "talked-both-legs": ([FAR, OWN], ["ENDED", "KNOWN"], "COMPLETED", "NORMAL_CLEARING", ENDED),
     "talked-out-of-order": ([OWN, FAR], ["WAITING", "ENDED"], "COMPLETED", "NORMAL_CLEARING", ENDED),
     "customer-talked-on": (
-        [Leg("own", ANSWERED, -12 * S), Leg("far", ANSWERED, LATER)], ["WAITING", "ENDED"], "COMPLETED",
+        [LEFT_EARLY, TALKED_ON], ["WAITING", "ENDED"], "COMPLETED",
         "NORMAL_CLEARING", LATER,
     ),
     "busy": ([FAR_BUSY, OWN_BUSY], ["WAITING", "ENDED"], "BUSY", "USER_BUSY", ENDED),
@@ -175,7 +176,7 @@ def test_a_worker_that_lives_has_a_minute(lab):
 # what the worker wrote, the records -> the last verdict, what differs
 COMPARED = {
     "agrees": (("COMPLETED", ANSWERED, ENDED), [FAR, OWN], "AGREES", None),
-    "agent-left-early": (("COMPLETED", ANSWERED, LATER), [Leg("own", ANSWERED, -12 * S), Leg("far", ANSWERED, LATER)], "AGREES", None),
+    "agent-left-early": (("COMPLETED", ANSWERED, LATER), [LEFT_EARLY, TALKED_ON], "AGREES", None),
     "agrees-unanswered": (("BUSY", None, ENDED), [FAR_BUSY, OWN_BUSY], "AGREES", None),
     "cut-short": (("COMPLETED", ANSWERED, -14 * S), [FAR], "DIFFERS", ["ended"]),
     "too-long": (("COMPLETED", ANSWERED, LATER), [FAR], "DIFFERS", ["ended"]),
@@ -307,4 +308,4 @@ def test_records_are_forgotten_when_they_are_settled_and_a_day_old(lab):
     lab.settle()
     assert lab.database.query("SELECT * FROM shield.cdr_legs") == []
     assert lab.take(FAR) == ["KNOWN"]
-    assert TOKEN == lab.record()["token"]
+    assert lab.record()["token"] == TOKEN
