@@ -61,7 +61,8 @@ UNANSWERED = {
     "direct-busy": ({"shield_result": "failed", "shield_cause": "USER_BUSY"}, "BUSY", "USER_BUSY", 486),
     "direct-destination": ({"shield_result": "destination"}, "REFUSED", "DESTINATION_REFUSED", 403),
     "far-leg": (
-        {"originator": FAR, "hangup_cause": "CALL_REJECTED", ON_THE_EDGE: "USER_BUSY"}, "REJECTED", "CALL_REJECTED", 603,
+        {"originator": FAR, "hangup_cause": "CALL_REJECTED", ON_THE_EDGE: "USER_BUSY"},
+        *("REJECTED", "CALL_REJECTED", 603),
     ),
     "cause-is-a-number": ({"hangup_cause": NUMBER}, "FAILED", "NORMAL_UNSPECIFIED", 480),
     "cause-is-text": ({"hangup_cause": ["USER_BUSY"]}, "FAILED", "NORMAL_UNSPECIFIED", 480),
