@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 SETTLE_S = 1.0
-SETTLE_MOST = 500
+SETTLE_MOST = 200  # in one transaction, for which workers that end such a call wait
 _NOBODY = -1
 
 
@@ -205,11 +205,12 @@ class Intake:
 
     def _settle_forever(self) -> None:
         while True:
+            settled = 0
             try:
-                self._records.settle()
+                settled = self._records.settle()
             except ShieldError as error:
                 self._note("database", error)
-            gevent.sleep(SETTLE_S)
+            gevent.sleep(0 if settled == SETTLE_MOST else SETTLE_S)
 
     def _watch(self, spool: Spool) -> None:
         while True:

@@ -172,7 +172,9 @@ class Reaper:
         sighting.gone_at = sighting.gone_at or now
         verdict = self._tell(call, sighting, age_s, now)
         looked.verdicts[verdict] = looked.verdicts.get(verdict, 0) + 1
-        if verdict not in ("WAITING", "LIVES"):
+        if verdict in ("WAITING", "LIVES"):
+            sighting.next_at = now + min((now - sighting.gone_at) / 10, SELDOM_S)
+        else:
             del self._sightings[call]
             LOG.info("reaper.verdict", extra={"fields": {"call": call, "verdict": verdict}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from datetime import datetime, timedelta
 
@@ -146,3 +147,28 @@ def test_edge_while_the_intake_is_away_records_are_spooled_and_taken_later(stage
     report(measured, f"edge, intake away: {len(files)} files spooled, then taken", call)
     until(lambda: not [path for path in files if path.exists()], "the files are gone")
     told_right(call, agent)
+
+
+def test_a_freeswitch_that_died_loses_its_calls(database, tmp_path, tmp_path_factory, measured):
+    """While it is away nothing changes; once it runs again its old calls are lost, with the restart as reason."""
+    binary, ports = os.environ["FREESWITCH"], Ports()
+    first = FreeSwitch(binary, tmp_path_factory.mktemp("first"), ports)
+    with Stage(first, tmp_path) as stage:
+        stage.callback(first.stop)
+        shield = Shield(database, stage)
+        shield.resolver()
+        worker, reaper = shield.worker(), shield.reaper()
+        stage.carrier(CARRIER_A, sip.carrier_answers())
+        stage.agent(sip.agent_talks(USER, DOMAIN, talk_ms=60_000), dialled=shield.token(NUMBER))
+        shield.call("ANSWERED")
+        worker.kill()
+        first.process.kill()
+        first.process.wait()
+        until(lambda: "esl.away" in reaper.output.read_text(), "the reaper finds FreeSWITCH away")
+        assert shield.call("ANSWERED")["ended_by"] is None
+        second = FreeSwitch(binary, tmp_path_factory.mktemp("second"), ports)
+        stage.callback(second.stop)
+        call = shield.call("LOST")
+        report(measured, f"FreeSWITCH killed and started again, over before {call['ended_before']}", call)
+        assert (call["ended_by"], call["ended_at"]) == ("reaper", None)
+        assert shield.reasons() == ["switch_restarted"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -18,6 +19,7 @@ from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.endings import ReaperConfig, SwitchConfig
 from esl_shield.db.engine import Database
 from esl_shield.errors.freeswitch import FreeSwitchAway
+from esl_shield.errors.process import SiteFailed
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Gateway
 from esl_shield.service.reaper import Reaper, Switch
@@ -245,10 +247,43 @@ def test_a_living_workers_call_is_not_touched(ends, call_centre):
     assert eventually(lambda: (r := ends.record())["cdr"] and r) == record | {"cdr": "agrees"}
 
 
+def test_the_commands_do_the_same_once(ends, doomed, call_centre, tmp_path):
+    """`reaper --once` says what it found; `intake --spool` takes the files of a folder, sets aside what is none."""
+    site, folder = call_centre.site, tmp_path / "spool"
+    ends.kill(doomed, 46, **MOMENTS["answered"])
+    config = site.config("reaper")
+    config.write_text(
+        f'[database]\nurl = "{site.url("reaper")}"\n[reaper]\n'
+        f'[[reaper.switches]]\naddress = "{ends.socket.address}"\npassword = "file:{tmp_path}/esl.secret"\n'
+    )
+    config.chmod(0o600)
+    looked = eventually(
+        lambda: (r := json.loads(site.run("reaper", "reaper", "--once", "--format", "json")))["up"] and r
+    )
+    assert looked["verdicts"] == {}
+    folder.mkdir()
+    stamp = str(int(time.time() * 1e6))
+    variables = {"uuid": ends.far, "originator": ends.call.uuid, "end_uepoch": stamp, "answer_uepoch": stamp}
+    (folder / f"{ends.far}.cdr.json").write_text(json.dumps({"variables": variables | {"sip_to_user": NUMBER}}) + "\n")
+    assert site.run("intake", "intake", "--spool", str(folder)) == "1 records taken, 0 set aside, 0 left\n"
+    assert (ends.record()["state"], list(folder.iterdir())) == ("COMPLETED", [])
+    bad = folder / "a_1.cdr.json"
+    bad.write_text(NUMBER)
+    os.utime(bad, (0, 0))
+    with pytest.raises(SiteFailed, match="intake.spool_left"):
+        site.run("intake", "intake", "--spool", str(folder))
+    assert [path.name for path in folder.iterdir()] == ["a_1.cdr.json.rejected"]
+
+
 BAD_POSTS = {
     "wrong-secret": ({"secret": "x" * 32}, b"{}", 401, "refused"),
     "other-path": ({"path": "/other"}, b"{}", 404, "refused"),
-    "no-record": ({}, NUMBER.encode(), 400, "intake.rejected: it is neither JSON nor encoded as mod_json_cdr does"),
+    "no-record": (
+        {},
+        b"tel:" + NUMBER.encode(),
+        400,
+        "intake.rejected: it is neither JSON nor encoded as mod_json_cdr does",
+    ),
     "no-leg": ({}, b'{"variables": {}}', 400, "intake.rejected: it does not say which leg ended when"),
     "too-long": ({}, b"x" * 600_000, 413, "intake.rejected"),
 }

@@ -49,7 +49,7 @@ BEGIN
         WHEN v_answered IS NOT NULL THEN CASE WHEN v_far.call IS NOT NULL THEN v_far WHEN p_gone THEN v_own END
         WHEN v_far.call IS NOT NULL OR p_gone OR v_own.received_at < clock_timestamp() - ordering THEN v_own END;
     IF v_last.call IS NULL AND (p_gone OR NOT v_open AND v_call.state <> 'LOST'
-            AND (v_call.delivery = 'direct' OR v_first_at < clock_timestamp() - patience)) THEN
+            AND (v_call.delivery = 'direct' OR v_first_at < clock_timestamp() - tolerance)) THEN
         v_last := CASE WHEN v_far.ended_at > v_own.ended_at OR v_own.call IS NULL THEN v_far ELSE v_own END;
     END IF;
     IF v_last.call IS NULL THEN
