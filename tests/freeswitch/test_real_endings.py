@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 import scenarios as sip
 from edge_lab import SECRET, Edge
-from lab import DOMAIN
+from lab import DOMAIN, FreeSwitch, Ports
 from polling import until
 from ports import HOST
 from shield import Shield
-from stage import CARRIER_A
+from stage import CARRIER_A, Stage
 
 from esl_shield.audit import known
 

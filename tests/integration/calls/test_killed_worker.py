@@ -270,7 +270,7 @@ def test_the_commands_do_the_same_once(ends, doomed, call_centre, tmp_path):
     bad = folder / "a_1.cdr.json"
     bad.write_text(NUMBER)
     os.utime(bad, (0, 0))
-    with pytest.raises(SiteFailed, match="intake.spool_left"):
+    with pytest.raises(SiteFailed, match=r"intake\.spool_left"):
         site.run("intake", "intake", "--spool", str(folder))
     assert [path.name for path in folder.iterdir()] == ["a_1.cdr.json.rejected"]
 
