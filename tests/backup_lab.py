@@ -82,7 +82,7 @@ class BackupLab:
         command = ["pgbackrest", f"--config={conf or self.conf}", f"--stanza={STANZA}", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", timeout=100, **identity)
         assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + done.stderr
 
     def back_up(self, kind: str, *repositories: int) -> None:
         for number in repositories:

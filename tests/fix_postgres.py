@@ -90,9 +90,9 @@ class ShieldDatabase:
         ]
         self.query("SELECT * FROM shield_api.seed_tokens(%s, 1, 1, %s)", tenant_id, json.dumps(rows))
 
-    def open(self, config: DatabaseConfig) -> Database:
+    def open(self, config: DatabaseConfig, *, needs: str = "") -> Database:
         """The engine under test, closed when the test ends."""
-        database = Database(config, application_name="tests")
+        database = Database(config, application_name="tests", needs=needs)
         self._closing.callback(database.close)
         return database
 

@@ -17,7 +17,7 @@ from esl_shield.esl import double
 from esl_shield.tryout.site import Site, Tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 BANK = Tenant("bank", "bank.example", "70", "GB")  # direct delivery
@@ -74,6 +74,12 @@ class CallCentre:
         """Have an agent call; returns when the call is over for FreeSWITCH."""
         return double.play(call, self.worker, redeem=redeem or self.redeem)
 
+    def call(self, tenant: Tenant, position: int, carrier: double.Carrier | None = None, **changes: Any) -> double.Call:
+        """An agent's short call to the tenant's customer at a position, through carrier-a."""
+        gateways = {"carrier-a": double.Gateway(carrier or double.Carrier(after_s=0.02))}
+        wanted = {"gateways": gateways, "hangs_up_after_s": 0.05} | changes
+        return double.Call(dialled=self.token(tenant, position), agent=double.Agent(domain=tenant.domain), **wanted)
+
     def record(self, tenant: Tenant, result: double.Result) -> dict[str, object] | None:
         """Return the call's CDR once it is final, None if there is none."""
         deadline = time.monotonic() + RECORD_TIMEOUT_S
@@ -115,12 +121,17 @@ def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> It
     """One site for the whole run; tests use tokens of their own. Asking for ``cluster`` skips without PostgreSQL."""
     folder = tmp_path_factory.mktemp("site")
     with Site(folder, [BANK, SHOP, LOST], GATEWAYS, EXTRA) as site:
-        tokens = {tenant.name: seed(site, tenant, folder) for tenant in (BANK, SHOP, LOST)}
-        worker, resolver = site.start("worker").address, site.start("resolver").address
-        redeem = double.HttpRedeem(
-            f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
-        )
-        yield CallCentre(site, (worker.host, worker.port), redeem, tokens)
+        yield open_centre(site, folder)
+
+
+def open_centre(site: Site, folder: Path, tenants: Sequence[Tenant] = (BANK, SHOP, LOST)) -> CallCentre:
+    """Import each tenant's customers and start a worker and a resolver."""
+    tokens = {tenant.name: seed(site, tenant, folder) for tenant in tenants}
+    worker, resolver = site.start("worker").address, site.start("resolver").address
+    redeem = double.HttpRedeem(
+        f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
+    )
+    return CallCentre(site, (worker.host, worker.port), redeem, tokens)
 
 
 def seed(site: Site, tenant: Tenant, folder: Path) -> dict[str, str]:

@@ -1,8 +1,7 @@
 """Heads of blocks in a file, one JSON object a line: what is kept off the machine to hold the database against.
 
-Invariants: lines are only ever added (O_APPEND) and are on the disk (fsync) before anybody is told; a head is never
-skipped: what to write next follows from what was written last, which stands in the file and, because the site moves
-the file away, in ``FILE.state`` beside it. A line a crash cut off is ended and written again.
+Invariants: a head is never skipped: what to write next follows from what was written last, which stands in the file
+and, because the site moves the file away, in ``FILE.state`` beside it.
 """
 
 from __future__ import annotations
@@ -14,14 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from esl_shield.audit import lines
 from esl_shield.audit.blocks import Block, header_hash
 from esl_shield.errors.sealing import EvidenceUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_TAIL_BYTES = 1 << 16  # a line has less than 1 kB
-_MAX_LINE_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -86,17 +83,8 @@ class HeadFile:
         if not heads:
             return
         written = self.written
-        text = "".join(f"{head.line}\n" for head in heads).encode()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            self._written = None  # until it is known how much was written
-            if ends_midway(self._path):
-                text = b"\n" + text
-            while text:
-                text = text[os.write(descriptor, text) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        self._written = None  # until it is known how much was written
+        lines.append(self._path, "".join(f"{head.line}\n" for head in heads).encode())
         last = heads[-1].block
         self._keep(Written(last.number, last.hash, written.sent))
 
@@ -129,48 +117,16 @@ class HeadFile:
 
     def _newest(self) -> Written:
         """Return the last whole head in the file."""
-        try:
-            with self._path.open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = stream.read(_TAIL_BYTES).split(b"\n")
-        except FileNotFoundError:
-            return Written()
-        for line in reversed(lines[:-1]):
-            try:
-                block = Head.parse(line).block
-            except ValueError:
-                continue
-            return Written(block.number, block.hash)
-        return Written()
+        block = lines.last(self._path, lambda line: Head.parse(line).block)
+        return Written(block.number, block.hash) if block else Written()
 
 
 def read_heads(path: str) -> Iterator[Head]:
-    """Yield the heads of a file, their signatures unchecked; raises EvidenceUnreadable.
-
-    A line that is cut off is passed over if another follows it: the sealer died while writing it, and wrote it again.
-    """
-    damaged = 0
-    try:
-        with Path(path).open("rb") as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE_BYTES), b""), 1):
-                try:
-                    head = Head.parse(line)
-                    head.block  # noqa: B018 - a line that holds no block is damaged
-                except ValueError:
-                    damaged = damaged or number
-                    continue
-                damaged = 0
-                yield head
-    except OSError as error:
-        raise EvidenceUnreadable(source=path, what="exported heads", problem=error.strerror) from None
-    if damaged:
-        raise EvidenceUnreadable(source=path, what="exported heads", problem=f"line {damaged} is no head")
+    """Yield the heads of a file, their signatures unchecked; raises EvidenceUnreadable."""
+    return lines.read(path, _sound, what="exported heads", line_is="head")
 
 
-def ends_midway(path: Path) -> bool:
-    """Say whether a file ends within a line, as one does whose writer was killed."""
-    with path.open("rb") as stream:
-        if stream.seek(0, os.SEEK_END) == 0:
-            return False
-        stream.seek(-1, os.SEEK_END)
-        return stream.read(1) != b"\n"
+def _sound(line: bytes) -> Head:
+    head = Head.parse(line)
+    head.block  # noqa: B018 - a line that holds no block is damaged
+    return head

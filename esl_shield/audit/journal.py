@@ -9,7 +9,6 @@ record that could not be written is kept and written later, never dropped while 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections import defaultdict
@@ -18,8 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from esl_shield.audit.heads import ends_midway
-from esl_shield.errors.sealing import EvidenceUnreadable
+from esl_shield.audit import lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +28,6 @@ FORMAT = 1
 IDLE_S = 60  # a record at least this often, so that a crash is known to within it
 DECRYPTS, WITHHELD, UNANSWERED = "decrypts", "withheld", "unanswered"
 COUNTS = (DECRYPTS, WITHHELD, UNANSWERED)
-_TAIL_BYTES = 1 << 16
-_MAX_LINE_BYTES = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -99,14 +95,9 @@ class Journal:
         """Count one of COUNTS in this second."""
         self._counts[int(self._clock())][what] += 1
 
-    @property
-    def unwritten(self) -> int:
-        """How many records wait to be written."""
-        return len(self._pending)
-
     def begin(self) -> None:
-        """Go on with the chain in the file, and write that a run starts; raises OSError, EvidenceUnreadable."""
-        last = self._last()
+        """Go on with the chain in the file, and write that a run starts; raises OSError."""
+        last = lines.last(self._path, Record.parse)
         if last is not None:
             self._seq, self._previous = last.fields["seq"], last.hash
         self._to = int(self._clock()) - 1
@@ -127,14 +118,7 @@ class Journal:
     def write(self) -> None:
         """Write what waits and have it on the disk; raises OSError, and then it is written again. Runs in a thread."""
         waiting = list(self._pending)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-        try:
-            data = (b"\n" if ends_midway(self._path) else b"") + b"".join(waiting)
-            while data:
-                data = data[os.write(descriptor, data) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        lines.append(self._path, b"".join(waiting))
         del self._pending[: len(waiting)]
 
     def _add(self, kind: str, second: int, counts: dict[str, int]) -> None:
@@ -149,38 +133,7 @@ class Journal:
         self._pending.append(record.line)
         self._previous, self._to = record.hash, max(second, self._to)
 
-    def _last(self) -> Record | None:
-        try:
-            with self._path.open("rb") as stream:
-                stream.seek(max(0, stream.seek(0, os.SEEK_END) - _TAIL_BYTES))
-                lines = stream.read(_TAIL_BYTES).split(b"\n")
-        except FileNotFoundError:
-            return None
-        for line in reversed(lines):
-            try:
-                return Record.parse(line)
-            except ValueError:
-                continue
-        return None
-
 
 def read_journal(path: str) -> Iterator[Record]:
-    """Yield the records of a file; a line cut off by a crash is passed over if another follows it.
-
-    Raises EvidenceUnreadable.
-    """
-    damaged = 0
-    try:
-        with Path(path).open("rb") as stream:
-            for number, line in enumerate(iter(lambda: stream.readline(_MAX_LINE_BYTES), b""), 1):
-                try:
-                    record = Record.parse(line)
-                except ValueError:
-                    damaged = damaged or (number if line.strip() else 0)
-                    continue
-                damaged = 0
-                yield record
-    except OSError as error:
-        raise EvidenceUnreadable(source=path, what="a journal", problem=error.strerror) from None
-    if damaged:
-        raise EvidenceUnreadable(source=path, what="a journal", problem=f"line {damaged} is no record")
+    """Yield the records of a file; raises EvidenceUnreadable."""
+    return lines.read(path, Record.parse, what="a journal", line_is="record")

@@ -1,7 +1,7 @@
 """Reports that an auditor can check without us: canonical JSON signed with Ed25519 (RFC 8032).
 
-Invariants: what is signed is the canonical form (ASCII, keys in order, no blanks) behind a text that says what it is,
-so that a signature serves for nothing else; a private key is a file of mode 0400 that is never overwritten; a report is
+Invariants: what is signed is the canonical form (``esl_shield/canonical``) behind a text that says what it is, so
+that a signature serves for nothing else; a private key is a file of mode 0400 that is never overwritten; a report is
 believed only against a public key the auditor brought, never against one that came with it.
 """
 
@@ -10,24 +10,31 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
+from esl_shield import canonical
+from esl_shield.config import private_file
+from esl_shield.config.private_file import PrivateFileRefusedError, Refusal
 from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 
 _PURPOSE = b"esl_shield report v1\n"
 _CURVE = "Ed25519"
 _MOST_BYTES = 1 << 30
 _MOST_KEY_BYTES = 4096
-_OTHERS = 0o077
 _FINGERPRINT_DIGITS = 32
 _FIELDS = {"key", "report", "signature"}
+_REFUSED = {
+    Refusal.MISSING: "it cannot be opened ({})",
+    Refusal.UNREADABLE: "it cannot be opened ({})",
+    Refusal.IRREGULAR: "it is not a file",
+    Refusal.EXPOSED: "others can read it, so it proves nothing any more",
+    Refusal.ANOTHERS: "it belongs to user {}, who can change it",
+}
 
 
 def make_keys(path: str) -> str:
@@ -44,7 +51,7 @@ def make_keys(path: str) -> str:
 
 def private_key(path: str) -> ECC.EccKey:
     """Read a key that signs; one that others can read is refused. Raises SigningKeyUnusable."""
-    key = _read(path, _OTHERS)
+    key = _read(path, public=False)
     if not key.has_private():
         raise SigningKeyUnusable(path=path, problem="it is a public key, which signs nothing")
     return key
@@ -52,7 +59,7 @@ def private_key(path: str) -> ECC.EccKey:
 
 def public_key(path: str) -> ECC.EccKey:
     """Read the key to verify with, raises SigningKeyUnusable."""
-    return _read(path, 0).public_key()
+    return _read(path, public=True).public_key()
 
 
 def fingerprint(key: ECC.EccKey) -> str:
@@ -63,9 +70,9 @@ def fingerprint(key: ECC.EccKey) -> str:
 
 def sign(report: dict[str, Any], key: ECC.EccKey) -> str:
     """Return the signed report as one line of canonical JSON."""
-    signature = eddsa.new(key, "rfc8032").sign(_PURPOSE + canonical(report))
+    signature = eddsa.new(key, "rfc8032").sign(_PURPOSE + canonical.write(report))
     signed = {"key": fingerprint(key), "report": report, "signature": base64.b64encode(signature).decode("ascii")}
-    return canonical(signed).decode("ascii")
+    return canonical.write(signed).decode("ascii")
 
 
 def verify(path: str, key: ECC.EccKey) -> dict[str, Any]:
@@ -77,71 +84,35 @@ def verify(path: str, key: ECC.EccKey) -> dict[str, Any]:
         raise ReportRejected(path=path, problem=f"it names another key than {fingerprint(key)}")
     try:
         signature = base64.b64decode(signed["signature"], validate=True)
-        eddsa.new(key, "rfc8032").verify(_PURPOSE + canonical(signed["report"]), signature)
+        eddsa.new(key, "rfc8032").verify(_PURPOSE + canonical.write(signed["report"]), signature)
     except (ValueError, TypeError, binascii.Error):
         raise ReportRejected(path=path, problem="its signature is not this key's over this text") from None
     report: dict[str, Any] = signed["report"]
     return report
 
 
-def canonical(value: object) -> bytes:
-    """Write JSON in the one form that is signed; a float, which has no one form, raises TypeError."""
-    _refuse_floats(value)
-    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def _refuse_floats(value: object) -> None:
-    if isinstance(value, float):
-        message = "a signed report has whole numbers only"
-        raise TypeError(message)
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        _refuse_floats(inner)
-
-
 def _parsed(path: str) -> Any:
     try:
         with Path(path).open("rb") as stream:
             text = stream.read(_MOST_BYTES).decode("ascii")
-        return json.loads(text, object_pairs_hook=_once, parse_float=_no_float, parse_constant=_no_float)
+        return canonical.read(text)
     except OSError as error:
         raise ReportRejected(path=path, problem=f"it cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise ReportRejected(path=path, problem="it is not the JSON such a report is written in") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        message = "a key stands twice"
-        raise ValueError(message)
-    return found
-
-
-def _no_float(_: str) -> Any:
-    message = "a signed report has whole numbers only"
-    raise ValueError(message)
-
-
-def _read(path: str, forbidden: int) -> ECC.EccKey:
+def _read(path: str, *, public: bool) -> ECC.EccKey:
+    problem = "it is no Ed25519 key in PEM"
+    key = None
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        raise SigningKeyUnusable(path=path, problem=f"it cannot be opened ({error.strerror})") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise SigningKeyUnusable(path=path, problem="it is not a file")
-        if stat.S_IMODE(status.st_mode) & forbidden:
-            raise SigningKeyUnusable(path=path, problem="others can read it, so it proves nothing any more")
-        text = os.read(descriptor, _MOST_KEY_BYTES)
-    finally:
-        os.close(descriptor)
-    try:
-        key = ECC.import_key(text)
+        key = ECC.import_key(private_file.read(path, _MOST_KEY_BYTES, public=public))
+    except PrivateFileRefusedError as refused:
+        problem = _REFUSED[refused.refusal].format(refused.detail)
     except (ValueError, IndexError, TypeError):
-        key = None
+        pass
     if key is None or key.curve != _CURVE:
-        raise SigningKeyUnusable(path=path, problem="it is no Ed25519 key in PEM")
+        raise SigningKeyUnusable(path=path, problem=problem)
     return key
 
 

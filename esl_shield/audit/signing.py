@@ -18,7 +18,6 @@ from esl_shield.errors.sealing import SealingKeyUnusable
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SIGNATURE_BYTES = 64
 _HEX = re.compile(rb"[0-9a-fA-F]{64}")
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import click
 from esl_shield.cli import views
 from esl_shield.cli.careful import CarefulCommand, CarefulGroup, hide_numbers, read_case, read_token
 from esl_shield.cli.context import Context, pass_config
-from esl_shield.cli.files import open_source
+from esl_shield.cli.files import new_file, open_source
 from esl_shield.cli.holds import checked, for_case
 from esl_shield.cli.output import Format, format_option, moment, print_result, print_stream
 from esl_shield.cli.progress import Bar
@@ -39,7 +38,7 @@ from esl_shield.vault.erasing import read_list
 from esl_shield.vault.life import ALREADY, ERASED, HELD, UNKNOWN, Case, Erasure, Name, TokenLife
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from esl_shield.config import Config
 
@@ -93,7 +92,8 @@ def erase(
         confirm(f"Erase for good the number{'s' * (len(names) > 1)} behind {len(names)} token{'s' * (len(names) > 1)}?")
     signer = _signer(config) if path is not None else None
     done: list[Erasure] = []
-    with _new_file(path) as write, _told_if_it_fails(done, format_):
+    certificate_file = _certificate_file(path) if path is not None else contextlib.nullcontext()
+    with certificate_file as write, _told_if_it_fails(done, format_):
         with (
             TokenLife(config.database, needs=ERASER) as life,
             Bar(len(names), quiet=quiet or file is None, unit="tokens") as bar,
@@ -104,7 +104,7 @@ def erase(
         if len(done) != len(names):
             raise CaseRejected(option="--tenant, --case or --reason", why="the database does not take it")
         gone = [erasure for erasure in done if erasure.outcome in (ERASED, ALREADY)]
-        if signer is not None and gone:
+        if signer is not None and write is not None and gone:
             write(signer.certify(tenant, gone, dt.datetime.now(dt.UTC)))
     _tell(done, format_)
     counts = Counter[str](erasure.outcome for erasure in done)
@@ -206,44 +206,25 @@ def _refuse(config: Config, tenant: str, erasure: Erasure) -> None:
     raise TokenHeld(token=erasure.token, cases=", ".join(cases))
 
 
-class _Sink:
-    """Writes the certificate; the file is removed again when none came."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.written = False
-
-    def __call__(self, text: str) -> None:
-        data = text.encode("ascii")
-        try:
-            while data:
-                data = data[os.write(self._descriptor, data) :]
-            os.fsync(self._descriptor)
-        except OSError as error:
-            problem = error.strerror
-        else:
-            self.written = True
-            return
-        raise CertificateLost(problem=problem)
-
-
 @contextlib.contextmanager
-def _new_file(path: Path | None) -> Iterator[_Sink]:
-    """Make a new file only its owner can read, before anything is erased; raises OutputRejected."""
-    if path is None:
-        yield _Sink(-1)
-        return
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise OutputRejected(path=hide_numbers(str(path)), problem=error.strerror) from None
-    sink = _Sink(descriptor)
-    try:
-        yield sink
-    finally:
-        os.close(descriptor)
-        if not sink.written:
-            path.unlink(missing_ok=True)
+def _certificate_file(path: Path) -> Iterator[Callable[[str], None]]:
+    """Make the certificate's file, before anything is erased; raises OutputRejected, and CertificateLost later."""
+    with contextlib.ExitStack() as stack:
+        try:
+            put = stack.enter_context(new_file(path))
+        except OSError as error:
+            raise OutputRejected(path=hide_numbers(str(path)), problem=error.strerror) from None
+
+        def write(text: str) -> None:
+            try:
+                put(text)
+            except OSError as error:
+                problem = error.strerror
+            else:
+                return
+            raise CertificateLost(problem=problem)
+
+        yield write
 
 
 def _read(path: Path, what: str) -> bytes:

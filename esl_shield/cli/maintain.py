@@ -43,13 +43,13 @@ def maintain(config: Config, *, dry_run: bool, every_s: int | None, format_: For
     """
     from esl_shield.db.engine import Database  # noqa: PLC0415 - `--help` needs no database
     from esl_shield.service import log  # noqa: PLC0415
-    from esl_shield.service.housekeeping import Housekeeper  # noqa: PLC0415
+    from esl_shield.service.housekeeping import NEEDS, Housekeeper  # noqa: PLC0415
 
     if dry_run and every_s:
         message = "give --dry-run or --every, not both"
         raise click.UsageError(message)
     patient = dataclasses.replace(config.database, pool_size=1, statement_timeout_s=PATIENCE_S)
-    with contextlib.closing(Database(patient, application_name="esl-shield housekeeping")) as database:
+    with contextlib.closing(Database(patient, application_name="esl-shield housekeeping", needs=NEEDS)) as database:
         housekeeper = Housekeeper(database, config.retention)
         if every_s:
             log.set_up("housekeeper")

@@ -15,7 +15,6 @@ from esl_shield.cli.output import Format, format_option, print_result
 from esl_shield.cli.progress import Bar
 from esl_shield.db.engine import Database
 from esl_shield.errors.config import ConfigError
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.keys import KeysChanged, RowsLeft
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.resolver.rekeying import Due, Progress, Rate, Rekeyer, Work
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 DEFAULT_ROWS_PER_S = 2000
 LEFT, INTERRUPTED = 1, 130
 BATCH_TIMEOUT_S = 60.0
-_NO_RIGHT = "42501"
 _MAX_ROTATIONS = 5
 
 
@@ -131,7 +129,7 @@ def _run(
     harden()
     keks = open_keks(config.keys)
     code = 0
-    with _database(config) as database, _rights():
+    with _database(config) as database:
         rekeyer = Rekeyer(database, keks, work, Rate(rate or None))
         for due in rekeyer.due(tenant, again=again):
             done = Progress()
@@ -181,22 +179,8 @@ def _database(config: Config) -> Iterator[Database]:
     patient = dataclasses.replace(
         config.database, pool_size=1, statement_timeout_s=max(config.database.statement_timeout_s, BATCH_TIMEOUT_S)
     )
-    with contextlib.closing(Database(patient, application_name="esl-shield rekeying")) as database:
+    with contextlib.closing(Database(patient, application_name="esl-shield rekeying", needs="a rekeyer")) as database:
         yield database
-
-
-@contextlib.contextmanager
-def _rights() -> Iterator[None]:
-    """Say whose login the job takes when the database refuses another's."""
-    try:
-        yield
-    except DatabaseRefused as error:
-        if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-            raise
-        missing = RightMissing(function=str(error.fields["function"]), needs="a rekeyer")
-    else:
-        return
-    raise missing
 
 
 def _interrupted(what: str) -> int:

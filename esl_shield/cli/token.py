@@ -23,13 +23,14 @@ from esl_shield.cli.output import Format, format_option, moment, print_record, p
 from esl_shield.cli.progress import Bar
 from esl_shield.cli.prompts import read_number
 from esl_shield.errors.tokens import TokenUnknown
+from esl_shield.vault.batches import survey
 from esl_shield.vault.csvfile import rejected_path
 from esl_shield.vault.export import export_csv
 from esl_shield.vault.masking import show_labels
-from esl_shield.vault.replacing import Replaced, Replacer, replace_csv
+from esl_shield.vault.replacing import COLUMNS, Replaced, Replacer, replace_csv
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
-from esl_shield.vault.seeding import Summary, import_csv, survey
+from esl_shield.vault.seeding import Summary, import_csv
 from esl_shield.vault.store import Store, TokenInfo
 
 if TYPE_CHECKING:
@@ -219,7 +220,7 @@ def _replace(config: Config, file: str, tenant: str, output: Path, labels: tuple
     started = time.monotonic()
     kek = configured_kek(config)
     with open_source(file) as source, _store(config) as store, Bar(source.size, quiet=quiet) as bar:
-        survey(source, labels)
+        survey(source, labels, COLUMNS)
         summary = replace_csv(Replacer(store, kek, tenant), source, output, labels, progress=bar.show)
     if not quiet:
         _report(summary, output, time.monotonic() - started)

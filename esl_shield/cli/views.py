@@ -9,7 +9,6 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault.masking import Pattern, read_pattern
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 
     from esl_shield.config.database import DatabaseConfig
 
-_NO_RIGHT = "42501"
 _READERS = {
     "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
@@ -68,9 +66,4 @@ def label_patterns(database: DatabaseConfig, tenant: str) -> dict[str, Pattern]:
 def _failure(error: DBAPIError, view: str) -> Exception:
     if not isinstance(error.orig, psycopg2.Error):
         return connection_failed(error)
-    failure = call_failed(view, error.orig)
-    if isinstance(failure, DatabaseRefused) and not isinstance(failure, LoginRefused):
-        if failure.sqlstate == _NO_RIGHT:
-            return RightMissing(function=f"dba.{view}", needs=_READERS.get(view, "an auditor"))
-        return DatabaseRefused(function=f"dba.{view}", sqlstate=failure.sqlstate)
-    return failure
+    return call_failed(view, error.orig, schema="dba", needs=_READERS.get(view, "an auditor"))

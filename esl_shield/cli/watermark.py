@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from esl_shield.cli.files import new_file
 from esl_shield.cli.output import cell, moment
 from esl_shield.errors.reveals import NoTerminal
 
@@ -56,25 +56,8 @@ def sink(output: Path | None) -> Iterator[Callable[[str], None]]:
             )  # a name the terminal cannot show must not lose the answer
         yield lambda text: print(text, end="", flush=True)
         return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(output, flags, 0o600)
-    written = False
-
-    def write(text: str) -> None:
-        nonlocal written
-        data = text.encode()
-        while data:  # unbuffered: what a full disk refuses is not tried again when the file is closed
-            data = data[os.write(descriptor, data) :]
-        os.fsync(descriptor)
-        written = True
-
-    try:
-        os.fchmod(descriptor, 0o600)
+    with new_file(output) as write:
         yield write
-    finally:
-        os.close(descriptor)
-        if not written:
-            output.unlink(missing_ok=True)
 
 
 def _json_calls(answer: Mapping[str, Any], mark: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The one way a secret's file is read: password, caller's secret, KEK, PIN.
+"""The one way a secret's file is read: password, caller's secret, KEK, PIN, signing key; public halves of these too.
 
 Invariants: a file is judged through the descriptor it is read from; it must be a regular file of this process's user or
 of root that nobody else may read or change; a FIFO in its place hangs nobody; no error holds a byte of the content.
@@ -34,8 +34,11 @@ class PrivateFileRefusedError(Exception):
         self.detail = detail
 
 
-def read(path: str, max_bytes: int) -> bytes:
-    """Read a private file, one byte more than ``max_bytes`` at most; raises PrivateFileRefusedError."""
+def read(path: str, max_bytes: int, *, public: bool = False) -> bytes:
+    """Read a private file, one byte more than ``max_bytes`` at most; raises PrivateFileRefusedError.
+
+    ``public`` is for what anybody may have and know, such as a public key: only what is no file is refused.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -44,7 +47,7 @@ def read(path: str, max_bytes: int) -> bytes:
         detail = (isinstance(error, OSError) and error.strerror) or "no file has such a name"
         raise PrivateFileRefusedError(Refusal.UNREADABLE, detail) from None
     try:
-        _check(os.fstat(descriptor))
+        _check(os.fstat(descriptor), public=public)
         return os.read(descriptor, max_bytes + 1)
     finally:
         os.close(descriptor)
@@ -67,9 +70,11 @@ def without_end(content: bytes) -> bytes:
     return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _check(status: os.stat_result) -> None:
+def _check(status: os.stat_result, *, public: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise PrivateFileRefusedError(Refusal.IRREGULAR)
+    if public:
+        return
     if stat.S_IMODE(status.st_mode) & _OTHERS:
         raise PrivateFileRefusedError(Refusal.EXPOSED, f"{stat.S_IMODE(status.st_mode):04o}")
     if status.st_uid not in (0, os.geteuid()):

@@ -46,8 +46,10 @@ class Database:
     when gevent is used and a host is a name: looking one up would hold up every call.
     """
 
-    def __init__(self, config: DatabaseConfig, *, application_name: str) -> None:
+    def __init__(self, config: DatabaseConfig, *, application_name: str, needs: str = "") -> None:
+        """``needs`` is whose login what is called takes, such as ``a seeder``: RightMissing tells it to another's."""
         self._config = config
+        self._needs = needs
         self._parameters = _libpq_parameters(config, application_name)
         if waiting.uses_gevent():
             _require_addresses(self._parameters)
@@ -60,7 +62,7 @@ class Database:
 
         ``bytea`` comes as bytes, ``uuid`` as UUID, ``jsonb`` parsed; a dict, or a list of dicts, is sent as JSON.
         Raises DatabaseAway (not answered in time, connection lost: whether it ran is unknown) and DatabaseRefused
-        (``sqlstate`` tells why; nothing was changed).
+        (``sqlstate`` tells why; nothing was changed), which is RightMissing if the login is another's than it takes.
         """
         return self._answer(function, _statement(function, len(arguments)), arguments)
 
@@ -127,7 +129,7 @@ class Database:
             waiting.cancel_in_background(connection)
             failure: Exception = DatabaseAway(problem=f"no answer within {self._config.statement_timeout_s:g} s")
         except psycopg2.Error as error:
-            failure = failures.call_failed(function, error)
+            failure = failures.call_failed(function, error, needs=self._needs)
             in_order = isinstance(failure, DatabaseRefused)
         except ValueError:  # text with NUL or lone surrogates; the exception quotes it, so it ends here
             failure = DatabaseRefused(function=f"shield_api.{function}", sqlstate=_NOT_ENCODABLE)

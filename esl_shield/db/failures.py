@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused, SchemaRefused
+from esl_shield.errors.database import (
+    NO_RIGHT,
+    DatabaseAway,
+    DatabaseRefused,
+    LoginRefused,
+    RightMissing,
+    SchemaRefused,
+)
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -27,7 +34,7 @@ _AWAY_STATES = frozenset({"55P03", "40001", "40P01", "25006"})
 _LONGEST = 200
 
 # Not let in: invalid authorization, no such database, no right to connect.
-_NOT_LET_IN = re.compile(r"28[0-9A-Z]{3}|3D000|42501")
+_NOT_LET_IN = re.compile(rf"28[0-9A-Z]{{3}}|3D000|{NO_RIGHT}")
 _STATE = re.compile(r"(?<=: {2})([0-9A-Z]{5}): ")
 # What libpq says without a SQLSTATE: its own complaints, and an English-speaking server's to a plain connection.
 _NOT_LET_IN_WORDS = re.compile(
@@ -47,14 +54,19 @@ def ask_for_states(connection: Connection) -> None:
     _libpq.PQsetErrorVerbosity(connection.pgconn_ptr, _VERBOSE)
 
 
-def call_failed(function: str, error: psycopg2.Error) -> ShieldError:
-    """Say what became of a call of ``shield_api.<function>``."""
+def call_failed(name: str, error: psycopg2.Error, *, schema: str = "shield_api", needs: str = "") -> ShieldError:
+    """Say what became of a call of ``shield_api.<name>``, or a look at another schema's.
+
+    ``needs`` is whose login it takes, such as ``a seeder``: another's, which lacks the right, is RightMissing.
+    """
     state = error.pgcode
     if state is None:
         return connection_failed(error)
     if state[:2] in _AWAY_CLASSES or state in _AWAY_STATES:
         return DatabaseAway(problem=f"it gave up with SQLSTATE {state}")
-    return DatabaseRefused(function=f"shield_api.{function}", sqlstate=state)
+    if needs and state == NO_RIGHT:
+        return RightMissing(function=f"{schema}.{name}", needs=needs)
+    return DatabaseRefused(function=f"{schema}.{name}", sqlstate=state)
 
 
 def connection_failed(error: BaseException) -> ShieldError:

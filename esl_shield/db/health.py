@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from gevent.lock import BoundedSemaphore
 
 from esl_shield.errors import ShieldError
-from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginMisplaced
+from esl_shield.errors.database import NO_RIGHT, DatabaseAway, DatabaseRefused, LoginMisplaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from esl_shield.db.engine import Database
 
 MAX_AGE_S = 1.0
-_NO_RIGHT = "42501"  # insufficient_privilege
 
 LOG = logging.getLogger(__name__)
 
@@ -82,7 +81,7 @@ def refuse_foreign_right(database: Database, process: str, function: str, *argum
     try:
         database.call(function, *arguments)
     except DatabaseRefused as error:
-        if error.sqlstate != _NO_RIGHT:
+        if error.sqlstate != NO_RIGHT:
             raise
     else:
         raise LoginMisplaced(process=process, function=f"shield_api.{function}")

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.failures import change_failed
 from esl_shield.db.schema import GROUP_ROLES, OWNER, SCHEMAS, function_comment, sql_files, sql_hash
-from esl_shield.errors.database import NothingToDowngrade, RolesMissing, SchemaRefused
+from esl_shield.errors.database import NO_RIGHT, NothingToDowngrade, RolesMissing, SchemaRefused
 from esl_shield.shipped import shipped
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 MONTHS_AHEAD = 12
 _LOCK = 0x65736C736869  # any constant will do; "eslshi"
 _SET_OPTION_SINCE = 160000
-_NO_RIGHT = "SQLSTATE 42501"
 _LOCK_TIMEOUT = "10s"  # calls queue behind a waiting ALTER TABLE, so do not wait long
 
 
@@ -170,7 +169,7 @@ def administering(engine: Engine) -> Iterator[Connection]:
         problem = change_failed(error.orig)
     except psycopg2.Error as error:
         problem = change_failed(error)
-    if isinstance(problem, SchemaRefused) and _NO_RIGHT in str(problem.fields["problem"]):
+    if isinstance(problem, SchemaRefused) and f"SQLSTATE {NO_RIGHT}" in str(problem.fields["problem"]):
         who = f"it takes the login of a superuser or a member of {OWNER}, who may make roles"
         raise SchemaRefused(problem=f"{problem.fields['problem']}; {who}")
     if problem is not None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from esl_shield.errors import DependencyAway, InputRejected, ShieldError, UsageError
 
+NO_RIGHT = "42501"  # insufficient_privilege
+
 
 class RolesMissing(UsageError):
     """The cluster-wide roles were not made yet, or the caller is not a member of the owner."""
@@ -67,7 +69,7 @@ class RightMissing(DatabaseRefused):
 
     def __init__(self, *, function: str, needs: str) -> None:
         ShieldError.__init__(self, function=function, needs=needs)
-        self.sqlstate = "42501"
+        self.sqlstate = NO_RIGHT
 
 
 class LoginMisplaced(UsageError):

@@ -37,7 +37,6 @@ EVENT_PLAIN = "text/event-plain"
 EVENT_JSON = "text/event-json"
 DISCONNECT_NOTICE = "text/disconnect-notice"
 RUDE_REJECTION = "text/rude-rejection"
-LOG_DATA = "log/data"
 
 ALWAYS_KEPT = frozenset({"Event-Name", "Unique-ID", "Application-UUID"})
 """Event headers every session needs, whatever its ``keep`` says."""

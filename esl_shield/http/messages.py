@@ -26,6 +26,7 @@ KEPT = frozenset(
         "expect",
     }
 )
+_KEPT_BY_BYTES = {name.encode("ascii"): name for name in KEPT}
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([\x21-\x7e]{1,256}) HTTP/1\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}):[ \t]*([\x20-\x7e\t\x80-\xff]*?)[ \t]*")
@@ -104,8 +105,8 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
         match = _HEADER.fullmatch(line)
         if not match:
             raise RequestRejected(reason="malformed")
-        name = match[1].decode("ascii").lower()
-        if name in KEPT:
+        name = _KEPT_BY_BYTES.get(match[1].lower())
+        if name is not None:
             _require(name not in kept, "malformed")
             kept[name] = match[2].decode("latin-1")
     return kept

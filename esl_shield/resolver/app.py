@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health
@@ -24,7 +24,7 @@ from esl_shield.http.listener import Listener, Reply, within
 from esl_shield.http.messages import Request, reply
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
-from esl_shield.resolver.datakeys import DataKeys
+from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
@@ -69,6 +69,16 @@ _FINAL = {
 }
 
 
+class Keeper(Protocol):
+    """What goes on beside the requests."""
+
+    def start(self) -> None:
+        """Begin; raises ConfigError."""
+
+    def stop(self) -> None:
+        """End, leaving nothing undone."""
+
+
 class Resolver:
     """One listener over one redeemer; built by ``from_config``."""
 
@@ -82,7 +92,7 @@ class Resolver:
         masker: Masker | None = None,
         health: Health,
         databases: Sequence[Database],
-        keeper: JournalKeeper | None = None,
+        keepers: Sequence[Keeper] = (),
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         listener: socket.socket | None = None,
@@ -93,7 +103,7 @@ class Resolver:
         self._revealer = revealer
         self._health = health
         self._databases = databases
-        self._keeper = keeper
+        self._keepers = keepers
         self._observe = observe
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
@@ -116,8 +126,8 @@ class Resolver:
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
         keys = DataKeys(database, kek)
-        keeper = JournalKeeper.from_config(config)
-        count = keeper.journal.count if keeper else no_count
+        journal = JournalKeeper.from_config(config)
+        count = journal.journal.count if journal else no_count
         databases, masker = [database], None
         questions: list[Callable[[], None]] = [Readiness(database, kek), kek.check]
         if config.masking.database is not None:
@@ -133,7 +143,7 @@ class Resolver:
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
             databases=databases,
-            keeper=keeper,
+            keepers=[KeyKeeper(keys), *([journal] if journal else [])],
             observe=observe,
             metrics_page=metrics_page,
             listener=listener,
@@ -151,8 +161,8 @@ class Resolver:
         does not mend. A database that is away is waited for: until then the answers are 503.
         """
         self._health.check()
-        if self._keeper:
-            self._keeper.start()
+        for keeper in self._keepers:
+            keeper.start()
         try:
             self._listener.start()
         except OSError as error:
@@ -169,8 +179,8 @@ class Resolver:
         Returns 0: a redemption that was cut off wrote all there is to write of it before it was answered.
         """
         self._listener.stop(drain_s)
-        if self._keeper:
-            self._keeper.stop()
+        for keeper in self._keepers:
+            keeper.stop()
         for database in self._databases:
             database.close()
         return 0

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esl_shield.config.secretfile import read_secret
 from esl_shield.db.engine import Database
 from esl_shield.errors.config import ConfigError
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.reveals import RevealRefused
 from esl_shield.resolver.asking import ResolverClient, Ticket
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _ALLOWED = "ALLOWED"
 _DENIED = "DENIED"
-_NO_RIGHT = "42501"
 
 
 class Requested(NamedTuple):
@@ -88,16 +86,10 @@ class Desk:
         return Requested(reveal, expires_at)
 
     def _require(self, verdict: str, function: str, *arguments: object) -> tuple[Any, ...]:
-        try:
-            rows = self._database.call(function, *arguments)
-        except DatabaseRefused as error:
-            if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        else:
-            if rows[0][0] != verdict:
-                raise RevealRefused
-            return rows[0]
-        raise RightMissing(function=f"shield_api.{function}", needs="a revealer")
+        rows = self._database.call(function, *arguments)
+        if rows[0][0] != verdict:
+            raise RevealRefused
+        return rows[0]
 
 
 @contextlib.contextmanager
@@ -106,5 +98,6 @@ def desk(config: Config) -> Iterator[Desk]:
     if config.reveals.secret is None:
         raise ConfigError(source="file", problem="it has no [reveals] secret, which this command needs")
     secret = read_secret("secret", config.reveals.secret, table="[reveals] ")
-    with contextlib.closing(Database(config.database, application_name="esl-shield reveal")) as database:
+    database = Database(config.database, application_name="esl-shield reveal", needs="a revealer")
+    with contextlib.closing(database):
         yield Desk(database, ResolverClient(config.reveals.resolver, secret))

@@ -50,9 +50,21 @@ class Destinations:
         self._regions: dict[int, frozenset[str]] = {}
         self._own = frozenset(_own_numbers(config.own_numbers)) | frozenset(_caller_ids(gateways))
 
+    def decide(self, number: SubscriberNumber, gateway: Gateway) -> tuple[str, Rule | None]:
+        """Spell a number for a gateway, or name the rule that forbids it (the text is then empty); reads it once."""
+        reading = ranges.read(number.reveal(), None)
+        rule = self._refusal(number, reading)
+        return ("", rule) if rule is not None else self._spelling(number, gateway, reading)
+
     def refusal(self, number: SubscriberNumber) -> Rule | None:
         """Name the rule that forbids a number; None when it may be called."""
-        reading = ranges.read(number.reveal(), None)
+        return self._refusal(number, ranges.read(number.reveal(), None))
+
+    def spelling(self, number: SubscriberNumber, gateway: Gateway) -> tuple[str, Rule | None]:
+        """Spell an allowed number for a gateway, or name the rule its spelling breaks (the text is then empty)."""
+        return self._spelling(number, gateway, ranges.read(number.reveal(), None))
+
+    def _refusal(self, number: SubscriberNumber, reading: ranges.Reading | None) -> Rule | None:
         if reading is not None:
             return self._refusal_of(number, reading)
         try:
@@ -89,12 +101,13 @@ class Destinations:
             return "country"
         return None if line_type in self._line_types else "line_type"
 
-    def spelling(self, number: SubscriberNumber, gateway: Gateway) -> tuple[str, Rule | None]:
-        """Spell an allowed number for a gateway, or name the rule its spelling breaks (the text is then empty)."""
-        spelled = formats.dial_string(number, gateway)
+    def _spelling(
+        self, number: SubscriberNumber, gateway: Gateway, reading: ranges.Reading | None
+    ) -> tuple[str, Rule | None]:
+        spelled = formats.dial_string(number, gateway, reading)
         if spelled is None:
             return "", "format"
-        for dialled in (spelled, spelled.removeprefix(gateway.prefix)):
+        for dialled in (spelled, spelled.removeprefix(gateway.prefix)) if gateway.prefix else (spelled,):
             if _is_emergency(dialled.removeprefix("+"), self._home_regions):
                 return "", "emergency"
         return spelled, None
@@ -113,16 +126,21 @@ def _load_numbering_plans() -> None:
         PhoneMetadata.short_metadata_for_region(region)
 
 
-def _is_emergency(digits: str, regions: Iterable[str]) -> bool:
-    return any(fits(digits) for region in regions if (fits := _emergency(region)) is not None)
+def _is_emergency(digits: str, regions: frozenset[str]) -> bool:
+    fits = _emergencies(regions)
+    return fits is not None and fits(digits) is not None
 
 
 @functools.cache
-def _emergency(region: str) -> Callable[[str], object] | None:
-    """``phonenumbers.is_emergency_number`` of a region, for digits alone."""
+def _emergencies(regions: frozenset[str]) -> Callable[[str], object] | None:
+    """``phonenumbers.is_emergency_number`` of any of the regions, for digits alone: their expressions side by side."""
+    patterns = sorted(filter(None, map(_emergency_pattern, regions)))
+    return re.compile("|".join(f"(?:{pattern})" for pattern in patterns)).fullmatch if patterns else None
+
+
+def _emergency_pattern(region: str) -> str | None:
     metadata = PhoneMetadata.short_metadata_for_region(region)
-    pattern = metadata.emergency.national_number_pattern if metadata and metadata.emergency else None
-    return re.compile(pattern).fullmatch if pattern else None
+    return metadata.emergency.national_number_pattern if metadata and metadata.emergency else None
 
 
 def _is_short(code: int, national: str) -> bool:

@@ -18,10 +18,10 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat
 
 from esl_shield.errors.config import ConfigError
-from esl_shield.vault import ranges
 
 if TYPE_CHECKING:
     from esl_shield.config.gateways import Gateway
+    from esl_shield.vault import ranges
     from esl_shield.vault.numbers import SubscriberNumber
 
 _WIRE = re.compile(r"\+?[0-9]{3,20}")
@@ -37,10 +37,9 @@ def check(gateway: Gateway) -> None:
         raise ConfigError(source=where, problem='number_format national needs country, such as "CN"')
 
 
-def dial_string(number: SubscriberNumber, gateway: Gateway) -> str | None:
-    """Spell a number for a gateway; None when its format cannot carry it."""
-    reading = ranges.read(number.reveal(), None) if gateway.number_format != "national" else None
-    if reading is not None:
+def dial_string(number: SubscriberNumber, gateway: Gateway, reading: ranges.Reading | None) -> str | None:
+    """Spell a number, read before if ``ranges`` could, for a gateway; None when its format cannot carry it."""
+    if reading is not None and gateway.number_format != "national":
         digits = f"{'+' if gateway.number_format == 'e164' else ''}{reading.code}{reading.national}"
     else:
         digits = _unprefixed(phonenumbers.parse(number.reveal()), gateway)

@@ -10,19 +10,17 @@ delivery does, because that consumes the permit and leaves an audit event, and i
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from esl_shield.audit.journal import DECRYPTS, UNANSWERED, WITHHELD
-from esl_shield.errors.database import DatabaseRefused
+from esl_shield.audit.journal import DECRYPTS, WITHHELD
 from esl_shield.errors.keys import CryptoError
+from esl_shield.resolver.permits import Asked, PermitQueue, Redeemed
 from esl_shield.vault import cipher
 
 if TYPE_CHECKING:
-    import uuid
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from esl_shield.config.gateways import Delivery, Gateway
     from esl_shield.resolver.datakeys import DataKeys
@@ -48,17 +46,6 @@ class Outcome:
     call: str = ""
 
 
-class _Redeemed(NamedTuple):
-    """A row of ``redeem_permit``."""
-
-    call: uuid.UUID
-    tenant_id: int
-    tenant: str
-    token: str
-    ciphertext: bytes
-    key_version: int
-
-
 NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
 DESTINATION, AWAY = "destination", "away"
 
@@ -80,6 +67,7 @@ class Redeemer:
     ) -> None:  # fmt: skip
         self._count = count
         self._database = database
+        self._permits = PermitQueue(database, count)
         self._keys = keys
         self._destinations = destinations
         self._gateways: Mapping[str, Gateway] = {gateway.name: gateway for gateway in gateways}
@@ -89,49 +77,31 @@ class Redeemer:
         gateway = self._gateways.get(form.gateway)
         if gateway is None:
             return Outcome(REFUSED, "unknown_gateway")
-        with counting_unanswered(self._count):
-            rows = self._database.call(
-                "redeem_permit", form.permit_hash, form.token, form.gateway, delivery, form.call or None
-            )
-        if not rows:
+        redeemed = self._permits.redeem(Asked(form.permit_hash, form.token, form.gateway, delivery, form.call or None))
+        if redeemed is None:
             return Outcome(REFUSED, "permit")
-        redeemed = _Redeemed(*rows[0])
         if gateway.delivery != delivery or redeemed.token != form.token:
             self._count(WITHHELD)
             return self._noted(redeemed, REFUSED, "delivery")
         self._count(DECRYPTS)  # before it is done, so that no way out of it is uncounted
         return self._disclose(redeemed, gateway)
 
-    def _disclose(self, redeemed: _Redeemed, gateway: Gateway) -> Outcome:
+    def _disclose(self, redeemed: Redeemed, gateway: Gateway) -> Outcome:
         try:
             number = self._decrypt(redeemed)
         except CryptoError as error:
             return self._noted(redeemed, AWAY, error.error_id)
-        spelling, rule = "", self._destinations.refusal(number)
-        if rule is None:
-            spelling, rule = self._destinations.spelling(number, gateway)
+        spelling, rule = self._destinations.decide(number, gateway)
         if rule is not None:
             return self._noted(redeemed, DESTINATION, rule)
         body = f"sip:{spelling}@{gateway.proxy}" if gateway.delivery == "direct" else spelling
         return Outcome(NUMBER, "redeemed", body)
 
-    def _decrypt(self, redeemed: _Redeemed) -> SubscriberNumber:
+    def _decrypt(self, redeemed: Redeemed) -> SubscriberNumber:
         key = self._keys.get(redeemed.tenant_id, redeemed.key_version)
         blob = bytes(redeemed.ciphertext)
         return cipher.decrypt(key, blob, redeemed.tenant_id, redeemed.token, redeemed.key_version)
 
-    def _noted(self, redeemed: _Redeemed, answer: str, reason: str) -> Outcome:
+    def _noted(self, redeemed: Redeemed, answer: str, reason: str) -> Outcome:
         self._database.call("note_refusal", redeemed.call, reason)
         return Outcome(answer, reason, call=str(redeemed.call))
-
-
-@contextlib.contextmanager
-def counting_unanswered(count: Count) -> Iterator[None]:
-    """Count a statement whose outcome stays unknown, whatever cut it off: its event may be there."""
-    try:
-        yield
-    except DatabaseRefused:
-        raise
-    except BaseException:
-        count(UNANSWERED)
-        raise

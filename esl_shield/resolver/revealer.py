@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esl_shield.audit.journal import DECRYPTS
 from esl_shield.errors.keys import CryptoError
-from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome, counting_unanswered, no_count
+from esl_shield.resolver.permits import counting_unanswered
+from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome, no_count
 from esl_shield.vault import cipher, keyring
 from esl_shield.vault.numbers import SubscriberNumber
 

@@ -13,7 +13,7 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused, RightMissing
+from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 
 if TYPE_CHECKING:
     import threading
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 FUNCTION = "keep_months"
+NEEDS = "a housekeeper"
 BUSY = "busy"
 OTHER = "another housekeeper"
 MOST_STEPS = 1000
 JITTER = 0.1
-_NO_RIGHT = "42501"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Step:
 
 
 class Housekeeper:
-    """Keeps the months as one configuration wants them; ``database`` has a housekeeper's login."""
+    """Keeps the months as one configuration wants them; ``database`` has a housekeeper's login and NEEDS it."""
 
     def __init__(self, database: Database, retention: RetentionConfig) -> None:
         self._database = database
@@ -75,12 +75,7 @@ class Housekeeper:
 
     def _ask(self, done: list[str], *, dry_run: bool) -> list[tuple[str, str]]:
         keep = self._retention
-        try:
-            return self._database.call(
-                FUNCTION, keep.months_ahead, keep.calls_months, keep.audit_months, not keep.legal_hold,
-                keep.drop and not keep.legal_hold, done, dry_run,
-            )  # fmt: skip
-        except DatabaseRefused as error:
-            if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        raise RightMissing(function=f"shield_api.{FUNCTION}", needs="a housekeeper")
+        return self._database.call(
+            FUNCTION, keep.months_ahead, keep.calls_months, keep.audit_months, not keep.legal_hold,
+            keep.drop and not keep.legal_hold, done, dry_run,
+        )  # fmt: skip

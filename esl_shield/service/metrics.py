@@ -46,11 +46,16 @@ class ResolverMetrics(Metrics):
             buckets=_CALL_PATH_S,
             registry=self.registry,
         )
+        self._of: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
 
     def answered(self, answer: str, reason: str, duration_s: float) -> None:
         """Count one answer."""
-        self._answers.labels(answer, reason).inc()
-        self._seconds.labels(answer).observe(duration_s)
+        found = self._of.get((answer, reason))
+        if found is None:
+            found = self._of[answer, reason] = self._answers.labels(answer, reason), self._seconds.labels(answer)
+        answers, seconds = found
+        answers.inc()
+        seconds.observe(duration_s)
 
 
 class WorkerMetrics(Metrics):

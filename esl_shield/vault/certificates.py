@@ -1,7 +1,7 @@
 """Certificates of erasure: which tokens' numbers were erased, when, by whom, what of them is kept and why.
 
-A certificate is a JSON object signed with Ed25519 (RFC 8032) over its canonical form without ``signature``: keys
-sorted, no blanks, ASCII.
+A certificate is a JSON object signed with Ed25519 (RFC 8032) over its canonical form
+(``esl_shield/canonical``) without ``signature``.
 
 Invariants: nothing in it came from a number; verifying asks no database; a document with a key twice, a fraction or
 anything unknown is no certificate.
@@ -12,12 +12,12 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import json
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from Crypto.PublicKey import ECC
 from Crypto.Signature import eddsa
 
+from esl_shield import canonical
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.life import CertificateFalse, CertificateUnreadable, SigningKeyUnusable
 from esl_shield.vault.keys import file
@@ -78,9 +78,9 @@ class Signer:
             "kept": list(KEPT),
             "key": fingerprint(self.public),
         }
-        signature = eddsa.new(self._key, "rfc8032").sign(canonical(document))
+        signature = eddsa.new(self._key, "rfc8032").sign(canonical.write(document))
         document["signature"] = base64.b64encode(signature).decode("ascii")
-        return canonical(document).decode("ascii") + "\n"
+        return canonical.write(document).decode("ascii") + "\n"
 
 
 def verify(text: bytes, key: EccKey, path: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def verify(text: bytes, key: EccKey, path: str) -> dict[str, Any]:
     document = _read(text, path)
     signature = document.pop("signature")
     try:
-        eddsa.new(key, "rfc8032").verify(canonical(document), base64.b64decode(signature, validate=True))
+        eddsa.new(key, "rfc8032").verify(canonical.write(document), base64.b64decode(signature, validate=True))
     except (ValueError, binascii.Error):
         document = {}
     if not document:
@@ -105,13 +105,6 @@ def read_public_key(text: bytes, path: str) -> EccKey:
     if key is None or key.has_private() or key.curve != "Ed25519":
         raise CertificateUnreadable(path=path, what="a public key", problem="it is no Ed25519 public key in PEM")
     return key
-
-
-def canonical(document: dict[str, Any]) -> bytes:
-    """Spell a document as it is signed."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode(
-        "ascii"
-    )
 
 
 def fingerprint(key: EccKey) -> str:
@@ -137,7 +130,7 @@ def _read(text: bytes, path: str) -> dict[str, Any]:
         if len(text) > MAX_BYTES:
             problem = f"it is longer than {MAX_BYTES} bytes"
         else:
-            document = json.loads(text, object_pairs_hook=_once, parse_float=_refuse, parse_constant=_refuse)
+            document = canonical.read(text)
             sound = isinstance(document, dict) and set(document) == _FIELDS and document["format"] == FORMAT
             if sound and isinstance(document["signature"], str) and isinstance(document["erasures"], list):
                 return dict(document)
@@ -145,16 +138,3 @@ def _read(text: bytes, path: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         problem = "it is no JSON of the form certificates have"
     raise CertificateUnreadable(path=path, what="a certificate of erasure", problem=problem)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        message = "a key stands there twice"
-        raise ValueError(message)
-    return made
-
-
-def _refuse(text: str) -> NoReturn:
-    message = f"a number that is not whole: {len(text)} characters"
-    raise ValueError(message)

@@ -21,8 +21,9 @@ from Crypto.Cipher import AES
 from esl_shield.errors.keys import CipherDamaged, CipherOtherVersion, CipherUnknownFormat
 from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault.gcm import Frame, Sealer
+from esl_shield.vault.hidden import Hidden
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
-from esl_shield.vault.sealing import OutsideKey
+from esl_shield.vault.outside_key import OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,7 @@ def encrypt(key: DataKey, number: SubscriberNumber, tenant_id: int, token: str, 
     return header + sealed + tag
 
 
-class Encryptor:
+class Encryptor(Hidden):
     """``encrypt`` for many numbers of one tenant under one key; ``fast`` says by which library."""
 
     def __init__(self, key: DataKey, tenant_id: int, key_version: int, *, fast: bool = FAST) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import io
 import os
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -18,13 +19,14 @@ from esl_shield.errors.tokens import CsvRejected, LabelRejected, OutputRejected
 from esl_shield.vault.folders import sync_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
 
 MAX_LINE_BYTES = 256 * 1024
 MAX_FIELD_CHARS = 32 * 1024
+_BLOCK_BYTES = 64 * 1024
 _BOM = b"\xef\xbb\xbf"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
@@ -51,17 +53,14 @@ class Source:
         """Yield each record that is not an empty line, with the number of its first line; raises CsvRejected."""
         previous = csv.field_size_limit(MAX_FIELD_CHARS)
         reader = csv.reader(self._lines(), strict=True)
+        line = 1
         try:
-            while True:
-                line = reader.line_num + 1
-                try:
-                    record = next(reader, None)
-                except csv.Error as error:
-                    raise self.rejected(f"line {line}: {error}") from None
-                if record is None:
-                    return
+            for record in reader:
                 if record:
                     yield line, record
+                line = reader.line_num + 1
+        except csv.Error as error:
+            raise self.rejected(f"line {line}: {error}") from None
         finally:
             csv.field_size_limit(previous)
 
@@ -70,20 +69,38 @@ class Source:
         return CsvRejected(source=self.name, problem=problem)
 
     def _lines(self) -> Iterator[str]:
-        number = 0
-        while raw := self._stream.readline(MAX_LINE_BYTES + 1):
-            number += 1
-            self.position += len(raw)
-            if number == 1:
-                raw = raw.removeprefix(_BOM)
-            if len(raw) > MAX_LINE_BYTES:
-                raise self.rejected(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
-            if b"\0" in raw:
-                raise self.rejected(f"line {number} holds a NUL byte; the file must be UTF-8 text (it may be UTF-16)")
-            try:
-                yield raw.decode("utf-8")
-            except UnicodeDecodeError:
-                raise self.rejected(f"line {number} is not UTF-8; save it as CSV UTF-8") from None
+        """Yield line by line, read and decoded a block at a time."""
+        number, rest = 0, b""
+        while block := os.read(self._stream.fileno(), _BLOCK_BYTES):
+            self.position += len(block)
+            whole, end, rest = (rest + block).rpartition(b"\n")
+            if len(rest) > MAX_LINE_BYTES:
+                lines, rest = [*_split(whole + end), rest], b""
+            else:
+                lines = _split(whole + end)
+            yield from self._decoded(number, lines)
+            number += len(lines)
+        yield from self._decoded(number, _split(rest))
+
+    def _decoded(self, before: int, lines: list[bytes]) -> Iterable[str]:
+        """Decode lines, ``before`` of which came earlier: all in one go, or one by one where one is at fault."""
+        if before == 0 and lines:
+            lines[0] = lines[0].removeprefix(_BOM)
+        together = b"".join(lines)
+        if b"\0" not in together and len(together) <= MAX_LINE_BYTES:
+            with contextlib.suppress(UnicodeDecodeError):
+                return io.StringIO(together.decode("utf-8"), newline="\n")
+        return (self._decoded_line(number, line) for number, line in enumerate(lines, before + 1))
+
+    def _decoded_line(self, number: int, line: bytes) -> str:
+        if len(line) > MAX_LINE_BYTES:
+            raise self.rejected(f"line {number} is longer than {MAX_LINE_BYTES} bytes")
+        if b"\0" in line:
+            raise self.rejected(f"line {number} holds a NUL byte; the file must be UTF-8 text (it may be UTF-16)")
+        try:
+            return line.decode("utf-8")
+        except UnicodeDecodeError:
+            raise self.rejected(f"line {number} is not UTF-8; save it as CSV UTF-8") from None
 
 
 @dataclass(frozen=True)
@@ -155,10 +172,10 @@ class Output:
         self._writer = csv.writer(self._stream, lineterminator="\n")
         return self
 
-    def write(self, cells: Sequence[object]) -> None:
-        """Write one row; raises OutputRejected, such as for a full disk."""
+    def write(self, rows: Iterable[Sequence[object]]) -> None:
+        """Write rows; raises OutputRejected, such as for a full disk."""
         with self._reported():
-            self._writer.writerow(cells)
+            self._writer.writerows(rows)
 
     def sync(self) -> None:
         """Bring everything written to disk; raises OutputRejected."""
@@ -227,6 +244,11 @@ def rejected_path(output: Path) -> Path:
 def defused(value: str) -> str:
     """Put an apostrophe before a value that a spreadsheet would run as a formula (=, +, -, @, tab, return)."""
     return "'" + value if value.startswith(_FORMULA_STARTS) else value
+
+
+def _split(text: bytes) -> list[bytes]:
+    """Split after line feeds only."""
+    return io.BytesIO(text).readlines()
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

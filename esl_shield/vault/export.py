@@ -14,7 +14,6 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault.csvfile import Output
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from esl_shield.config.database import DatabaseConfig
 
 FETCHED_ROWS = 5000
-_NO_RIGHT = "42501"
 _TENANT = "SELECT tokens FROM dba.tenants WHERE name = %s"
 # A token without an alias has a row too, one with several a row for each.
 _ROWS = """
@@ -61,21 +59,15 @@ def _read(database: DatabaseConfig, tenant: str, file: Output, progress: Callabl
     except DBAPIError as error:
         failure = connection_failed(error.orig or error)
     except psycopg2.Error as error:
-        failure = call_failed("(export)", error)
-        if isinstance(failure, DatabaseRefused) and not isinstance(failure, LoginRefused):
-            if failure.sqlstate == _NO_RIGHT:
-                failure = RightMissing(function="dba.tokens", needs="an auditor or a seeder")
-            else:
-                failure = DatabaseRefused(function="dba.tokens", sqlstate=failure.sqlstate)
+        failure = call_failed("tokens", error, schema="dba", needs="an auditor or a seeder")
     raise failure
 
 
 def _write(cursor: Any, file: Output, progress: Callable[[int, int], None]) -> int:
     count = 0
-    file.write(["alias", "token"])
+    file.write([["alias", "token"]])
     while rows := cursor.fetchmany(FETCHED_ROWS):
-        for alias, token in rows:
-            file.write([alias or "", token])
+        file.write(rows)
         count += len(rows)
         progress(count, count)
     return count

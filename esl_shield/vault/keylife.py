@@ -22,8 +22,8 @@ from esl_shield.errors.keys import (
 )
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault import keyring
+from esl_shield.vault.outside_key import OutsideKey
 from esl_shield.vault.provisioning import administering, check_kek
-from esl_shield.vault.sealing import OutsideKey
 
 if TYPE_CHECKING:
     import datetime as dt

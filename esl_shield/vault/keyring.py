@@ -21,7 +21,7 @@ from esl_shield.vault import cipher
 from esl_shield.vault.keks import AnyKek, Keks
 from esl_shield.vault.keys import KEY_BYTES, DataKey, Kek, Key
 from esl_shield.vault.numbers import SubscriberNumber, secret_digits
-from esl_shield.vault.sealing import OutsideKey
+from esl_shield.vault.outside_key import OutsideKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable

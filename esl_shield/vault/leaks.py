@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esl_shield.db.engine import Database
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.keys import KeysChanged, KeysMissing
 from esl_shield.errors.process import LookupsForbidden
 from esl_shield.errors.tenants import TenantUnknown
@@ -34,7 +33,6 @@ BATCH = 1000
 # The countries of a big vault, or a page of its filter, take as long as a scan of a table.
 PATIENCE_S = 600.0
 MOST_REMEMBERED = 200_000
-_NO_RIGHT = "42501"
 _WORD_BITS = 32
 _UINT32 = "I"
 
@@ -120,7 +118,8 @@ class Leaks:
         Raises TenantUnknown, KeysMissing, WrongKek, KeyDamaged, DatabaseAway, DatabaseRefused.
         """
         patient = replace(config, pool_size=1, statement_timeout_s=max(config.statement_timeout_s, PATIENCE_S))
-        self._database = Database(patient, application_name=APPLICATION)
+        self._database = Database(patient, application_name=APPLICATION, needs="a scanner")
+        self._call = self._database.call
         self.scan = uuid.uuid4()
         self._tenants = list(tenants) or None
         self._suspects: dict[bytes, Suspect] = {}
@@ -245,11 +244,3 @@ class Leaks:
             made.add(bits, page)
         made.close()
         return made
-
-    def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.call(function, *arguments)
-        except DatabaseRefused as error:
-            if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        raise RightMissing(function=f"shield_api.{function}", needs="a scanner")

@@ -7,10 +7,9 @@ or a key; what is erased is gone when the call returns.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from esl_shield.db.engine import Database
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -27,7 +26,6 @@ PATIENCE_S = 60.0
 BATCH = 100
 NO_CAP = 2**31 - 1
 ERASED, ALREADY, HELD, UNKNOWN = "erased", "already", "held", "unknown"
-_NO_RIGHT = "42501"
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,7 @@ class TokenLife:
     def __init__(self, config: DatabaseConfig, *, needs: str) -> None:
         """``needs`` says in errors whose login it takes, such as ``a steward``."""
         patient = replace(config, pool_size=1, statement_timeout_s=max(config.statement_timeout_s, PATIENCE_S))
-        self._database = Database(patient, application_name=APPLICATION)
-        self._needs = needs
+        self._database = Database(patient, application_name=APPLICATION, needs=needs)
 
     def __enter__(self) -> Self:
         return self
@@ -78,34 +75,26 @@ class TokenLife:
 
     def hold(self, tenant: str, name: Name, case: Case) -> tuple[str, str | None]:
         """Place a hold; returns HELD, UNCHANGED, UNKNOWN or REFUSED, and the token."""
-        return self._call("hold_token", tenant, name.token, name.alias, case.id, case.reason)[0]
+        return self._database.call("hold_token", tenant, name.token, name.alias, case.id, case.reason)[0]
 
     def release(self, tenant: str, name: Name, case: Case) -> tuple[str, str | None, int]:
         """End a case's hold; returns RELEASED, UNCHANGED, UNKNOWN or REFUSED, the token, and how many holds stand."""
-        return self._call("release_token", tenant, name.token, name.alias, case.id, case.reason)[0]
+        return self._database.call("release_token", tenant, name.token, name.alias, case.id, case.reason)[0]
 
     def restore(self, tenant: str, name: Name, case: Case) -> tuple[str, str | None]:
         """Undo a revocation; returns RESTORED, UNCHANGED, UNKNOWN or REFUSED, and the token."""
-        return self._call("restore_token", tenant, name.token, name.alias, case.id, case.reason)[0]
+        return self._database.call("restore_token", tenant, name.token, name.alias, case.id, case.reason)[0]
 
     def cap(self, tenant: str, token: str, per_day: int | None) -> str:
         """Set a token's own cap (None: its tenant's again, NO_CAP: none); returns SET, UNCHANGED, UNKNOWN, REFUSED."""
-        return str(self._call("set_token_cap", tenant, token, per_day)[0][0])
+        return str(self._database.call("set_token_cap", tenant, token, per_day)[0][0])
 
     def erase(self, tenant: str, names: Sequence[Name], case: Case) -> Iterator[Erasure]:
         """Erase tokens' numbers, a batch a transaction; yields what became of each name, in order."""
         for at in range(0, len(names), BATCH):
             batch = names[at : at + BATCH]
             arguments = [name.token for name in batch], [name.alias for name in batch], case.id, case.reason
-            for row in self._call("erase_tokens", tenant, *arguments):
+            for row in self._database.call("erase_tokens", tenant, *arguments):
                 ord_, token, outcome, id_, erased_at, login, case_id, reason, erased = row
                 why = None if case_id is None else Case(case_id, reason)
                 yield Erasure(batch[ord_ - 1], token, outcome, id_, erased_at, login, why, erased)
-
-    def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.call(function, *arguments)
-        except DatabaseRefused as error:
-            if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        raise RightMissing(function=f"shield_api.{function}", needs=self._needs)

@@ -121,7 +121,10 @@ def region_of(e164: str) -> str | None:
 
 
 def parse_derived(text: str, region: str | None) -> tuple[SubscriberNumber, Derived]:
-    """``parse`` and ``derive`` in one go, for the import; raises NumberRejected."""
+    """``parse``, and what the number tells about itself; raises NumberRejected.
+
+    Loads about 100 MB of tables on first use, so it is for the import, not for the resolver.
+    """
     reading = ranges.read(text.strip(), region) if len(text) <= _MAX_TEXT else None
     if reading is not None:
         return SubscriberNumber(f"+{reading.code}{reading.national}"), _derive_reading(reading)
@@ -129,13 +132,8 @@ def parse_derived(text: str, region: str | None) -> tuple[SubscriberNumber, Deri
     return _subscriber(phone), _derive(phone)
 
 
-def derive(number: SubscriberNumber) -> Derived:
-    """Say what the number tells about itself; loads about 100 MB of tables on first use, so not for the resolver."""
-    return _derive(_of(number))
-
-
 def load_tables() -> None:
-    """Load what ``derive`` needs now: 0.6 s and about 100 MB."""
+    """Load what ``parse_derived`` needs now: 0.6 s and about 100 MB."""
     _tables()[0](phonenumbers.parse("+442079460000", None), "en")
 
 

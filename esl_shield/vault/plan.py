@@ -21,7 +21,6 @@ from esl_shield.vault.beginnings import beginnings
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
-WORLD = "001"
 _TYPES = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
     "voicemail",

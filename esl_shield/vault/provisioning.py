@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
-from esl_shield.errors.database import RightMissing
+from esl_shield.errors.database import NO_RIGHT, RightMissing
 from esl_shield.errors.keys import KekLost, KekMissing, OtherKek
 from esl_shield.errors.tenants import TenantRejected, TenantTaken, TenantUnknown
 from esl_shield.vault import keyring, keys, tokens
@@ -39,7 +39,6 @@ _SHORTER = "ES006"
 _REFUSED_VALUE = "23514"
 _UNIQUE = "23505"
 _TENANT_INVISIBLE = "ES002"
-_NO_RIGHT = "42501"
 _ADMINISTRATOR = "an administrator, who is a member of shield_owner"
 _CLASHES = {
     "name": "there is one of this name with another domain, prefix, length or region",
@@ -205,7 +204,7 @@ def _failure(error: psycopg2.Error, tenant: str) -> ShieldError:  # noqa: PLR091
         return TenantUnknown(tenant=tenant)
     if error.pgcode == _REFUSED_VALUE:
         return TenantRejected(problem="its name, domain or region is not of the form tenant add --help describes")
-    if error.pgcode == _NO_RIGHT:
+    if error.pgcode == NO_RIGHT:
         return RightMissing(function="an administrator's function", needs=_ADMINISTRATOR)
     if error.pgcode == _UNIQUE:
         return TenantTaken(tenant=tenant, clash="its name, domain or prefix is a tenant's that this login does not see")

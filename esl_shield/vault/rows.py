@@ -27,7 +27,8 @@ MAX_LABEL_NAME_DIGITS = 6
 # The database takes 8 kB of labels a token, as JSON text.
 MAX_LABELS_BYTES = 8000
 KNOWN_COLUMNS = ("number", "alias", "expires_at")
-_RESERVED = frozenset((*KNOWN_COLUMNS, "token"))
+_KNOWN = frozenset(KNOWN_COLUMNS)
+_RESERVED = _KNOWN | {"token"}
 _ALIAS = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # Control characters, except those a cell of several lines holds.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -48,13 +49,14 @@ _WHY = {
 
 
 class Row(NamedTuple):
-    """What is to be seeded; ``expires_at`` is in UTC."""
+    """What is to be seeded; ``expires_at`` is in UTC, ``token`` the one that gets the number, None for a new one."""
 
     number: SubscriberNumber
     derived: Derived
     alias: str | None
     expires_at: dt.datetime | None
     labels: Mapping[str, str]
+    token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,11 @@ def read_row(
         alias = cells.get("alias", "").strip() or None
         if alias is not None:
             check_alias(alias, tenant, number)
-        labels = {name: value for name, value in cells.items() if name not in KNOWN_COLUMNS and value}
-        for value in labels.values():
-            check_label(value, tenant.region, number)
-        if labels:
+        labels: dict[str, str] = {}
+        if not _KNOWN.issuperset(cells):
+            labels = {name: value for name, value in cells.items() if name not in _KNOWN and value}
+            for value in labels.values():
+                check_label(value, tenant.region, number)
             check_labels(labels)
         moment = cells.get("expires_at", "").strip()
         expires_at = read_expiry(moment, now) if moment else default_expiry

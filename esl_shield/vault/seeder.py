@@ -43,12 +43,11 @@ class Outcome(NamedTuple):
     created: bool
 
 
-class Prepared(NamedTuple):
-    """A row, what of it goes to the database, and the keys that was made with."""
+class Batch(NamedTuple):
+    """Rows as the database takes them, and the keys they were made with."""
 
-    row: Row
-    candidate: Candidate
     keys: TenantKeys
+    candidates: list[Candidate]
 
 
 class _Writing(NamedTuple):
@@ -86,39 +85,41 @@ class Seeder:
             raise AliasTaken(tenant=self.tenant.name)
         return outcome.token, outcome.created
 
-    def prepare(self, rows: Sequence[Row]) -> list[Prepared]:
+    def prepare(self, rows: Sequence[Row]) -> Batch:
         """Index and encrypt rows; no database is asked."""
         keys, encryptor = self._writing
-        return [Prepared(c.row, c, keys) for c in draw_candidates(self.tenant, keys, encryptor, rows)]
+        return Batch(keys, draw_candidates(self.tenant, keys, encryptor, rows))
 
-    def seed(self, batch: Sequence[Prepared]) -> list[Outcome]:
+    def seed(self, batch: Batch) -> list[Outcome]:
         """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
 
         Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
         KeysChanged when they are rotated all the time.
         """
         outcomes: dict[int, Outcome] = {}
-        pending = dict(enumerate(batch))
+        pending = list(range(len(batch.candidates)))
         renewals = 0
         for _ in range(_MAX_DRAWS):
             if not pending:
-                return [outcomes[position] for position in range(len(batch))]
-            keys = self._writing.keys
-            stale = [position for position, prepared in pending.items() if prepared.keys is not keys]
-            pending.update(zip(stale, self.prepare([pending[position].row for position in stale]), strict=True))
+                return [outcomes[position] for position in range(len(outcomes))]
+            if batch.keys is not self._writing.keys:
+                batch = self.prepare([candidate.row for candidate in batch.candidates])
             try:
-                answers = self._store.seed(self.tenant, keys, [prepared.candidate for prepared in pending.values()])
+                answers = self._store.seed(self.tenant, batch.keys, batch.candidates)
             except KeysChanged:
                 renewals += 1
                 if renewals > _MAX_RENEWALS:
                     raise
                 self._renew()
                 continue
-            for position, (outcome, token) in zip(pending, answers, strict=True):
-                if outcome != COLLISION:
-                    outcomes[position] = Outcome(token, created=outcome == CREATED)
-            left = [position for position in pending if position not in outcomes]
-            pending = dict(zip(left, self.prepare([pending[position].row for position in left]), strict=True))
+            collided = []
+            for at, (outcome, token) in enumerate(answers):
+                if outcome == COLLISION:
+                    collided.append(at)
+                else:
+                    outcomes[pending[at]] = Outcome(token, outcome == CREATED)
+            pending = [pending[at] for at in collided]
+            batch = self.prepare([batch.candidates[at].row for at in collided])
         raise space_full(self.tenant)
 
     def _renew(self) -> None:
@@ -128,15 +129,14 @@ class Seeder:
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
     """Index a row's number, draw it a token and encrypt it under that; no database is asked."""
-    token = tokens.draw(tenant.token_prefix, tenant.token_length)
+    return candidate_for(tenant, keys, tokens.draw(tenant.token_prefix, tenant.token_length), row)
+
+
+def candidate_for(tenant: SeedingTenant, keys: TenantKeys, token: str, row: Row) -> Candidate:
+    """Index a row's number and encrypt it for a token; no database is asked."""
     blob = cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version)
-    index = keyring.blind_index(keys.index, row.number, tenant.id)
-    return Candidate(index, token, blob, row, previous_index(tenant, keys, row.number))
-
-
-def previous_index(tenant: SeedingTenant, keys: TenantKeys, number: SubscriberNumber) -> bytes | None:
-    """Return a number's index under the key before, while look-ups still need that one."""
-    return None if keys.previous_index is None else keyring.blind_index(keys.previous_index, number, tenant.id)
+    (index,), (before,) = _indexes(tenant, keys, [row.number])
+    return Candidate(index, token, blob, row, before)
 
 
 def draw_candidates(
@@ -145,6 +145,15 @@ def draw_candidates(
     """``draw_candidate`` for many rows; their tokens differ from each other."""
     numbers = [row.number for row in rows]
     drawn = tokens.draw_many(tenant.token_prefix, tenant.token_length, len(rows))
-    indexes = list(map(keyring.indexer(keys.index, tenant.id), numbers))
-    before = [previous_index(tenant, keys, number) for number in numbers]
+    indexes, before = _indexes(tenant, keys, numbers)
     return list(map(Candidate, indexes, drawn, encryptor.encrypt(numbers, drawn), rows, before))
+
+
+def _indexes(
+    tenant: SeedingTenant, keys: TenantKeys, numbers: Sequence[SubscriberNumber]
+) -> tuple[list[bytes], list[bytes | None]]:
+    """Return numbers' indexes, and those under the key before while look-ups still need that one."""
+    indexes = list(map(keyring.indexer(keys.index, tenant.id), numbers))
+    if keys.previous_index is None:
+        return indexes, [None] * len(numbers)
+    return indexes, list(map(keyring.indexer(keys.previous_index, tenant.id), numbers))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 from esl_shield.db.engine import Database
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
+from esl_shield.errors.database import DatabaseRefused
 from esl_shield.errors.keys import KeysChanged, KeysMissing
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.errors.tokens import SpaceFull
@@ -33,7 +33,6 @@ COLLISION = "collision"
 SPACE_FULL = "ES001"
 TENANT_INVISIBLE = "ES002"
 KEYS_CHANGED = "ES004"
-NO_RIGHT = "42501"
 REVOKED = "revoked"
 APPLICATION = "esl_shield seeding"
 # A batch of a thousand rows waits for other imports' locks; the call path's second is not enough.
@@ -104,7 +103,8 @@ class Store:
 
     def __init__(self, config: DatabaseConfig) -> None:
         patient = replace(config, pool_size=1, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S))
-        self._database = Database(patient, application_name=APPLICATION)
+        self._database = Database(patient, application_name=APPLICATION, needs="a seeder")
+        self._call = self._database.call
 
     def close(self) -> None:
         """Close the connection."""
@@ -166,14 +166,6 @@ class Store:
             raise _translated(error, tenant) from None
         by_ord = {ord_: outcome for ord_, _, outcome in answers}
         return [by_ord[ord_] for ord_ in range(len(rows))]
-
-    def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.call(function, *arguments)
-        except DatabaseRefused as error:
-            if error.sqlstate != NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        raise RightMissing(function=f"shield_api.{function}", needs="a seeder")
 
 
 def seeding_tenant(  # noqa: PLR0917 - a row's columns, in its order
@@ -278,7 +270,3 @@ def columns_of(candidates: Sequence[Candidate]) -> list[object]:
         ",".join(map(str, place_of)),
         json.dumps(labels) if any(labels) else None,
     ]
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)

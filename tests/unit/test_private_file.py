@@ -88,3 +88,12 @@ def test_no_second_reader_of_private_files():
     }
     assert "config/private_file.py" in judges
     assert not {path for path in judges if path.startswith(("db/", "resolver/", "vault/keys/"))}
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o444])
+def test_what_is_public_may_be_open(mode, tmp_path):
+    """A public key's file is read whoever else can, but a folder or a FIFO in its place is not."""
+    assert read(str(_file(tmp_path, mode)), 100, public=True) == SECRET
+    for path in (_fifo(tmp_path), tmp_path):
+        with pytest.raises(PrivateFileRefusedError):
+            read(str(path), 100, public=True)

@@ -49,7 +49,8 @@ CLASSES = _classes()
 _RUN_CLASSES = b"0123"
 _GROUPS = re.compile(rb"[0-9]+")
 _DATE = re.compile(rb"(?:19|20)[0-9]{2}[-_/. ](?:0[1-9]|1[0-2])[-_/. ](?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
-_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789"))
+_DIGITS = b"0123456789"
+_NO_DIGITS = bytes(set(range(256)) - set(_DIGITS))
 _OCTETS = 4
 _PLUS = 0x2B
 _DIGIT = ord("0")
@@ -159,7 +160,8 @@ class Cutter:
         text = data[base : end + 1]
         found = self._known.get(text)
         if found is None:
-            found = tuple(self._split(text, first - base, end - base))
+            enough = _usable(text, first - base, end - base) >= self._least
+            found = tuple(self._split(text, first - base, end - base)) if enough else ()
             if len(self._known) >= MOST_REMEMBERED:
                 self._known.clear()
             self._known[text] = found
@@ -189,6 +191,16 @@ class Cutter:
                     continue
                 if not _address(text[start:past]) and self._fits(digits.removeprefix(b"+")):
                     yield Run(start, past, digits, GROUPED)
+
+
+def _usable(text: bytes, first: int, end: int) -> int:
+    """Return how many digits are left without those that touch a letter, as in most of the groups of a UUID."""
+    inside = text[first:end]
+    if text[:first].isalnum():
+        inside = inside.lstrip(_DIGITS)
+    if text[end : end + 1].isalpha():
+        inside = inside.rstrip(_DIGITS)
+    return len(inside.translate(None, _NO_DIGITS))
 
 
 def _extent(classes: bytes, at: int) -> tuple[int, int]:

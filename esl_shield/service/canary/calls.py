@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.calls.states import State
 from esl_shield.db.engine import Database
-from esl_shield.errors.database import DatabaseRefused, LoginRefused, RightMissing
 from esl_shield.errors.tenants import TenantUnknown
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 APPLICATION = "esl_shield canary"
 PATIENCE_S = 30.0
 _POLL_S = 0.2
-_NO_RIGHT = "42501"
 _NOT_LET_IN = (401, 403, 407)
 # The carrier's side ends such a call itself: the edge answers none of these once it has the number.
 _CARRIERS = frozenset({State.BUSY, State.REJECTED, State.UNREACHABLE})
@@ -88,7 +86,7 @@ class Records:
             config.database, pool_size=1, statement_timeout_s=max(config.database.statement_timeout_s, PATIENCE_S)
         )
         self._config = config
-        self._database = Database(patient, application_name=APPLICATION)
+        self._database = Database(patient, application_name=APPLICATION, needs="a canary")
         self.run = uuid.uuid4()
         self._tenant_id, self._after, self._started_at = 0, 0, None
 
@@ -98,25 +96,17 @@ class Records:
 
     def start(self, calls: int) -> None:
         """Note in the audit trail that canary calls start; raises TenantUnknown, RightMissing, DatabaseAway."""
-        rows = self._call("start_canary", self._config.tenant, str(self.run), calls)
+        rows = self._database.call("start_canary", self._config.tenant, str(self.run), calls)
         if not rows:
             raise TenantUnknown(tenant=self._config.tenant)
         self._tenant_id, self._after, self._started_at = rows[0]
 
     def of(self, tokens: Iterable[str]) -> list[Record]:
         """Return the records of calls to these tokens since the start, oldest first."""
-        rows = self._call(
+        rows = self._database.call(
             "canary_calls", self._tenant_id, self._config.agent, list(tokens), self._after, self._started_at
         )
         return [Record(*row) for row in rows]
-
-    def _call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
-        try:
-            return self._database.call(function, *arguments)
-        except DatabaseRefused as error:
-            if error.sqlstate != _NO_RIGHT or isinstance(error, LoginRefused):
-                raise
-        raise RightMissing(function=f"shield_api.{function}", needs="a canary")
 
 
 def place(

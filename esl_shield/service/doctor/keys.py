@@ -18,7 +18,7 @@ from esl_shield.config.pkcs11_uri import SCHEME
 from esl_shield.db.engine import Database, sqlalchemy_engine
 from esl_shield.db.failures import call_failed, connection_failed
 from esl_shield.errors import ShieldError
-from esl_shield.errors.database import DatabaseRefused
+from esl_shield.errors.database import NO_RIGHT, DatabaseRefused
 from esl_shield.service.doctor.files import FileFacts, look, process_user
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 from esl_shield.service.hardening import harden
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 NEED_ONE = ("resolver", "seeder", "admin")
 WORKER = "worker"
-_NO_RIGHT = "42501"
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _wrapping(config: Config, role: str) -> frozenset[str] | ShieldError:
     except DBAPIError as error:
         orig = error.orig
     return (
-        call_failed("dba.keys", orig)
+        call_failed("keys", orig, schema="dba")
         if isinstance(orig, psycopg2.Error)
         else connection_failed(orig or ConnectionError())
     )
@@ -214,7 +213,7 @@ def _wraps(facts: KeyFacts) -> Iterator[Problem | str]:
         raise NotAskedError("a worker has no KEK", Severity.INFO)
     if not isinstance(facts.opened, str):
         raise NotAskedError("the KEK could not be opened")
-    if isinstance(facts.wrapping, DatabaseRefused) and facts.wrapping.sqlstate == _NO_RIGHT:
+    if isinstance(facts.wrapping, DatabaseRefused) and facts.wrapping.sqlstate == NO_RIGHT:
         raise NotAskedError(f"the {facts.role}'s login may not see which KEK wraps the keys", Severity.INFO)
     if isinstance(facts.wrapping, ShieldError) or facts.wrapping is None:
         raise NotAskedError(str(facts.wrapping.args[0]) if facts.wrapping else "the database was not asked")

@@ -13,7 +13,7 @@ from esl_shield.vault import cipher
 from esl_shield.vault.keys.device import Device
 from esl_shield.vault.keys.seats import Wanted
 from esl_shield.vault.keys.secret import Kek
-from esl_shield.vault.sealing import OutsideKey
+from esl_shield.vault.outside_key import OutsideKey
 
 if TYPE_CHECKING:
     from esl_shield.config.resolver import DeviceConfig

@@ -15,7 +15,7 @@ from typing import Self
 from esl_shield.errors.device import NoDevice
 from esl_shield.vault import cipher
 from esl_shield.vault.hidden import Hidden
-from esl_shield.vault.sealing import OutsideKey
+from esl_shield.vault.outside_key import OutsideKey
 
 KEY_BYTES = 32
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")

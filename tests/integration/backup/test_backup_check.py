@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
+from backup_lab import STANZA
 from polling import until
+
+from esl_shield.config.backup import BackupConfig
+from esl_shield.service.backup.pgbackrest import read_settings
+
+SAMPLE = Path(__file__).parents[3] / "docs" / "samples" / "pgbackrest.conf"
 
 
 def _check(backups, **section):
@@ -115,3 +122,18 @@ def test_what_is_not_configured_is_an_error(backups, text, says):
     done = backups.vault.run("backup", "check", config=config)
     assert done.returncode == 2
     assert says in done.stderr
+
+
+def test_the_shipped_configuration_is_one_pgbackrest_knows(backups):
+    """Every option of the shipped configuration is known to pgBackRest, and it names three encrypted repositories."""
+    text = SAMPLE.read_text().replace("/srv/backup/pgbackrest", str(backups.folder / "empty"))
+    text = text.replace("/var/lib/postgresql/15/main", str(backups.cluster.folder / "data"))
+    conf = backups.write("sample.conf", text)
+    said = backups.pgbackrest("--repo=1", "--log-level-file=off", "info", conf=conf)
+    assert "WARN" not in said
+    assert "missing stanza path" in said
+    settings = read_settings(BackupConfig(stanza=STANZA, config=str(conf)))
+    assert {n: (s.type, s.retention, s.same_pass_as) for n, s in settings.repositories.items()} == {
+        1: ("posix", 2, ()), 2: ("posix", 4, ()), 3: ("s3", 35, ()),
+    }  # fmt: skip
+    assert not settings.exposed

@@ -166,6 +166,25 @@ def test_another_kek_is_found(backups, tmp_path):
 
 
 @pytest.mark.slow  # one more whole drill
+def test_a_restored_trail_that_was_altered_is_found(backups, seals):
+    """An event a superuser altered before the backup's moment makes the drill fail, and the report names it."""
+    seals.seal()
+    ((event, kind),) = seals.sql("SELECT id, kind FROM shield.audit_events ORDER BY id LIMIT 1")
+    change = "UPDATE shield.audit_events SET kind = %s WHERE id = %s"
+    backups.database.query(change, "tokens.exported", event)
+    try:
+        backups.archived()
+        code, report = _drill(backups, "altered", public_keys=[str(seals.public_key)])
+    finally:
+        backups.database.query(change, kind, event)
+        backups.archived()
+    assert (code, report["verified"]) == (1, False)
+    found = [f for f in report["findings"] if f["severity"] == "critical"]
+    assert [f["check"] for f in found] == ["drill.seals"]
+    assert str(event) in found[0]["sentence"]
+
+
+@pytest.mark.slow  # one more whole drill
 def test_what_was_not_archived_is_told_as_lost(backups, seals):
     """Without --time all there is comes back, and what the live database has beyond it is counted."""
     backups.archived()

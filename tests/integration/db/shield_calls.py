@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esl_shield.db.engine import Database
 
 TOKEN = "91000000000018"
@@ -46,7 +48,12 @@ class Attempt:
         )[0]
 
     def redeem(self, resolver: Database, **changed: object) -> list[tuple[Any, ...]]:
-        """Redeem the call's permit, with some arguments changed."""
+        """Redeem the call's permit alone, with some arguments changed; the row without its place."""
+        rows = redeem_batch(resolver, [self.asked(**changed)], wait=True)
+        return [row[1:] for row in rows]
+
+    def asked(self, **changed: object) -> tuple[object, ...]:
+        """What a redeemer of the call's permit names, with some of it changed."""
         arguments = {
             "permit": self.permit,
             "token": self.token,
@@ -55,7 +62,7 @@ class Attempt:
             "sip_call_id": self.sip_call_id,
             **changed,
         }
-        return resolver.call("redeem_permit", *arguments.values())
+        return tuple(arguments.values())
 
     def next_permit(self, worker: Database, **changed: object) -> str:
         """Ask for one more permit, which replaces ``permit``; the verdict."""
@@ -67,6 +74,13 @@ class Attempt:
         """End the call."""
         values = (state, cause, 200, self.gateway, 1, None, None, None)
         return worker.call("finish_call", self.call, *values)[0][0]
+
+
+def redeem_batch(
+    resolver: Database, asked: Sequence[tuple[object, ...]], *, wait: bool = False
+) -> list[tuple[Any, ...]]:
+    """Redeem several permits in one statement; the answered rows."""
+    return resolver.call("redeem_permits", *map(list, zip(*asked, strict=True)), wait)
 
 
 def reasons(database: Any, kind: str) -> list[str | None]:

@@ -13,8 +13,8 @@ EXECUTE = {
         *("finish_call", "inbound_answered", "next_permit", "worker_beat"),
     },
     "shield_resolver": {
-        "kek_ids", "note_refusal", "redeem_permit", "tenant_data_key", "redeem_reveal", "reveal_index_key",
-        "bind_reveal", "note_reveal",
+        "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
+        "reveal_index_key", "bind_reveal", "note_reveal", "missing_data_keys",
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {

@@ -7,7 +7,7 @@ import pytest
 
 from esl_shield.config.retention import RetentionConfig
 from esl_shield.errors.database import RightMissing
-from esl_shield.service.housekeeping import Housekeeper, Step
+from esl_shield.service.housekeeping import NEEDS, Housekeeper, Step
 
 KEPT = RetentionConfig(calls_months=6, audit_months=12)
 TABLES = ("audit_events", "call_agents", "calls")
@@ -155,7 +155,7 @@ def test_one_at_a_time(database, keeper):
 def test_right(database, role):
     """No other role keeps house."""
     with pytest.raises(RightMissing):
-        Housekeeper(database.open(database.login(role)), KEPT).run()
+        Housekeeper(database.open(database.login(role), needs=NEEDS), KEPT).run()
 
 
 def test_periodic(database, keeper):

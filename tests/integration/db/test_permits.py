@@ -24,7 +24,7 @@ def attempt(worker):
 
 def test_a_permit_gives_the_ciphertext_once(database, resolver, attempt, tenants):
     """The first redemption gets ciphertext and key version, the second nothing; both are audited."""
-    assert attempt.redeem(resolver) == [(attempt.call, tenants["acme"], "acme", TOKEN, CIPHERTEXT, 1)]
+    assert attempt.redeem(resolver) == [(attempt.call, tenants["acme"], TOKEN, CIPHERTEXT, 1)]
     assert attempt.redeem(resolver) == []
     assert reasons(database, "permit.redeemed") == [None]
     assert reasons(database, "permit.refused") == ["permit_unknown"]

@@ -89,7 +89,7 @@ def test_call_path(explained):
     seen = []
     for role, function, *arguments in (
         ("worker", "authorize_call", call, "acme.example", "1001", TOKEN, None, None, digest, "g", "edge", None, None),
-        ("resolver", "redeem_permit", digest, TOKEN, "g", "edge", None),
+        ("resolver", "redeem_permits", [digest], [TOKEN], ["g"], ["edge"], [None], False),
         ("worker", "next_permit", call, hashlib.sha256(b"other").digest(), "g", "edge", None),
         ("worker", "call_answered", call, "g"),
         ("worker", "finish_call", call, "COMPLETED", "NORMAL_CLEARING", 200, "g", 1, None, None, None),

@@ -97,8 +97,10 @@ def test_a_full_resolver_says_so_at_once(start_resolver, vault, until):
     resolver = start_resolver(resolver="max_requests = 2\nmax_connections = 8")
     permits = [vault.permit() for _ in range(3)]
     with ThreadPoolExecutor(2) as pool, held(vault, "LOCK TABLE shield.permits"):
-        waiting = [pool.submit(resolver.edge, permit) for permit in permits[:2]]
-        until(lambda: waits_for_lock(vault) == 2)
+        waiting = []
+        for permit in permits[:2]:  # one after the other: two that come together share a statement
+            waiting.append(pool.submit(resolver.edge, permit))
+            until(lambda: waits_for_lock(vault) == len(waiting))
         started = time.monotonic()
         assert resolver.edge(permits[2]).status == 503
         assert time.monotonic() - started < 0.5
@@ -302,13 +304,13 @@ def test_another_installations_kek_starts_no_resolver(database, vault, tmp_path)
 def test_a_right_taken_away_is_503_and_logged_once(start_resolver, vault, until):
     """A refusal by the database is unhealthy and 503, told once when it begins and once when it ends."""
     resolver = start_resolver()
-    vault.one("REVOKE EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permit FROM shield_resolver")
+    vault.one("REVOKE EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permits FROM shield_resolver")
     try:
         until(lambda: resolver.get("/healthz").status == 503)
         assert [resolver.get("/healthz").status for _ in range(5)] == [503] * 5
         assert resolver.edge(vault.permit()).status == 503
     finally:
-        vault.one("GRANT EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permit TO shield_resolver")
+        vault.one("GRANT EXECUTE ON FUNCTION shield_api.kek_ids, shield_api.redeem_permits TO shield_resolver")
     until(lambda: resolver.get("/healthz").status == 200)
     until(lambda: any("event=health.well" in line for line in resolver.lines))
     told = [line for line in resolver.lines if "event=health." in line]

@@ -236,11 +236,12 @@ def test_the_wrong_kek_gives_no_number(start_resolver, vault):
 
 def test_the_unexpected_is_503_and_a_type_in_the_log(start_resolver, vault):
     """When the database answers what it never should, the caller hears 503 and the log names type and place."""
-    mend = vault.one("SELECT pg_get_functiondef('shield_api.redeem_permit'::regproc)")
-    vault.one(f"""CREATE OR REPLACE FUNCTION shield_api.redeem_permit(
-        p_permit_hash bytea, p_token text, p_gateway text, p_delivery text, p_sip_call_id text)
-        RETURNS TABLE (call uuid, tenant_id int, tenant text, token text, ciphertext bytea, key_version int)
-        LANGUAGE sql AS $$ SELECT NULL::uuid, {vault.tenant_id}, '+8613800138777', p_token, NULL::bytea, 1 $$""")
+    mend = vault.one("SELECT pg_get_functiondef('shield_api.redeem_permits'::regproc)")
+    vault.one(f"""CREATE OR REPLACE FUNCTION shield_api.redeem_permits(
+        p_permit_hashes bytea[], p_tokens text[], p_gateways text[], p_deliveries text[], p_sip_call_ids text[],
+        p_wait boolean)
+        RETURNS TABLE (place int, call uuid, tenant_id int, token text, ciphertext bytea, key_version int)
+        LANGUAGE sql AS $$ SELECT 1, gen_random_uuid(), {vault.tenant_id}, p_tokens[1], NULL::bytea, 1 $$""")
     resolver = start_resolver()
     try:
         assert resolver.edge(vault.permit()).status == 503

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,8 @@ from esl_shield.resolver.mask import Masker
 from esl_shield.vault import keylife, keyring
 from esl_shield.vault.leaks import Leaks
 from esl_shield.vault.numbers import SubscriberNumber
+from esl_shield.vault.replacing import Replacer
+from esl_shield.vault.store import Store
 
 __all__ = ["lab"]
 
@@ -161,6 +164,32 @@ def test_imports_that_run_while_every_key_is_rotated(lab):
     lab.do()
     assert (lab.refs(2), lab.versions(), retired(lab) > 0) == (4500, {2}, True)
     assert lab.numbers() == numbers
+
+
+def test_numbers_are_replaced_across_a_rotation(lab):
+    """While an index key is replaced, a token gets its new number as before: found by it, no longer by the old one."""
+    tokens = [outcome.token for outcome in lab.seed(0, 4)]
+    with contextlib.closing(Store(lab.vault.seeder_login)) as store:
+        replacer = Replacer(store, lab.keks, "acme")  # has read the keys that are about to be replaced
+        lab.rotate("index")
+        lab.rotate("data")
+        lab.seed(1, 1)  # number 1 has its row under the newest key too
+        named = [row._replace(token=token) for row, token in zip(rows([10, 11, 3, 0]), tokens, strict=True)]
+        assert replacer.replace(named) == [
+            (tokens[0], "replaced"), (tokens[1], "replaced"),
+            (tokens[2], "number_taken"),  # by token 3, which only the key before knows
+            (tokens[3], "replaced"),  # number 0 was given up by the first row
+        ]  # fmt: skip
+        assert replacer.replace(named[:2]) == [(tokens[0], "unchanged"), (tokens[1], "unchanged")]
+    assert {token: number[-2:] for token, number in lab.numbers().items()} == dict(
+        zip(tokens, ["10", "11", "02", "00"], strict=True)
+    )
+    assert (lab.refs(1), lab.refs(2)) == (1, 3)
+    lab.do("reindex")
+    assert lab.refs(2) == 4
+    retired(lab)
+    assert [outcome.token for number in (10, 11, 2, 0) for outcome in lab.seed(number, 1)] == tokens
+    assert all(outcome.created for number in (1, 3) for outcome in lab.seed(number, 1))
 
 
 def test_concurrent_imports_across_a_rotation_make_one_token(lab):

@@ -64,6 +64,28 @@ def test_the_fast_search_finds_what_the_exhaustive_one_finds(vault):
     assert seen > TEXTS
 
 
+@pytest.mark.parametrize("size", [0, 900, 1023, 70_000])
+def test_digits_of_every_length_and_beginning_are_looked_at(vault, size):
+    """What begins with any three digits, as long as a number or longer, is found in any place of a text of any size."""
+    fast, slow = Cutter(vault.shape, vault.least), Exhaustive(vault.shape, vault.least)
+    chance = random.Random(size)
+    rows = [
+        f"{head:03d}{''.join(chance.choices('0123456789', k=length - 3))}"
+        for head in range(1000)
+        for length in range(vault.least - 1, 20)
+    ]
+    rows += [f"{home}{chance.randrange(10**8):08d}" for home in ("138", "86138", "0086138", "4479", "1202") * 200]
+    chance.shuffle(rows)
+    text = ("z" * size + "z".join(rows)).encode()
+    found = list(fast.runs(text, text.translate(CLASSES), 0, len(text)))
+    assert len(found) == len(set(found)) > len(rows) // 20
+    assert set(found) == set(slow.runs(text, text.translate(CLASSES), 0, len(text)))
+    for row in [*rows[::500], *rows[-100:]]:  # a text of one row alone: its first and last byte are digits
+        one = b"z" * min(size, 1100) + row.encode()
+        runs = [set(cutter.runs(one, one.translate(CLASSES), 0, len(one))) for cutter in (fast, slow)]
+        assert runs[0] == runs[1], row
+
+
 def test_decoded_text_is_searched_as_well(vault):
     """What base64, escapes and the like decode to is the same with either way of cutting."""
     fast, slow = (Speller(made(vault.shape, vault.least)) for made in (Cutter, Exhaustive))

@@ -7,6 +7,7 @@ import stat
 
 import pytest
 
+from esl_shield import canonical
 from esl_shield.audit import reports
 from esl_shield.errors.canary import ReportRejected, SigningKeyUnusable
 
@@ -96,4 +97,4 @@ def test_keys_are_kept_and_checked(keys, tmp_path):
 def test_a_report_holds_no_fraction():
     """A float has no one form, so it is not signed."""
     with pytest.raises(TypeError):
-        reports.canonical({"a": [1, {"b": 0.5}]})
+        canonical.write({"a": [1, {"b": 0.5}]})

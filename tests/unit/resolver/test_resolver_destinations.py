@@ -14,7 +14,7 @@ from esl_shield.config.resolver import DestinationsConfig
 from esl_shield.errors.config import ConfigError
 from esl_shield.resolver.destinations import LINE_TYPES, Destinations
 from esl_shield.resolver.formats import check, dial_string
-from esl_shield.vault import numbers
+from esl_shield.vault import numbers, ranges
 from esl_shield.vault.numbers import SubscriberNumber
 
 DEFAULT = DestinationsConfig()
@@ -154,7 +154,8 @@ def test_rules_that_cannot_be_read_are_a_config_error(config):
 def test_a_gateways_format_spells_the_number(e164, number_format, changes, expected):
     """One table of numbers, gateways and what goes on the wire; None is what a gateway cannot carry."""
     wire = gateway(number_format, **changes)
-    assert dial_string(SubscriberNumber(e164), wire) == expected
+    number = SubscriberNumber(e164)
+    assert dial_string(number, wire, ranges.read(e164, None)) == dial_string(number, wire, None) == expected
     spelled, rule = Destinations(DEFAULT, [wire]).spelling(SubscriberNumber(e164), wire)
     assert (spelled or None, rule) == (expected, None if expected else "format")
 

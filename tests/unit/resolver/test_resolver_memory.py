@@ -7,7 +7,7 @@ import pytest
 
 from esl_shield.db.health import MAX_AGE_S, Health
 from esl_shield.errors.database import DatabaseAway
-from esl_shield.errors.keys import KeysMissing, WrongKek
+from esl_shield.errors.keys import KeyDestroyed, KeysMissing, WrongKek
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.vault import keyring
 from esl_shield.vault.keys import Kek, Key
@@ -63,6 +63,35 @@ def test_data_keys_are_fetched_once_and_the_least_used_makes_room():
     assert [call[2] for call in database.calls] == [1, 2, 3]
     assert kept.get(7, 2) == keys[2]
     assert [call[2] for call in database.calls] == [1, 2, 3, 2]
+
+
+def test_a_destroyed_key_is_forgotten():
+    """A key the vault no longer has is forgotten at the next look, the others stay; without keys nothing is asked."""
+    kek, keys = Kek.new(), {version: Key.new() for version in (1, 2)}
+    database = Counting({
+        (7, version): [(keyring.wrap(kek, key, tenant_id=7, purpose="data", version=version), kek.id)]
+        for version, key in keys.items()
+    })  # fmt: skip
+    kept = DataKeys(database, kek)
+    kept.forget_destroyed()
+    assert database.calls == []
+    kept.get(7, 1)
+    kept.get(7, 2)
+    lists = dict(database.rows)
+    database.rows = Missing([(7, 1)])
+    kept.forget_destroyed()
+    assert database.calls[-1] == ("missing_data_keys", [7, 7], [1, 2])
+    database.rows = lists | {(7, 1): [(None, kek.id)]}
+    assert kept.get(7, 2) == keys[2]
+    with pytest.raises(KeyDestroyed):
+        kept.get(7, 1)
+
+
+class Missing(list):
+    """Answers every question with these rows."""
+
+    def get(self, _arguments, _otherwise):
+        return list(self)
 
 
 def test_a_key_that_cannot_be_had_is_asked_for_again():

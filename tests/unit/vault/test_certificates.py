@@ -10,9 +10,10 @@ import uuid
 import pytest
 from Crypto.PublicKey import ECC
 
+from esl_shield import canonical
 from esl_shield.errors.life import CertificateFalse, CertificateUnreadable, SigningKeyUnusable
 from esl_shield.vault import certificates, keys
-from esl_shield.vault.certificates import Signer, canonical, read_public_key, verify
+from esl_shield.vault.certificates import Signer, read_public_key, verify
 from esl_shield.vault.life import Case, Erasure, Name
 
 AT = dt.datetime(2030, 3, 4, 9, 15, tzinfo=dt.UTC)
@@ -114,7 +115,7 @@ def test_ambiguous_documents(signer, text):
     document = json.loads(text)
     for signature in ("", "!", document["signature"] + "\n", base64.b64encode(b"x" * 64).decode()):
         with pytest.raises(CertificateFalse):
-            verify(canonical(document | {"signature": signature}), signer.public, "x")
+            verify(canonical.write(document | {"signature": signature}), signer.public, "x")
 
 
 @pytest.mark.parametrize("kind", ["private", "p256", "text", "nothing"])

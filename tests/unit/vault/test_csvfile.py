@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -92,6 +93,32 @@ def test_round_trip(rows):
     assert _records_of_pipe(text.getvalue().encode()) == rows
 
 
+@given(
+    st.lists(st.sampled_from([b"a,b\n", "\u2028é,b\r\n".encode(), b'"x\ny",z\n', b"\n", b"\xff\n", b"a\0\n", b"c"])),
+    st.sampled_from([1, 2, 3, 7, 64]),
+)
+def test_blocks_do_not_show(parts, size):
+    """Wherever a block ends, records, line numbers and errors are those of a file read in one."""
+
+    def outcome(block_bytes):
+        with mock.patch.object(csvfile, "_BLOCK_BYTES", block_bytes):
+            try:
+                return _records_of_pipe("\ufeff".encode() + b"".join(parts))
+            except CsvRejected as error:
+                return str(error)
+
+    assert outcome(size) == outcome(2**16)
+
+
+def test_a_line_over_many_blocks(read, monkeypatch):
+    """A line that never ends is refused where it is too long, not when memory is."""
+    monkeypatch.setattr(csvfile, "MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(csvfile, "_BLOCK_BYTES", 7)
+    assert read(b"number\n" + b"1" * 90 + b"\n") == [(1, ["number"]), (2, ["1" * 90])]
+    with pytest.raises(CsvRejected, match="line 2 is longer than 100 bytes"):
+        read(b"number\n" + b"1" * 300 + b"\n1\n")
+
+
 @given(st.binary(max_size=300))
 def test_takes_any_bytes(content):
     """Any bytes are records or one of our errors."""
@@ -133,7 +160,7 @@ def test_output_appears_whole(tmp_path):
     """An output has its name, mode 0600, only after commit; the partial file is gone."""
     path = tmp_path / "out.csv"
     with Output(path) as output:
-        output.write(["a", "b,c"])
+        output.write([["a", "b,c"]])
         assert not path.exists()
         output.commit()
     assert path.read_text() == 'a,"b,c"\n'
@@ -146,7 +173,7 @@ def test_output_of_a_failure(tmp_path):
     path = tmp_path / "out.csv"
     path.write_text("before")
     with contextlib.suppress(ZeroDivisionError), Output(path) as output:
-        output.write(["half"])
+        output.write([["half"]])
         raise ZeroDivisionError
     assert path.read_text() == "before"
     assert _names(tmp_path) == ["out.csv"]
@@ -159,7 +186,7 @@ def test_output_begins_anew(tmp_path):
     partial.chmod(0o666)
     with Output(tmp_path / "out.csv") as output:
         assert stat.S_IMODE(partial.stat().st_mode) == 0o600
-        output.write(["new"])
+        output.write([["new"]])
         output.commit()
     assert (tmp_path / "out.csv").read_text() == "new\n"
 
@@ -169,7 +196,7 @@ def test_output_of_two(tmp_path):
     with Output(tmp_path / "out.csv") as first:
         with pytest.raises(OutputRejected, match="another import"):
             Output(tmp_path / "out.csv").__enter__()
-        first.write(["first"])
+        first.write([["first"]])
         first.commit()
     assert (tmp_path / "out.csv").read_text() == "first\n"
 
@@ -202,7 +229,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 try:
     with Output(Path(sys.argv[1])) as output:
         for _ in range(10_000):
-            output.write(["x" * 100])
+            output.write([["x" * 100]])
         output.commit()
 except OutputRejected as error:
     sys.exit(str(error))

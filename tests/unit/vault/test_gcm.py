@@ -1,5 +1,6 @@
 """Batches of AES-GCM are those of NIST, of pycryptodome and of cryptography."""
 
+import pickle
 import secrets
 
 import pytest
@@ -72,6 +73,31 @@ def test_a_wrong_batch_is_not_given_out(monkeypatch):
     monkeypatch.setattr(gcm, "_times", lambda left, right: left ^ right)
     with pytest.raises(RuntimeError, match="not that of its library"):
         sealer.seal(Frame(b"a", b"b", 1), [bytes(12)], [b"c"], [bytes(16)])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nonces": [b"n" * 12, b"n" * 12]}, {"nonces": [b"n" * 11, b"m" * 13]}, {"tails": [b"", b"tail" * 2]},
+        {"tails": [b"tail"]}, {"blocks": [b"b" * 15, b"b" * 17]}, {"blocks": [b"b" * 16] * 3},
+    ],
+    ids=["nonce-twice", "nonce-lengths", "tail-lengths", "tail-missing", "block-lengths", "block-too-many"],
+)  # fmt: skip
+def test_a_batch_of_mixed_messages_is_refused(change):
+    """A nonce that comes twice, or values that would slip into each other's places, are sealed by nobody."""
+    sound = {"nonces": [b"n" * 12, b"m" * 12], "tails": [b"tail"] * 2, "blocks": [b"b" * 16] * 2}
+    sealer = Sealer(KEY.raw)
+    assert len(sealer.seal(Frame(b"", b"", 4), **sound)) == 2
+    with pytest.raises(ValueError, match=r"another length|comes twice"):
+        sealer.seal(Frame(b"", b"", 4), **{**sound, **change})
+
+
+def test_a_sealer_shows_nothing():
+    """Neither a sealer's representation nor a pickle of it holds its key."""
+    for holder in (Sealer(KEY.raw), cipher.Encryptor(KEY, 5, 3, fast=False)):
+        assert repr(holder) == f"{type(holder).__name__}(hidden)"
+        with pytest.raises(TypeError):
+            pickle.dumps(holder)
 
 
 @pytest.mark.parametrize("opens", [True, False], ids=["opened-fast", "opened-without"])

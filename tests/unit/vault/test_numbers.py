@@ -193,7 +193,7 @@ def test_constructor_takes_e164_only(text):
 )
 def test_derive(number, expected):
     """Country, region, time zone and line type are derived without a network."""
-    derived = numbers.derive(SubscriberNumber(number))
+    derived = numbers.parse_derived(number, None)[1]
     assert (derived.country, derived.line_type) == (expected[0], expected[3])
     assert derived.time_zone == expected[2]
     assert derived.region == expected[1]
@@ -201,7 +201,7 @@ def test_derive(number, expected):
 
 def test_derive_of_several_zones():
     """A number whose place has several time zones has none."""
-    assert numbers.derive(SubscriberNumber("+61491570006")).time_zone == ""
+    assert numbers.parse_derived("+61491570006", None)[1].time_zone == ""
 
 
 def test_country_and_line_type():

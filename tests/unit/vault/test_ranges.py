@@ -91,7 +91,7 @@ def test_emergency_and_short_numbers():
         for text in texts:
             phone = PhoneNumber(country_code=code, national_number=int(text))
             assert destinations._is_short(code, text) == phonenumbers.is_valid_short_number(phone), region
-            fits = destinations._emergency(region)
+            fits = destinations._emergencies(frozenset({region}))
             assert bool(fits and fits(text)) == phonenumbers.is_emergency_number(text, region), region
 
 

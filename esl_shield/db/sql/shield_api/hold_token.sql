@@ -6,26 +6,21 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 DECLARE
-    v_tenant_id int;
-    v_token text;
-    v_verdict text := 'HELD';
+    v_for record;
+    v_verdict text;
 BEGIN
-    SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
-    v_token := shield.named_token(v_tenant_id, p_token, p_alias);
-    IF v_token IS NULL THEN
-        v_verdict := 'UNKNOWN';
-    ELSIF NOT shield.case_text(p_case, p_reason) THEN
-        v_verdict := 'REFUSED';
-    ELSE
+    SELECT * INTO v_for FROM shield.for_case(p_tenant, p_token, p_alias, p_case, p_reason);
+    v_verdict := coalesce(v_for.verdict, 'HELD');
+    IF v_for.verdict IS NULL THEN
         INSERT INTO shield.holds (tenant_id, token, case_id, reason)
-            VALUES (v_tenant_id, v_token, btrim(p_case), btrim(p_reason))
+            VALUES (v_for.tenant_id, v_for.token, btrim(p_case), btrim(p_reason))
             ON CONFLICT (tenant_id, token, case_id) WHERE released_at IS NULL DO NOTHING;
         IF NOT FOUND THEN
             v_verdict := 'UNCHANGED';
         END IF;
     END IF;
-    PERFORM shield.note_token(v_tenant_id, CASE v_verdict WHEN 'HELD' THEN 'token.held' ELSE 'token.hold_refused' END,
-        v_token, p_case, p_reason, CASE v_verdict WHEN 'HELD' THEN '{}' ELSE jsonb_build_object('reason', lower(v_verdict)) END);
-    RETURN QUERY SELECT v_verdict, v_token;
+    PERFORM shield.note_token(v_for.tenant_id, CASE v_verdict WHEN 'HELD' THEN 'token.held' ELSE 'token.hold_refused' END,
+        v_for.token, p_case, p_reason, CASE v_verdict WHEN 'HELD' THEN '{}' ELSE jsonb_build_object('reason', lower(v_verdict)) END);
+    RETURN QUERY SELECT v_verdict, v_for.token;
 END
 $$;

@@ -11,22 +11,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_row record;
-    v_keys record;
+    v_before int;
     v_index bytea;
     v_index_before bytea;
     v_owner text;
     v_dropped record;
 BEGIN
-    PERFORM shield.hold_keys(p_tenant_id, false);
-    PERFORM FROM shield.token_space s WHERE s.tenant_id = p_tenant_id FOR UPDATE;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
-    END IF;
-    SELECT k.* INTO v_keys FROM shield.live_keys(p_tenant_id) k;
-    IF v_keys.index <> p_index_version OR v_keys.data <> p_key_version OR v_keys.index_before IS NOT NULL
-            AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields) WHERE r.fields ->> 'previous' IS NULL) THEN
-        RAISE EXCEPTION 'the keys are not the newest' USING ERRCODE = 'ES004';
-    END IF;
+    v_before := shield.begin_batch(p_tenant_id, p_index_version, p_key_version, p_rows);
     FOR v_row IN SELECT r.* FROM jsonb_to_recordset(p_rows) AS r (ord int, index text, previous text, token text, ciphertext text,
             expires_at timestamptz, country text, region text, time_zone text, line_type text, labels jsonb) LOOP
         ord := v_row.ord;
@@ -34,10 +25,10 @@ BEGIN
         token := shield.named_token(p_tenant_id, v_row.token, NULL);
         SELECT n.token INTO v_owner FROM shield.number_refs n
             WHERE n.tenant_id = p_tenant_id AND n.number_index = v_index AND n.index_version = p_index_version;
-        IF v_owner IS NULL AND v_keys.index_before IS NOT NULL THEN
+        IF v_owner IS NULL AND v_before IS NOT NULL THEN
             v_index_before := decode(v_row.previous, 'hex');
             SELECT n.token INTO v_owner FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
-                AND n.number_index = v_index_before AND n.index_version = v_keys.index_before;
+                AND n.number_index = v_index_before AND n.index_version = v_before;
         END IF;
         outcome := CASE
             WHEN token IS NULL THEN 'unknown'

@@ -17,21 +17,12 @@ DECLARE
     v_created int := 0;
     v_existing int := 0;
     v_aliases int := 0;
-    v_keys record;
 BEGIN
-    PERFORM shield.hold_keys(p_tenant_id, false);
+    PERFORM shield.begin_batch(p_tenant_id, p_index_version, p_key_version, p_rows);
     SELECT s.tokens, t.token_prefix, t.token_length,
             power(10::numeric, t.token_length - length(t.token_prefix) - 1) / 10000 AS most
         INTO v_space FROM shield.token_space s JOIN shield.tenants t ON t.id = s.tenant_id
-        WHERE s.tenant_id = p_tenant_id FOR UPDATE OF s;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
-    END IF;
-    SELECT k.* INTO v_keys FROM shield.live_keys(p_tenant_id) k;
-    IF v_keys.index <> p_index_version OR v_keys.data <> p_key_version OR v_keys.index_before IS NOT NULL
-            AND EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields) WHERE r.fields ->> 'previous' IS NULL) THEN
-        RAISE EXCEPTION 'the keys are not the newest' USING ERRCODE = 'ES004';
-    END IF;
+        WHERE s.tenant_id = p_tenant_id;
     IF EXISTS (SELECT FROM jsonb_array_elements(p_rows) AS r (fields)
             WHERE length(r.fields ->> 'token') <> v_space.token_length
             OR left(r.fields ->> 'token', length(v_space.token_prefix)) <> v_space.token_prefix) THEN

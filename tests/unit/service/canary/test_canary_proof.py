@@ -9,7 +9,8 @@ import uuid
 
 import pytest
 
-from esl_shield.audit import known, reports
+from esl_shield import canonical
+from esl_shield.audit import known
 from esl_shield.audit.leakscan.scan import Finding
 from esl_shield.service.canary import proof, watch
 from esl_shield.service.canary.calls import CanaryCall, Record, judge
@@ -79,7 +80,7 @@ def test_only_evidence_for_everything_is_clean(name):
     report = proof.report(seen, outcome, asked, "scan", found)
     assert report["verdict"] == expected
     assert bool(report["reasons"]) == (expected != "clean")
-    text = reports.canonical(report)
+    text = canonical.write(report)
     assert json.loads(text) == report
     assert not known.scan_bytes(text, known.encodings(NUMBER))
     assert not known.scan_bytes(repr(seen).encode(), known.encodings(NUMBER))

@@ -1,0 +1,190 @@
+"""A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered in files.
+
+Invariants: a batch is one transaction of the job's, and they are in the database one at a time, in the file's order,
+each while the next is read and encrypted; so whatever kills the process leaves whole batches in the database. The
+output gets its name when every row is in, one line for each accepted row in the file's order; nothing here prints.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from abc import ABC, abstractmethod
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from esl_shield.errors.tokens import OutputRejected
+from esl_shield.vault import masking
+from esl_shield.vault.csvfile import Header, Output, Source, defused, rejected_path
+from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, check_label_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    Progress = Callable[[int, int], None]
+
+BATCH_ROWS = 1000
+ROW_RAGGED = "row.ragged"
+
+
+class Answer(NamedTuple):
+    """What became of one row: the token it has now, or why (``area.reason``) it was refused."""
+
+    token: str | None
+    refused: str | None = None
+
+
+@dataclass
+class Tally:
+    """What a run did, in rows; each job adds counts of its own."""
+
+    rows: int = 0
+    rejected: int = 0
+
+
+class Job(ABC):
+    """What is done with a file's rows."""
+
+    columns: Sequence[str] = KNOWN_COLUMNS
+    tally: Tally
+
+    def missing(self, header: Header) -> str | None:  # noqa: ARG002 - for jobs that need more
+        """Say what the job lacks in a file with these columns besides a number, None for nothing."""
+        return None
+
+    @abstractmethod
+    def read(self, cells: dict[str, str], now: dt.datetime) -> Row | Refused:
+        """Check one row."""
+
+    @abstractmethod
+    def prepare(self, rows: list[Row]) -> Callable[[], Sequence[Answer]]:
+        """Return what is left to be done for a batch, in one transaction, by the thread that has the database.
+
+        It answers for each row, in order.
+        """
+
+
+class _Entry(NamedTuple):
+    """One record of the file on its way through a batch."""
+
+    line: int
+    cells: dict[str, str]
+    row: Row | Refused
+
+
+def survey(source: Source, labels: Sequence[str], columns: Sequence[str] = KNOWN_COLUMNS) -> None:
+    """Read the file to its end for its form, unless it is a pipe; raises CsvRejected or LabelRejected.
+
+    Afterwards a bad encoding, quoting or header can no longer stop the run half-way.
+    """
+    for name in labels:
+        check_label_name(name)
+    if source.size is None:
+        return
+    records = source.records()
+    Header.read(source, _first(records), columns, labels)
+    for _ in records:
+        pass
+    source.rewind()
+
+
+def run(job: Job, source: Source, output: Path, labels: Sequence[str], *, progress: Progress) -> None:
+    """Do the job for every row of the source; write ``output`` and, if rows were refused, ``OUT.rejected.csv``.
+
+    ``progress`` is told the bytes read and the rows done after each batch. Raises CsvRejected, LabelRejected,
+    OutputRejected and what the job raises; then no output has been written and the same file can be run again.
+    """
+    _check_output(source, output)
+    with (
+        Output(output) as accepted,
+        Output(rejected_path(output)) as refused,
+        ThreadPoolExecutor(max_workers=1) as database,
+    ):
+        records = source.records()
+        header = Header.read(source, _first(records), job.columns, labels)
+        missing = job.missing(header)
+        if missing:
+            raise source.rejected(missing)
+        pipeline = _Pipeline(job, labels, accepted, refused, database)
+        for entries in _batches(job, header, records):
+            pipeline.take(entries)
+            progress(source.position, job.tally.rows)
+        pipeline.settle()
+        progress(source.position, job.tally.rows)
+        accepted.sync()
+        if job.tally.rejected:
+            refused.commit()
+        else:
+            refused.remove()
+        accepted.commit()
+
+
+def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]]) -> Iterator[list[_Entry]]:
+    entries: list[_Entry] = []
+    now = dt.datetime.now(dt.UTC)
+    for line, record in records:
+        cells = header.cells(record)
+        if cells is None:
+            row: Row | Refused = Refused(ROW_RAGGED, masking.phone(header.number_of(record)))
+        else:
+            row = job.read(cells, now)
+        entries.append(_Entry(line, cells or {}, row))
+        if len(entries) == BATCH_ROWS:
+            yield entries
+            entries, now = [], dt.datetime.now(dt.UTC)
+    if entries:
+        yield entries
+
+
+class _Pipeline:
+    """One batch is read and encrypted while the one before is in the database; they are written in order."""
+
+    def __init__(self, job: Job, labels: Sequence[str], accepted: Output, refused: Output, database: Executor) -> None:
+        self._job = job
+        self._labels = labels
+        self._accepted = accepted
+        self._refused = refused
+        self._database = database
+        self._sent: tuple[list[_Entry], Future[Sequence[Answer]]] | None = None
+        accepted.write([["alias", "token", *map(defused, labels)]])
+        refused.write([["line", "reason", "number"]])
+
+    def take(self, entries: list[_Entry]) -> None:
+        """Send a batch to the database once the one before is settled."""
+        work = self._job.prepare([entry.row for entry in entries if isinstance(entry.row, Row)])
+        self.settle()
+        self._sent = entries, self._database.submit(work)
+
+    def settle(self) -> None:
+        """Wait for the batch in the database and write what became of each row."""
+        if self._sent is None:
+            return
+        (entries, future), self._sent = self._sent, None
+        answers = iter(future.result())
+        accepted: list[tuple[str | None, ...]] = []
+        refused: list[tuple[int, str, str]] = []
+        for line, cells, row in entries:
+            if isinstance(row, Refused):
+                refused.append((line, row.reason, row.masked))
+                continue
+            token, reason = next(answers)
+            if reason is None:
+                accepted.append((row.alias, token, *[defused(cells[name]) for name in self._labels]))
+            else:
+                refused.append((line, reason, masking.phone(cells["number"])))
+        self._accepted.write(accepted)
+        self._refused.write(refused)
+        self._job.tally.rows += len(entries)
+        self._job.tally.rejected += len(refused)
+
+
+def _first(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:
+    return next(records, (0, None))[1]
+
+
+def _check_output(source: Source, output: Path) -> None:
+    if not output.name or output.is_dir():
+        raise OutputRejected(path=output, problem="it is a folder")
+    if any(path.exists() and source.is_file(path) for path in (output, rejected_path(output))):
+        raise source.rejected("the output would take its place")
