@@ -43,7 +43,12 @@ FILES = {
     "event_socket.conf": {"password": "0f3c81a2b4d59e67", "listen-ip": "127.0.0.1"},
     "switch.conf": {"loglevel": "info", "dump-cores": "no"},
     "xml_cdr.conf": {"log-b-leg": "false"},
-    "json_cdr.conf": {"log-b-leg": "false"},
+    "json_cdr.conf": {
+        "log-b-leg": "false",
+        "url": "http://127.0.0.1:8091/cdr",
+        "cred": "freeswitch:5d2b7c",
+        "queue-capacity": "10000",
+    },
     "curl.conf": {"validate-certs": "true"},
 }
 SHIELD = """

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 COLUMNS = (
     "id", "tenant", "direction", "did", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "attempts",
     "gateway", "delivery", "dialled_class", "dialled_length", "channel", "started_at", "ringing_at", "answered_at",
-    "ended_at", "talk_s", "login", "agents", "referred_by",
+    "ended_at", "ended_before", "talk_s", "ended_by", "cdr", "login", "agents", "referred_by",
 )  # fmt: skip
 TABLE_COLUMNS = (
     "started_at", "id", "direction", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "gateway",
-    "talk_s",
+    "talk_s", "ended_by",
 )  # fmt: skip
 TALK_COLUMNS = ("agent", "from_at", "until_at", "talk_s")
 STATES = (

@@ -19,10 +19,10 @@ from esl_shield.cli import times
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_json, print_line, print_result, print_rows
 from esl_shield.cli.progress import Bar
+from esl_shield.config.secretfile import read_secret
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.keys import KekUnusable
 from esl_shield.errors.sealing import SealingKeyUnusable, ViewIncomplete
-from esl_shield.resolver.secretfile import read_secret
 from esl_shield.vault.keys import file as keyfile
 
 if TYPE_CHECKING:

@@ -44,6 +44,8 @@ COMMANDS = {
     "worker": ("worker", "Run the worker FreeSWITCH parks calls into."),
     "resolver": ("resolver", "Run the resolver that exchanges permits for numbers."),
     "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),
+    "intake": ("intake", "Run the intake of FreeSWITCH's call records."),
+    "reaper": ("reaper", "Run the reaper that ends calls nobody else ends."),
     "top": ("top", "Show what running processes do, live."),
     "doctor": ("doctor", "Check the deployment and say what to change."),
     "backup": ("backup", "Check the backups; drill a restore into a verified vault."),

@@ -26,6 +26,7 @@ from esl_shield.config.calls import (
 )
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.database import DatabaseConfig
+from esl_shield.config.endings import IntakeConfig, ReaperConfig
 from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
 from esl_shield.config.reading import NOT_IN_FILE, build
@@ -60,6 +61,8 @@ class Config:
     gateways: tuple[Gateway, ...] = ()
     sealing: SealingConfig | None = None
     journal: JournalConfig | None = None
+    intake: IntakeConfig | None = None
+    reaper: ReaperConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:

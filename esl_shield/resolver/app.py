@@ -20,15 +20,15 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.resolver import CallerError, RequestRejected
+from esl_shield.http.healthpages import Parts, answer_health, database_and_keys
+from esl_shield.http.listener import Listener, Reply, within
+from esl_shield.http.messages import Request, reply
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
 from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
-from esl_shield.resolver.healthpages import Parts, answer_health, database_and_keys
-from esl_shield.resolver.http import Request, reply
-from esl_shield.resolver.listener import Listener, Reply, within
 from esl_shield.resolver.mask import Masker
 from esl_shield.resolver.redeem import (
     AWAY,

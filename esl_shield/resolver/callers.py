@@ -17,9 +17,9 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from esl_shield.config.secretfile import read_secret
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.resolver import CallerRejected
-from esl_shield.resolver.secretfile import read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -17,8 +17,8 @@ from sqlalchemy.engine import make_url
 
 from esl_shield.audit.journal import Journal
 from esl_shield.audit.signing import Signer
+from esl_shield.config.secretfile import read_secret
 from esl_shield.errors.config import ConfigError
-from esl_shield.resolver.secretfile import read_secret
 
 if TYPE_CHECKING:
     from esl_shield.config import Config

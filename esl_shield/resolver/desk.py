@@ -9,11 +9,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from esl_shield.config.secretfile import read_secret
 from esl_shield.db.engine import Database
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.reveals import RevealRefused
 from esl_shield.resolver.asking import ResolverClient, Ticket
-from esl_shield.resolver.secretfile import read_secret
 
 if TYPE_CHECKING:
     import datetime as dt

@@ -77,6 +77,7 @@ WORKER = (
     ),
     _counter("worker_record_delays", "Tries to write a record that the database did not take; they are repeated."),
     _counter("worker_record_losses", "Records given up: queue_full, refused.", "reason"),
+    _counter("worker_beats_missed", "Times the worker could not tell the database that it lives.", "reason"),
     _histogram("worker_handoff", "From the accepted connection to the bridge command, permit committed."),
     _gauge("worker_open_calls", "Calls this worker holds now."),
     _gauge("worker_call_slots", "Calls it may hold ([esl] max_calls)."),
@@ -121,6 +122,13 @@ SEALER = (
     _gauge("site_rekeyed_tokens", "Those of them that are done.", "work"),
     _gauge("site_figures_timestamp_seconds", "When the figures of the site were read."),
 )
+INTAKE = (
+    _counter(
+        "intake_records",
+        "FreeSWITCH's records: ended a call, agrees or differs with its worker, waiting for the worker or the other "
+        "leg, unknown (no call of ours), known, duplicate, rejected (no record), away (told to spool).", "verdict",
+    ),
+)  # fmt: skip
 SUPERVISOR = (
     _gauge("serve_children", "Processes by state: starting, ready, leaving, waiting.", "role", "state"),
     _gauge("serve_failing", "Processes that died several times in a row.", "role"),
@@ -132,10 +140,11 @@ SUPERVISOR = (
 )  # fmt: skip
 PROCESSES = {
     "every process": EVERY,
-    "worker and resolver": DATABASE,
+    "worker, resolver and intake": DATABASE,
     "worker": WORKER,
     "resolver": RESOLVER,
     "sealer": SEALER,
+    "intake": INTAKE,
     "supervisor": SUPERVISOR,
 }
 CATALOGUE = {metric.name: metric for group in PROCESSES.values() for metric in group}

@@ -149,6 +149,18 @@ class ResolverMetrics(Metrics):
             self.watch("esl_shield_resolver_journal_failing", lambda: journal.failing)
 
 
+class IntakeMetrics(Metrics):
+    """What records of FreeSWITCH said of our calls."""
+
+    def __init__(self) -> None:
+        super().__init__("intake")
+        self._records = self.counter("esl_shield_intake_records_total")
+
+    def count(self, verdict: str) -> None:
+        """Count one record; ``verdict`` is a word of ours."""
+        self._records.labels(verdict).inc()
+
+
 class WorkerMetrics(Metrics):
     """What one worker does with the calls FreeSWITCH parks into it."""
 
@@ -168,7 +180,7 @@ class WorkerMetrics(Metrics):
             for kind, name in {
                 "authorized": "authorizations", "accepted": "inbound_calls", "gone": "gone",
                 "failover": "failovers", "passed_on": "passed_on", "connection": "connections",
-                "cdr_lost": "record_losses",
+                "cdr_lost": "record_losses", "unreported": "beats_missed",
             }.items()
         }  # fmt: skip
         self._transfers = self.counter("esl_shield_worker_transfers_total")

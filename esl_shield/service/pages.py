@@ -10,10 +10,10 @@ from gevent import socket
 
 from esl_shield.config.resolver import ResolverConfig
 from esl_shield.errors.config import ConfigError
+from esl_shield.http.healthpages import answer_health
+from esl_shield.http.listener import Listener, Reply
+from esl_shield.http.messages import reply
 from esl_shield.resolver.app import METRICS_TYPE
-from esl_shield.resolver.healthpages import answer_health
-from esl_shield.resolver.http import reply
-from esl_shield.resolver.listener import Listener, Reply
 from esl_shield.service.inherited import METRICS, Inherited, check
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esl_shield.config.values import Address
-    from esl_shield.resolver.healthpages import Parts
-    from esl_shield.resolver.http import Request
+    from esl_shield.http.healthpages import Parts
+    from esl_shield.http.messages import Request
 
 
 def pages(

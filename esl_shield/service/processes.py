@@ -21,7 +21,8 @@ from esl_shield.db.engine import use_gevent
 from esl_shield.service import inherited, log
 from esl_shield.service.hardening import harden
 from esl_shield.service.housekeeping import HousekeeperService
-from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.intake import Intake
+from esl_shield.service.metrics import IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
 from esl_shield.service.notify import Notifier
 from esl_shield.service.resolving import ResolverService
 from esl_shield.service.sealer import SealerService
@@ -37,6 +38,7 @@ INTERRUPTED = 130
 MOST_SIGNALS = 2
 STOP_MARGIN_S = 15.0
 SEALER_DRAIN_S = 10.0
+INTAKE_DRAIN_S = 5.0
 LOST = 1
 
 
@@ -96,6 +98,13 @@ def run_housekeeper(config: Config, every_s: float) -> int:
     given = prepare("housekeeper")
     housekeeper = HousekeeperService(config, every_s)
     return serve("housekeeper", housekeeper, drain_s=HOUSEKEEPER_DRAIN_S, notifier=given.notifier)
+
+
+def run_intake(config: Config) -> int:
+    """Run the intake until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
+    given = prepare("intake")
+    intake = Intake.from_config(config, IntakeMetrics(), given.listeners)
+    return serve("intake", intake, drain_s=INTAKE_DRAIN_S, notifier=given.notifier)
 
 
 def prepare(name: str) -> Given:

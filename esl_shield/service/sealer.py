@@ -20,13 +20,13 @@ from esl_shield.audit.heads import HeadFile
 from esl_shield.audit.sealing import Lag, Sealer
 from esl_shield.audit.sending import HeadSender
 from esl_shield.audit.signing import PublicKey, Signer
+from esl_shield.config.secretfile import read_secret
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway
-from esl_shield.resolver.healthpages import OK
-from esl_shield.resolver.secretfile import read_secret
+from esl_shield.http.healthpages import OK
 from esl_shield.service.pages import pages
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.database import DatabaseConfig
     from esl_shield.config.sealing import SealingConfig
-    from esl_shield.resolver.healthpages import Parts
+    from esl_shield.http.healthpages import Parts
     from esl_shield.service.inherited import Inherited
     from esl_shield.service.metrics import SealerMetrics
 

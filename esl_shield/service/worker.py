@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 from typing import TYPE_CHECKING
 from uuid import uuid4
+
+import gevent
 
 from esl_shield.calls import arrivals, handoff
 from esl_shield.calls.records import Ledger
@@ -20,10 +23,11 @@ from esl_shield.calls.signs import EVENT_HEADERS
 from esl_shield.config.values import Address
 from esl_shield.db.engine import Database
 from esl_shield.db.health import Health, refuse_foreign_right
+from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.process import WorkerMisplaced
 from esl_shield.esl.server import Server
-from esl_shield.resolver.healthpages import OK
+from esl_shield.http.healthpages import OK
 from esl_shield.service.inherited import LISTEN, METRICS, Inherited, check
 from esl_shield.service.pages import adopted, pages
 
@@ -31,10 +35,11 @@ if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.resolver import KeysConfig
     from esl_shield.esl.session import Session
-    from esl_shield.resolver.healthpages import Parts
+    from esl_shield.http.healthpages import Parts
     from esl_shield.service.metrics import WorkerMetrics
 
 LEDGER_DRAIN_S = 10.0
+BEAT_S = 1.0  # a third of what shield.worker_is_gone waits for
 _NO_TENANT = -1
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +59,7 @@ class Worker:
         self._ledger = Ledger(database, metrics)
         self._server = self._listen()
         self._pages = pages(config.metrics.listen, inherited, metrics.page, self._parts)
+        self._beating: gevent.Greenlet[[], None] | None = None
         server, limits = self._server, config.esl
         for name, read in (
             ("open_calls", lambda: server.active),
@@ -74,7 +80,7 @@ class Worker:
         database that is away is waited for: until then calls are answered with 503.
         """
         refuse_misplaced(config)
-        database = Database(config.database, application_name="esl-shield-worker")
+        database = Database(config.database, application_name=f"esl-shield-worker {secrets.token_hex(4)}")
         health = Health(Readiness(database))
         health.check()
         return cls(config, database, health, metrics, inherited or {})
@@ -88,6 +94,7 @@ class Worker:
         """Accept calls; raises ConfigError when the address of the pages cannot be had."""
         if self._pages:
             self._pages.start()
+        self._beating = gevent.spawn(self._beat)
         self._server.start()
 
     def stop(self, drain_s: float) -> int:
@@ -102,6 +109,8 @@ class Worker:
             LOG.warning("worker.calls_abandoned", extra={"fields": {"count": left}})
             left = self._server.abandon()
         lost = self._ledger.close(LEDGER_DRAIN_S) + left
+        if self._beating:
+            self._beating.kill()
         if lost:
             LOG.error("worker.records_lost", extra={"fields": {"count": lost}})
         if self._pages:
@@ -126,6 +135,15 @@ class Worker:
         except OSError as error:
             problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
             raise ConfigError(source="[esl] listen", problem=problem) from None
+
+    def _beat(self) -> None:
+        """Report again and again: the calls of a worker that does not are looked after by the reaper."""
+        while True:
+            try:
+                self._database.call("worker_beat")
+            except ShieldError as error:
+                self._metrics.count("unreported", error.error_id)
+            gevent.sleep(BEAT_S)
 
     def _parts(self) -> Parts:
         """Whether a call handed over now could go through, part by part."""

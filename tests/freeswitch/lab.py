@@ -26,6 +26,7 @@ DOMAIN = "agents.example.com"
 ESL_PASSWORD = "only-on-loopback"
 AGENT_PASSWORD = "CHANGE-ME-{user}"
 LUA_SECRET = "0123456789abcdef0123456789abcdef"
+INTAKE_SECRET = "fedcba9876543210fedcba9876543210"
 
 _MODULES = (
     "mod_logfile", "mod_event_socket", "mod_sofia", "mod_dptools", "mod_commands", "mod_dialplan_xml", "mod_curl",
@@ -74,6 +75,7 @@ _UP_TO_INFO = "console,alert,crit,err,warning,notice,info"
 
 _RTP_START = 16384 + os.getpid() % 16 * 1000  # two runs at once must not share media ports
 _LAB_ONLY = {
+    "autoload_configs/json_cdr.conf.xml": [("CHANGE-ME-INTAKE", INTAKE_SECRET)],
     "autoload_configs/acl.conf.xml": [("192.0.2.0/24", "127.0.0.0/8"), ("192.0.2.5/32", "127.0.0.1/32")],
     "autoload_configs/event_socket.conf.xml": [("CHANGE-ME-EVENT-SOCKET", ESL_PASSWORD)],
     "autoload_configs/switch.conf.xml": [
@@ -105,6 +107,7 @@ class Ports:
     carrier_b: int = field(default_factory=free_port)
     edge: int = field(default_factory=free_port)
     emergency: int = field(default_factory=free_port)
+    intake: int = field(default_factory=free_port)
 
 
 class EventSocket:
@@ -224,7 +227,9 @@ class FreeSwitch:
             folder.mkdir()
         secret = self.folder / "lua.secret"
         secret.write_text(LUA_SECRET + "\n")
-        for name, replacements in (_LAB_ONLY | (_B_LEG_CDRS if b_leg_cdrs else {})).items():
+        b_legs = _B_LEG_CDRS if b_leg_cdrs else {}
+        for name in _LAB_ONLY | b_legs:
+            replacements = [*_LAB_ONLY.get(name, []), *b_legs.get(name, [])]
             text = (self.conf / name).read_text()
             for old, new in replacements:
                 assert old in text, f"{name} no longer has {old}"
@@ -267,6 +272,8 @@ class FreeSwitch:
             "shield_carrier_b": f"{HOST}:{p.carrier_b}",
             "shield_emergency": f"{HOST}:{p.emergency}",
             "shield_esl_port": p.esl,
+            "shield_intake_url": f"http://{HOST}:{p.intake}/cdr",
+            "shield_cdr_spool": self.log / "json_cdr",
         }
 
     def _is_ready(self) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_lab import MASK_SECRET
-from lab import DOMAIN, LUA_SECRET
+from lab import DOMAIN, ESL_PASSWORD, INTAKE_SECRET, LUA_SECRET
 from polling import until
 from ports import HOST
 from recorder import CALLER_ID
@@ -51,7 +51,7 @@ class Role:
     def _is_ready(self, name: str) -> bool:
         if self.process.poll() is not None:
             raise RuntimeError(self.output.read_text())
-        return f"{name} ready on" in self.output.read_text()
+        return f"{name} ready" in self.output.read_text()
 
     def signal(self, number: int) -> None:
         """Send a signal."""
@@ -83,6 +83,8 @@ class Shield:
         self._write("lua", LUA_SECRET)
         self._write("edge", edge or LUA_SECRET[::-1])
         self._write("mask", MASK_SECRET)
+        self._write("intake", INTAKE_SECRET)
+        self._write("esl", ESL_PASSWORD)
         ((tenant,),) = database.query("SELECT shield_api.add_tenant(%s, %s, '7', 14, 'CN')", TENANT, DOMAIN)
         database.query("SELECT shield_api.set_caps(%s, NULL, NULL, NULL)", TENANT)
         for purpose in ("data", "index"):
@@ -91,7 +93,9 @@ class Shield:
         self._store = Store(database.login("seeder", [TENANT]))
         stage.callback(self._store.close)
         self._seeder = Seeder(self._store, kek, TENANT)
-        self._logins = {role: database.login(role, [TENANT]).url for role in ("worker", "resolver", "masker")}
+        self._logins = {
+            role: database.login(role, [TENANT]).url for role in ("worker", "resolver", "masker", "intake", "reaper")
+        }
 
     def _write(self, name: str, content: str) -> None:
         (self.folder / name).write_text(content + "\n")
@@ -124,6 +128,23 @@ class Shield:
             f'[resolver]\nlisten = "{HOST}:{self._stage.ports.resolver}"\n'
             f'secrets = {{ lua = "file:{self.folder}/lua", edge = "file:{self.folder}/edge", '
             f'mask = "file:{self.folder}/mask" }}\n[masking.database]\nurl = "{self._logins["masker"]}"\n',
+        )
+
+    def intake(self, *, spool: Path | None = None) -> Role:
+        """Start the intake where FreeSWITCH posts its records; ``spool`` is what it watches as well."""
+        watched = f'spool = ["{spool}"]\nspool_every_s = 0.2\n' if spool else ""
+        return self._start(
+            "intake",
+            f'[database]\nurl = "{self._logins["intake"]}"\n[intake]\nlisten = "{HOST}:{self._stage.ports.intake}"\n'
+            f'secret = "file:{self.folder}/intake"\n{watched}',
+        )
+
+    def reaper(self, *, wait_s: float = 30.0) -> Role:
+        """Start the reaper of this one FreeSWITCH."""
+        return self._start(
+            "reaper",
+            f'[database]\nurl = "{self._logins["reaper"]}"\n[reaper]\nevery_s = 0.3\nrecord_wait_s = {wait_s}\n'
+            f'[[reaper.switches]]\naddress = "{HOST}:{self._stage.ports.esl}"\npassword = "file:{self.folder}/esl"\n',
         )
 
     def _start(self, name: str, config: str) -> Role:

@@ -13,6 +13,7 @@ import pytest
 from esl_shield import config
 from esl_shield.config import serve
 from esl_shield.config.canary import CanaryConfig
+from esl_shield.config.endings import SwitchConfig
 from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
@@ -78,6 +79,9 @@ SECTIONS = {
     "[journal]": config.JournalConfig,
     "[serve]": serve.ServeConfig,
     "[[serve.process]]": serve.ProcessConfig,
+    "[intake]": config.IntakeConfig,
+    "[reaper]": config.ReaperConfig,
+    "[[reaper.switches]]": SwitchConfig,
 }
 
 
@@ -130,6 +134,15 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[freeswitch]\naddress = "switch:8021"\npassword = "file:/f"\n', "IP address and a port"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "password must be file:PATH"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "file:/f"\ncalls = 0\n', "more than 0"),
+        (DATABASE + "[intake]\n", "intake.secret is missing"),
+        (DATABASE + '[intake]\nsecret = "hush-hush"\n', "secret must be file:PATH"),
+        (DATABASE + '[intake]\nsecret = "file:/s"\nuser = "a:b"\n', "user must be 1 to 64"),
+        (DATABASE + '[intake]\nsecret = "file:/s"\nlisten = "0.0.0.0:8091"\n', "reachable from outside"),
+        (DATABASE + '[intake]\nsecret = "file:/s"\nallow = ["switch"]\n', "IP address or network"),
+        (DATABASE + '[intake]\nsecret = "file:/s"\nspool = ["spool"]\n', "path is absolute"),
+        (DATABASE + '[intake]\nsecret = "file:/s"\nspool_every_s = 0\n', "more than 0"),
+        (DATABASE + "[reaper]\n", "needs a [[reaper.switches"),
+        (DATABASE + '[[reaper.switches]]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "must be file:PATH"),
         (DATABASE + CANARY.replace("agent", "agents"), "unknown key canary.agents"),
         (DATABASE + CANARY.replace("1099", "a b"), "a user of FreeSWITCH's directory"),
         (DATABASE + CANARY.replace("file:/p", "hush"), "[canary] password must be file:PATH"),

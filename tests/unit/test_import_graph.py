@@ -21,13 +21,14 @@ ALLOWED = {
     "config": {"errors"},
     "db": ANY,
     "esl": ANY,
+    "http": ANY,
     "vault": ANY | {"db"},
     "audit": ANY | {"db"},
     "calls": ANY | {"db", "esl", "vault.tokens", "audit.events"},
-    "resolver": ANY | {"db", "vault", "audit"},
-    "service": ANY | {"db", "esl", "calls", "resolver", "vault", "audit"},
-    "tryout": ANY | {"db", "esl", "calls", "resolver", "vault", "audit", "service"},
-    "cli": ANY | {"db", "esl", "calls", "resolver", "vault", "audit", "service", "tryout"},
+    "resolver": ANY | {"db", "vault", "audit", "http"},
+    "service": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit"},
+    "tryout": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit", "service"},
+    "cli": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit", "service", "tryout"},
 }
 
 

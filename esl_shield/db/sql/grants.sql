@@ -24,7 +24,9 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_steward,
     shield_eraser,
     shield_housekeeper,
-    shield_rekeyer;
+    shield_rekeyer,
+    shield_intake,
+    shield_reaper;
 GRANT USAGE ON SCHEMA dba TO
     shield_auditor,
     shield_seeder,
@@ -35,7 +37,7 @@ GRANT USAGE ON SCHEMA dba TO
 GRANT EXECUTE ON FUNCTION
     shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
     shield_api.call_joined, shield_api.call_left, shield_api.finish_call,
-    shield_api.accept_inbound_call, shield_api.inbound_answered TO shield_worker;
+    shield_api.accept_inbound_call, shield_api.inbound_answered, shield_api.worker_beat TO shield_worker;
 GRANT EXECUTE ON FUNCTION
     shield_api.redeem_permit, shield_api.redeem_permits, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids,
     shield_api.missing_data_keys TO shield_resolver;
@@ -51,6 +53,8 @@ GRANT EXECUTE ON FUNCTION
     shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
     shield_api.sealed_heads, shield_api.site_figures TO shield_sealer;
 GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
+GRANT EXECUTE ON FUNCTION shield_api.take_cdr, shield_api.settle_cdrs TO shield_intake;
+GRANT EXECUTE ON FUNCTION shield_api.open_calls, shield_api.call_gone TO shield_reaper;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.begin_rekeyings, shield_api.rekey_page, shield_api.reencrypt_tokens, shield_api.reindex_tokens,

@@ -13,7 +13,7 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'call_agents',
             'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets',
-            'holds', 'erasures', 'label_masks', 'rekeyings'] LOOP
+            'holds', 'erasures', 'label_masks', 'rekeyings', 'cdr_legs'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;
@@ -43,6 +43,13 @@ BEGIN
 
     DROP POLICY IF EXISTS own_login ON shield.mint_buckets;
     CREATE POLICY own_login ON shield.mint_buckets USING (login = session_user::text);
+
+    -- A worker reports for itself; whether another's lives is asked by who ends its calls.
+    DROP POLICY IF EXISTS own_login ON shield.worker_beats;
+    DROP POLICY IF EXISTS enders ON shield.worker_beats;
+    CREATE POLICY own_login ON shield.worker_beats USING (login = session_user::text);
+    CREATE POLICY enders ON shield.worker_beats FOR SELECT USING ((SELECT pg_has_role(session_user, 'shield_intake', 'MEMBER')
+        OR pg_has_role(session_user, 'shield_reaper', 'MEMBER')));
 
     DROP POLICY IF EXISTS own_login ON shield.reveal_usage;
     CREATE POLICY own_login ON shield.reveal_usage USING (login = session_user::text);

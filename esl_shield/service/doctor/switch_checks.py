@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from esl_shield.service.doctor import switch_access
 from esl_shield.service.doctor.finding import Area, Check, Problem, Severity
@@ -53,6 +54,8 @@ def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
         if f"mod_{module}" in facts.modules and is_true(
             (facts.settings(f"{module}.conf") or {}).get("log-b-leg", "true")
         ):
+            if module == "json_cdr" and not switch_access.is_direct(facts) and _posts_to(facts):
+                continue  # behind an edge the intake is told of both legs, and neither has the number
             yield switch_access.worse_if_direct(
                 facts,
                 f"mod_{module} writes the customer's leg",
@@ -67,6 +70,28 @@ def _cdr_legs(facts: SwitchFacts) -> Iterator[Problem]:
     for module in OTHER_CDRS:
         if module in facts.modules and switch_access.is_direct(facts):
             yield Problem(f"{module} is loaded; doctor does not know which legs it writes", severity=Severity.WARNING)
+
+
+def _posts_to(facts: SwitchFacts) -> str:
+    return (facts.settings("json_cdr.conf") or {}).get("url", "")
+
+
+def _call_records(facts: SwitchFacts) -> Iterator[str]:
+    if "mod_json_cdr" not in facts.modules:
+        yield "mod_json_cdr is not loaded"
+        return
+    settings, url, intake = facts.settings("json_cdr.conf") or {}, _posts_to(facts), facts.config.intake
+    if not url:
+        yield "mod_json_cdr posts nowhere"
+        return
+    if intake and intake.listen.port and urlsplit(url).netloc != str(intake.listen):
+        yield f"mod_json_cdr posts elsewhere than to [intake] listen = {intake.listen}"
+    if not settings.get("cred"):
+        yield "mod_json_cdr posts without a cred, so the intake refuses it"
+    if not settings.get("queue-capacity"):
+        yield "mod_json_cdr has no queue-capacity: each call's last event waits for its post"
+    if settings.get("log-errors-to-disk", "true").lower() in ("false", "no", "off", "0", "disabled"):
+        yield "mod_json_cdr forgets what it could not post"
 
 
 def _log_level(facts: SwitchFacts) -> Iterator[Problem]:
@@ -207,6 +232,9 @@ AREA = Area[SwitchFacts](
               "Take dialplan/conf/esl_shield_vars.xml.", switch_access.system),
         Check("freeswitch.cdr_legs", _W, "CDR modules write the agent's leg only",
               "With direct delivery the customer's leg has the number.", "Write leg a only.", _cdr_legs),
+        Check("freeswitch.call_records", _W, "FreeSWITCH posts call records to the intake and keeps what it could not",
+              "Only by them a call whose worker died gets its true end; without, it ends as LOST.",
+              "Take dialplan/conf/autoload_configs/json_cdr.conf.xml.", _call_records),
         Check("freeswitch.log_level", _W, "The log is at info and debug_level at 0",
               "debug prints the carrier's SDP, debug1 and higher dial strings.",
               'switch.conf: <param name="loglevel" value="info"/>', _log_level),

@@ -59,8 +59,9 @@ def _cdrs(seen: Observation, switch: SwitchFacts) -> watch.Place | None:
     place = watch.Place("CDR files")
     logs = Path(switch.variables.get("log_dir", "/nonexistent"))
     folders = [
-        Path((switch.settings(f"{name}.conf") or {}).get("log-dir") or logs / name)
+        Path((switch.settings(f"{name}.conf") or {}).get(key) or logs / name)
         for name in _CDRS
+        for key in ("log-dir", "err-log-dir")  # the second has what could not be posted
         if f"mod_{name}" in switch.modules
     ]
     legs = seen.watched.legs if seen.watched else frozenset()

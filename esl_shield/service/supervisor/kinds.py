@@ -20,6 +20,7 @@ PYTHON = (sys.executable, "-P", "-m", "esl_shield")
 SECONDS_BETWEEN_HOUSEKEEPING = 3600
 SEALER_DRAIN_S = 10.0
 HOUSEKEEPER_DRAIN_S = 10.0
+INTAKE_DRAIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,22 @@ def _housekeeper(_config: Config) -> Description:
     return Description(None, None, HOUSEKEEPER_DRAIN_S, alone=True)
 
 
+def _intake(config: Config) -> Description:
+    from esl_shield.errors.config import ConfigError  # noqa: PLC0415 - as the others
+
+    if config.intake is None:
+        raise ConfigError(source="file", problem="it has no [intake], which the intake needs")
+    return Description(_spell(config.intake.listen), _spell(config.metrics.listen), INTAKE_DRAIN_S)
+
+
+def _reaper(config: Config) -> Description:
+    from esl_shield.errors.config import ConfigError  # noqa: PLC0415 - as the others
+
+    if config.reaper is None:
+        raise ConfigError(source="file", problem="it has no [reaper], which the reaper needs")
+    return Description(alone=True)
+
+
 def _spell(address: object) -> str | None:
     return None if address is None else str(address)
 
@@ -108,5 +125,7 @@ KINDS = {
     "worker": Kind(("worker",), 0, _worker),
     "resolver": Kind(("resolver",), 1, _resolver),
     "housekeeper": Kind(("db", "maintain", "--every", str(SECONDS_BETWEEN_HOUSEKEEPING)), 1, _housekeeper),
+    "intake": Kind(("intake",), 1, _intake),
+    "reaper": Kind(("reaper",), 1, _reaper),
     "sealer": Kind(("sealer",), 2, _sealer),
 }

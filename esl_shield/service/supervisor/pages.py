@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from esl_shield.errors.process import AddressTaken
 from esl_shield.errors.resolver import RequestRejected
-from esl_shield.resolver.http import RequestReader, reply
+from esl_shield.http.messages import RequestReader, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable

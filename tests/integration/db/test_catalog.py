@@ -5,12 +5,12 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper", "shield_rekeyer",
+    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
-        *("finish_call", "inbound_answered", "next_permit"),
+        *("finish_call", "inbound_answered", "next_permit", "worker_beat"),
     },
     "shield_resolver": {
         "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
@@ -34,6 +34,8 @@ EXECUTE = {
         "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
         "tenant_data_key",
     },
+    "shield_intake": {"settle_cdrs", "take_cdr"},
+    "shield_reaper": {"call_gone", "open_calls"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -55,6 +57,8 @@ SELECT = {
     "shield_eraser": {"erasures", "holds", "tenants"},
     "shield_housekeeper": set(),
     "shield_rekeyer": set(),
+    "shield_intake": set(),
+    "shield_reaper": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -70,6 +74,8 @@ USAGE = {
     "shield_eraser": {"shield_api", "dba"},
     "shield_housekeeper": {"shield_api"},
     "shield_rekeyer": {"shield_api"},
+    "shield_intake": {"shield_api"},
+    "shield_reaper": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).
@@ -204,4 +210,4 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets"}
+    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats"}

@@ -19,7 +19,7 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
-    "rekeyings",
+    "rekeyings", "cdr_legs", "worker_beats",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
@@ -32,7 +32,7 @@ READS = {
     "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
-    "housekeeper": set(), "rekeyer": set(),
+    "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(),
     "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
     "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
@@ -43,6 +43,11 @@ FUNCTIONS = {
     "finish_call": (("worker",), 9),
     "accept_inbound_call": (("worker",), 6),
     "inbound_answered": (("worker",), 2),
+    "worker_beat": (("worker",), 0),
+    "take_cdr": (("intake",), 10),
+    "settle_cdrs": (("intake",), 1),
+    "open_calls": (("reaper",), 1),
+    "call_gone": (("reaper",), 5),
     "masking_tenant": (("masker",), 1),
     "mask_number": (("masker",), 6),
     "redeem_permit": (("resolver",), 5),
@@ -252,6 +257,8 @@ UNMAPPED = {
     "auditor": [],
     "rekeyer": [("begin_rekeyings", ("reencrypt", None, False), []), ("rekey_page", ("TENANT", "reindex", "", 10), [])],
     "housekeeper": [("keep_months", (36, 6, 12, True, True, [], False), [])],
+    "intake": [("settle_cdrs", (10,), [])],
+    "reaper": [("open_calls", (True,), []), ("call_gone", (SCAN, 99.0, None, 1.0, True), [("UNKNOWN",)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
     "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }

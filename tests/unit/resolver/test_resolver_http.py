@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_shield.errors.resolver import RequestRejected
-from esl_shield.resolver.http import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, RequestReader, reply
+from esl_shield.http.messages import MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, RequestReader, reply
 
 BODY = b"permit=00&token=1"
 POST = (

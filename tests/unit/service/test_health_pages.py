@@ -13,7 +13,7 @@ from esl_shield.db.health import Health
 from esl_shield.errors.database import DatabaseAway, LoginRefused
 from esl_shield.errors.device import DeviceAway
 from esl_shield.errors.keys import OtherKek
-from esl_shield.resolver.healthpages import answer_health, database_and_keys
+from esl_shield.http.healthpages import answer_health, database_and_keys
 
 
 def test_nobody_waits_for_a_question_that_hangs():

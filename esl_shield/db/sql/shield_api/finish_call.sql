@@ -1,5 +1,6 @@
--- Worker: the call is over. False unless it is this login's and unfinished. Its permits end with it; a few that others left
--- behind are cleared on the way, so that the table stays small without a process of its own.
+-- Worker: the call is over. False unless it is this login's and unfinished, or ended by the reaper as one nobody saw end. Its
+-- permits end with it; a few that others left behind are cleared on the way, so that the table stays small without a
+-- process of its own.
 CREATE OR REPLACE FUNCTION shield_api.finish_call(
     p_call uuid, p_state text, p_hangup_cause text, p_sip_code int, p_gateway text, p_attempts int,
     p_ringing_at timestamptz, p_answered_at timestamptz, p_ended_at timestamptz
@@ -21,9 +22,11 @@ BEGIN
             attempts = least(greatest(coalesce(p_attempts, 0), 0), 100),
             ringing_at = p_ringing_at,
             answered_at = coalesce(p_answered_at, c.answered_at),
-            ended_at = coalesce(p_ended_at, now())
+            ended_at = coalesce(p_ended_at, now()),
+            ended_by = NULL,
+            ended_before = NULL
         WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
-        AND c.state IN ('AUTHORIZED', 'ANSWERED');
+        AND (c.state IN ('AUTHORIZED', 'ANSWERED') OR (c.state = 'LOST' AND c.ended_by = 'reaper' AND p_state <> 'LOST'));
     v_done := FOUND;
     IF v_done THEN
         -- The first agent's time is the answer's own, not that of its statement; whoever still talks stops now.

@@ -6,12 +6,11 @@
 CREATE OR REPLACE FUNCTION shield_api.redeem_permits(
     p_permit_hashes bytea[], p_tokens text[], p_gateways text[], p_deliveries text[], p_sip_call_ids text[], p_wait boolean
 ) RETURNS TABLE (place int, call uuid, tenant_id int, token text, ciphertext bytea, key_version int)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
--- Permits come and go faster than statistics: a plan made while there were few would go on reading them all. The price put
--- on that must not look like work worth compiling.
-SET enable_seqscan = off SET jit = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET jit = off
 AS $$
 #variable_conflict use_column
+-- Permits come and go faster than statistics: a plan made while there were few would go on reading them all. The price put
+-- on that (enable_seqscan) must not look like work worth compiling (jit).
 DECLARE
     v_deliveries CONSTANT text[] := (SELECT coalesce(l.deliveries, '{edge,direct}') FROM shield.logins l
         WHERE l.login = session_user::text);

@@ -32,9 +32,9 @@ BAD = {
     ),
     "b-leg json": ({"files": {"json_cdr.conf": {"log-b-leg": "yes"}}}, "critical freeswitch.cdr_legs", "mod_json_cdr"),
     "b-leg, an edge": (
-        {"files": {"json_cdr.conf": {"log-b-leg": "1"}}, "edge_only": True},
+        {"files": {"xml_cdr.conf": {"log-b-leg": "1"}}, "edge_only": True},
         "warning freeswitch.cdr_legs",
-        "mod_json_cdr",
+        "mod_xml_cdr",
     ),
     "both legs csv": (
         {"files": {"cdr_csv.conf": {"legs": "ab"}}, "modules": MODULES | {"mod_cdr_csv"}},
@@ -42,6 +42,19 @@ BAD = {
         "mod_cdr_csv",
     ),
     "another CDR": ({"modules": MODULES | {"mod_odbc_cdr"}}, "warning freeswitch.cdr_legs", "mod_odbc_cdr"),
+    "no records": ({"modules": MODULES - {"mod_json_cdr"}}, "warning freeswitch.call_records", "not loaded"),
+    "records nowhere": ({"files": {"json_cdr.conf": {"url": ""}}}, "warning freeswitch.call_records", "nowhere"),
+    "records unsigned": ({"files": {"json_cdr.conf": {"cred": ""}}}, "warning freeswitch.call_records", "a cred"),
+    "records in the way": (
+        {"files": {"json_cdr.conf": {"queue-capacity": ""}}},
+        "warning freeswitch.call_records",
+        "queue-capacity",
+    ),
+    "records forgotten": (
+        {"files": {"json_cdr.conf": {"log-errors-to-disk": "false"}}},
+        "warning freeswitch.call_records",
+        "forgets",
+    ),
     "debug": ({"files": {"switch.conf": {"loglevel": "debug"}}}, "warning freeswitch.log_level", "debug"),
     "debug5": ({"files": {"switch.conf": {"loglevel": "debug5"}}}, "critical freeswitch.log_level", "debug5"),
     "level 7": ({"files": {"switch.conf": {"loglevel": "7"}}}, "warning freeswitch.log_level", "7"),

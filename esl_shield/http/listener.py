@@ -1,4 +1,4 @@
-"""The resolver's TCP side: who may connect, how long a request may take, how much is held for it.
+"""The TCP side of a small HTTP server: who may connect, how long a request may take, how much is held for it.
 
 Invariants: every wait has an end; memory is bounded by ``max_connections`` times what one request may hold; a
 connection too many is told 503 at once instead of being left to wait, and of twice as many it is just closed; only
@@ -22,7 +22,7 @@ from gevent.server import StreamServer
 
 from esl_shield.config.values import Address
 from esl_shield.errors.resolver import RequestRejected
-from esl_shield.resolver.http import Request, RequestReader
+from esl_shield.http.messages import MAX_BODY_BYTES, Request, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from gevent import socket
     from greenlet import greenlet
 
-    from esl_shield.config.resolver import ResolverConfig
 
 REQUEST_TIMEOUT_S = 2.0
 IDLE_TIMEOUT_S = 15.0
 WRITE_TIMEOUT_S = 2.0
 LINGER_S = 0.5
 _CHUNK_BYTES = 4096
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _P = ParamSpec("_P")
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -44,6 +44,22 @@ _LOOPBACK = ("127.0.0.0/8", "::1/128")
 def within(seconds: float) -> gevent.Timeout:
     """Return a timer for ``with``; a block that takes longer ends without an error, after its last statement."""
     return gevent.Timeout(seconds, False)  # type: ignore[arg-type] # gevent: False means without an error
+
+
+class Limits(Protocol):
+    """The part of a section of the configuration a listener reads."""
+
+    @property
+    def listen(self) -> Address:
+        """Where to listen."""
+
+    @property
+    def allow(self) -> tuple[str, ...]:
+        """Networks callers are in; none means this machine."""
+
+    @property
+    def max_connections(self) -> int:
+        """How many callers are heard at once."""
 
 
 class Reply(NamedTuple):
@@ -72,8 +88,12 @@ class Site(Protocol):
 class Listener:
     """Accepts callers and carries their requests to a site, one greenlet a connection."""
 
-    def __init__(self, config: ResolverConfig, site: Site, *, listener: socket.socket | None = None) -> None:
+    def __init__(
+        self, config: Limits, site: Site, *, listener: socket.socket | None = None,
+        max_body_bytes: int = MAX_BODY_BYTES,
+    ) -> None:  # fmt: skip
         self._site = site
+        self._max_body_bytes = max_body_bytes
         self._allowed = [ipaddress.ip_network(network) for network in config.allow or _LOOPBACK]
         self._max_connections = config.max_connections
         self._connections: Group = Group()
@@ -129,7 +149,7 @@ class Listener:
 
     def _exchange(self, sock: socket.socket) -> None:
         """Answer requests until the caller or we have had enough."""
-        reader = RequestReader()
+        reader = RequestReader(self._max_body_bytes)
         served = 0
         while True:
             try:
@@ -160,6 +180,8 @@ class Listener:
             return request
         with within(REQUEST_TIMEOUT_S):
             while (request := reader.next_request()) is None:
+                if reader.asks_to_continue():
+                    sock.sendall(_CONTINUE)
                 data = sock.recv(_CHUNK_BYTES)
                 if not data:
                     return None

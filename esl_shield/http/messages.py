@@ -1,9 +1,9 @@
-"""The little HTTP/1.1 the resolver speaks: bytes in, requests out, replies as bytes; no I/O.
+"""The little HTTP/1.1 our processes speak: bytes in, requests out, replies as bytes; no I/O.
 
 Invariants: nothing is kept of a request but what a caller may legitimately say (method, target, the headers in KEPT, a
-body of at most MAX_BODY_BYTES); memory is bounded at every offset; what is not plainly a request is rejected and the
-connection closed, never guessed at, so that two parsers cannot disagree about where a request ends. A refused request
-gets the same bytes whatever was wrong with it. Grammar: RFC 9112 without line folding, chunked bodies and bare LF.
+body of a length set by whom it is for); memory is bounded at every offset; what is not plainly a request is rejected
+and the connection closed, never guessed at, so that two parsers cannot disagree about where a request ends. A refused
+request gets the same bytes whatever was wrong with it. Grammar: RFC 9112 without line folding, chunked bodies, bare LF.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ MAX_HEAD_BYTES = 4096
 MAX_BODY_BYTES = 1024
 MAX_HEADERS = 32
 KEPT = frozenset(
-    {"authorization", "x-shield-signature", "content-type", "content-length", "connection", "transfer-encoding"}
+    {
+        *("authorization", "x-shield-signature", "content-type", "content-length", "connection", "transfer-encoding"),
+        "expect",
+    }
 )
 _KEPT_BY_BYTES = {name.encode("ascii"): name for name in KEPT}
 
@@ -44,13 +47,20 @@ class Request:
 class RequestReader:
     """Collects bytes until they are a request."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_body_bytes: int = MAX_BODY_BYTES) -> None:
         self._buffer = bytearray()
+        self._max_body_bytes = max_body_bytes
+        self._awaits_continue = False
 
     @property
     def is_empty(self) -> bool:
         """Whether no byte of a next request has come yet."""
         return not self._buffer
+
+    def asks_to_continue(self) -> bool:
+        """Whether the caller keeps its body back until it is asked for it; said once per request."""
+        awaits, self._awaits_continue = self._awaits_continue, False
+        return awaits
 
     def feed(self, data: bytes) -> None:
         """Take what the socket gave. Call only after ``next_request`` said None, so that the buffer stays bounded."""
@@ -67,8 +77,9 @@ class RequestReader:
         if not match:
             raise RequestRejected(reason="malformed")
         headers = _headers(lines)
-        body_start, length = end + 4, _body_length(headers)
+        body_start, length = end + 4, _body_length(headers, self._max_body_bytes)
         if len(self._buffer) < body_start + length:
+            self._awaits_continue = len(self._buffer) == body_start and "expect" in headers
             return None
         body = bytes(self._buffer[body_start : body_start + length])
         del self._buffer[: body_start + length]
@@ -101,11 +112,11 @@ def _headers(lines: list[bytes]) -> dict[str, str]:
     return kept
 
 
-def _body_length(headers: Mapping[str, str]) -> int:
+def _body_length(headers: Mapping[str, str], most: int) -> int:
     _require("transfer-encoding" not in headers, "malformed")
     text = headers.get("content-length", "0")
     _require(_LENGTH.fullmatch(text) is not None, "malformed")
-    _require(int(text) <= MAX_BODY_BYTES, "body_too_large")
+    _require(int(text) <= most, "body_too_large")
     return int(text)
 
 

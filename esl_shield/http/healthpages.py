@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from esl_shield.resolver.http import reply
-from esl_shield.resolver.listener import Reply
+from esl_shield.http.listener import Reply
+from esl_shield.http.messages import reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

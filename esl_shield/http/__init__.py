@@ -1,0 +1,1 @@
+"""The bounded HTTP of our processes: messages without I/O, and the listener that carries them."""
