@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from esl_shield.calls.states import cause_of
 from esl_shield.db.usage import Usage
 from esl_shield.service import catalogue
-from esl_shield.service.metrics import Bounded, ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.metrics import Bounded, IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
 from esl_shield.service.supervisor.metrics import SupervisorMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -41,7 +41,7 @@ class Keeper:
 class Resolver:
     """What a resolver shows to be watched."""
 
-    databases, keeper, open_requests, max_requests = (Pool(), Pool()), Keeper, 2, 64
+    databases, journal, open_requests, max_requests = (Pool(), Pool()), Keeper, 2, 64
 
 
 def all_pages():
@@ -51,7 +51,7 @@ def all_pages():
     for kind, reason in {
         "finished": "REFUSED", "refused": "forbidden", "transferred": "talks_on", "cdr_delayed": "database_away",
         "failover": "GATEWAY_DOWN", "passed_on": "NO_ANSWER", "accepted": "token", "gone": "bad_frame",
-        "connection": "accepted", "cdr_lost": "refused",
+        "connection": "accepted", "cdr_lost": "refused", "unreported": "database.away",
     }.items():  # fmt: skip
         worker.count(kind, reason, "bank.example" if kind in ("finished", "refused") else "")
     worker.handed_off(0.002)
@@ -70,11 +70,14 @@ def all_pages():
     sealer.unexported("file", 0)
     sealer.failed("heads")
     sealer.site([(figure, "live", 1.0) for figure in ("permits", "tokens", "rekeying_tokens", "rekeyed_tokens")])
+    intake = IntakeMetrics()
+    intake.count("ended")
+    intake.watch_databases({"records": Pool()})
     supervisor = SupervisorMetrics()
     supervisor.population({("worker", "ready"): 2}, {"worker": 0})
     supervisor.died("worker", "killed")
     supervisor.reloaded("done")
-    return [process.page().decode() for process in (worker, resolver, sealer, supervisor)]
+    return [process.page().decode() for process in (worker, resolver, sealer, intake, supervisor)]
 
 
 def test_the_page_of_documentation_is_the_catalogue():
@@ -112,7 +115,7 @@ def test_names_follow_the_conventions(metric):
     not shutil.which("promtool") and os.environ.get("CI") != "true",
     reason="promtool (Debian: prometheus) is not installed",
 )
-@pytest.mark.parametrize("role", range(4), ids=["worker", "resolver", "sealer", "supervisor"])
+@pytest.mark.parametrize("role", range(5), ids=["worker", "resolver", "sealer", "intake", "supervisor"])
 def test_promtool_has_nothing_to_say(role):
     """Prometheus' own linter finds nothing on a page."""
     result = subprocess.run(
