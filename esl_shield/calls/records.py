@@ -1,8 +1,9 @@
 """The call's rows in PostgreSQL: its authorisation, its further permits, its CDR.
 
 Invariants: asking (authorise, next permit) waits for the answer and fails closed; telling (answered, finished) never
-holds a call up: it is queued, written in order by one greenlet and tried again until the database takes it. Whoever is
-told nothing by the database writes nothing: there is no CDR of a call that was never authorised.
+holds a call up: it is queued and tried again until the database takes it, the statements of one call in their order,
+those of several calls beside each other, since each is a commit of its own. Whoever is told nothing by the database
+writes nothing: there is no CDR of a call that was never authorised.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from esl_shield.calls.states import State
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from esl_shield.calls.arrivals import Arrival
@@ -40,6 +42,8 @@ RETRY_MOST_S = 5.0
 ORPHAN_AFTER_S = 3.0  # by then the server has run or cancelled a statement we gave up on
 UNEXPECTED_TRIES = 3
 QUEUE_LENGTH = 100_000
+WAITING_PER_CONNECTION = 8  # more statements than that in the pool's queue: a new call would wait too long
+LANES = 4  # as many commits wait for the disk at once; the rest of the pool is for new calls
 
 
 class Observer(Protocol):
@@ -77,11 +81,13 @@ class Ledger:
     def __init__(self, database: Database, observe: Observer) -> None:
         self._database = database
         self._observe = observe
-        self._untold: Queue[_Statement] = Queue(maxsize=QUEUE_LENGTH)
-        self._current: _Statement | None = None
-        self._written = Event()
-        self._written.set()
-        self._teller = gevent.spawn(self._tell_forever)
+        self._lanes = [_Lane(self._write, QUEUE_LENGTH // LANES) for _ in range(LANES)]
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so many statements wait for a connection that a further call had better be refused at once."""
+        usage = self._database.usage
+        return usage.waiting_calls >= WAITING_PER_CONNECTION * usage.connections
 
     def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> str:
         """One round trip: the verdict ALLOWED, NOT_FOUND or FORBIDDEN; raises DatabaseAway, DatabaseRefused."""
@@ -143,34 +149,24 @@ class Ledger:
     @property
     def untold(self) -> int:
         """How many statements the database has not taken yet."""
-        return self._untold.qsize() + (self._current is not None)
+        return sum(lane.waiting for lane in self._lanes)
 
     def close(self, timeout_s: float) -> int:
         """Give what is untold ``timeout_s`` to be written; returns how many statements are left."""
-        self._written.wait(timeout_s)
-        self._teller.kill()
-        lost = [*([self._current] if self._current else []), *self._untold.queue]
+        gevent.wait([lane.written for lane in self._lanes], timeout=timeout_s)
+        lost = [statement for lane in self._lanes for statement in lane.stop()]
         for _function, arguments in lost:
             log.error("cdr.lost", extra={"fields": {"call": arguments[0], "reason": "stopped"}})
         return len(lost)
 
-    def _tell(self, function: str, *arguments: object) -> None:
+    def _tell(self, function: str, call: str, *arguments: object) -> None:
         try:
-            self._untold.put_nowait((function, arguments))
-            self._written.clear()
+            self._lanes[hash(call) % LANES].put((function, (call, *arguments)))
         except Full:
             self._observe.count("cdr_lost", "queue_full")
-            log.error("cdr.lost", extra={"fields": {"call": arguments[0], "reason": "queue_full"}})  # noqa: TRY400
+            log.error("cdr.lost", extra={"fields": {"call": call, "reason": "queue_full"}})  # noqa: TRY400
 
-    def _tell_forever(self) -> None:
-        while True:
-            self._current = self._untold.get()
-            self._tell_until_taken(*self._current)
-            self._current = None
-            if not self.untold:
-                self._written.set()
-
-    def _tell_until_taken(self, function: str, arguments: tuple[object, ...]) -> None:
+    def _write(self, function: str, arguments: tuple[object, ...]) -> None:
         pause_s, unexpected = RETRY_FIRST_S, 0
         while True:
             try:
@@ -196,3 +192,44 @@ class Ledger:
 def _bound_call_id(gateway: Gateway, sip_call_id: UUID) -> str | None:
     """Return the SIP Call-ID a permit is bound to; in direct delivery FreeSWITCH draws its own."""
     return str(sip_call_id) if gateway.delivery == "edge" else None
+
+
+class _Lane:
+    """Statements that are written one after the other; ``written`` is set while there is none."""
+
+    def __init__(self, write: Callable[[str, tuple[object, ...]], None], most: int) -> None:
+        self._write = write
+        self._queue: Queue[_Statement] = Queue(maxsize=most)
+        self._current: list[_Statement] = []
+        self.written = Event()
+        self.written.set()
+        self._teller = gevent.spawn(self._tell_forever)
+
+    @property
+    def waiting(self) -> int:
+        """How many statements were not written yet."""
+        return len(self._current) + self._queue.qsize()
+
+    @property
+    def untold(self) -> list[_Statement]:
+        """What was not written yet, in order."""
+        return [*self._current, *self._queue.queue]
+
+    def put(self, statement: _Statement) -> None:
+        """Queue a statement; raises Full."""
+        self._queue.put_nowait(statement)
+        self.written.clear()
+
+    def stop(self) -> list[_Statement]:
+        """Write no more; returns what is left."""
+        self._teller.kill()
+        return self.untold
+
+    def _tell_forever(self) -> None:
+        while True:
+            statement = self._queue.get()
+            self._current = [statement]
+            self._write(*statement)
+            self._current = []
+            if self._queue.empty():
+                self.written.set()

@@ -2,7 +2,8 @@
 
 Invariants: FreeSWITCH gets an answer to every parked call; until the call is prepared for its first attempt the
 dialplan's own ``sched_hangup`` stays armed, so that a worker that hangs cannot hold an agent in silence; a refusal is
-decided by the database and its reason is never told to the phone.
+decided by the database and its reason is never told to the phone; what the database has no time for is refused before
+it is asked, so that calls it let through go on.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ class Script:
             self._observe.count("gone", "bad_frame")
             log.warning("handoff.failed", extra={"fields": {"error_id": error.error_id}})
         else:
-            if arrival:
+            if self._ledger.overloaded:
+                self._refuse(UNAVAILABLE, "overloaded")
+            elif arrival:
                 Inbound(self._leg(arrival.channel), self._config.inbound, arrival).run()
             elif parked:
                 self._take(parked)

@@ -62,7 +62,7 @@ WORKER = (
     _counter(
         "worker_refusals",
         "Calls refused: not_found (404), forbidden (403), destination (403), bad_handoff, database_away, no_gateway, "
-        "worker_full (503).", "reason",
+        "worker_full, overloaded (503).", "reason",
     ),
     _counter("worker_authorizations", "Calls the database allowed, by the first gateway's delivery.", "delivery"),
     _counter("worker_inbound_calls", "Customers' calls accepted, by what agents see: token or anonymous.", "shown"),

@@ -14,6 +14,7 @@ from esl_shield.db.binaries import BINARIES_VARIABLE
 from esl_shield.db.embedded import ADMIN
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.errors.database import EmbeddedUnavailable
+from esl_shield.esl import double
 from esl_shield.tryout.site import Site
 
 pytestmark = pytest.mark.slow  # a cluster of its own is made
@@ -102,3 +103,29 @@ def test_a_disk_that_is_a_little_slow_delays_calls_and_refuses_none(faulty):
         results = [faulty.centre.place(faulty.call(40 + n)) for n in range(3)]
     assert [result.status for result in results] == [200, 200, 200]
     assert all(result.timings_s["decided"] >= 0.15 for result in results)
+
+
+def test_more_calls_than_the_database_has_time_for_are_refused_at_once(faulty):
+    """Of a burst over one slow connection some go through, each with its record; the rest hear 503 without waiting."""
+    site, centre = faulty.site, faulty.centre
+    config = site.folder / "narrow.toml"
+    config.write_text(site.config("worker").read_text().replace("[database]\n", "[database]\npool_size = 1\n"))
+    config.chmod(0o600)
+    address = site.start("worker", config=config, name="narrow").address
+    try:
+        with faulty.disk.slower_by(0.1):
+            calls = [faulty.call(at % 60) for at in range(60)]
+            playing = [
+                gevent.spawn(double.play, call, (address.host, address.port), redeem=centre.redeem) for call in calls
+            ]
+            results = [greenlet.get(timeout=DEADLINE_S) for greenlet in playing]
+    finally:
+        site.stop("narrow")
+    through = [result for result in results if result.bridged]
+    shed = [result for result in results if result.status == 503]
+    assert len(through) + len(shed) == len(results)
+    assert through
+    assert len(shed) > len(results) / 2
+    assert sorted(result.timings_s["ended"] for result in shed)[len(shed) // 2] < 0.5
+    for result in through:
+        assert centre.record(BANK, result)["state"] == "COMPLETED"
