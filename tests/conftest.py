@@ -6,7 +6,7 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["fix_hsm", "fix_postgres", "fix_site"]
+pytest_plugins = ["fix_hsm", "fix_postgres", "fix_site", "fix_serve"]
 
 # A suite started in the background ignores SIGINT, and so would the processes it starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
