@@ -34,15 +34,14 @@ _ZERO = ord("0")
 _NEWLINE = ord("\n")
 _HEADS = 1000
 _LETTERS = np.isin(np.arange(256), list(b"abcdmx"))
-_SIGNS = np.isin(np.arange(256), list(b"123"))
+_STRETCH = np.isin(np.arange(256), list(b"0123"))
 # Digits of a group before and behind a separator, one more than a group has that may be a number's.
-_BEFORE, _BEHIND = range(-1, -9, -1), range(4, 13)
-_CODE = range(2, 7)
+_GROUP_BEFORE, _GROUP_BEHIND = range(-1, -9, -1), range(4, 13)
 _MOST_TOUCHING = 6
 
 
 class Sieve:
-    """Finds where runs of at least ``least`` digits can be numbers; ``heads`` are those of a ``Shape``."""
+    """Finds where runs of at least ``least`` (3 or more) digits can be numbers; ``heads`` are those of a ``Shape``."""
 
     def __init__(self, heads: Sequence[Collection[bytes]], least: int) -> None:
         self._least = least
@@ -75,36 +74,37 @@ class Masks:
         self._two = _row(self.digit, 2)
 
     def groups(self) -> tuple[list[int], ...]:
-        """Return for each of the patterns of groups where it may match."""
+        """Return for each pattern of groups where it may match."""
         separator = self._classes == _SEPARATOR
         pair = separator[:-2] & self._two[1:]
-        return (
-            self._threes(separator, pair).tolist(),
-            np.flatnonzero(self._at(_row(pair, 4, step=3)) & self._at(self._two, -2)).tolist(),
-            self._codes().tolist(),
-            self._dots().tolist(),
-        )
+        twos = np.flatnonzero(self._at(_row(pair, 4, step=3)) & self._at(self._two, -2))
+        ways = self._threes(separator, pair), twos, self._codes(), self._dots()
+        return tuple(places.tolist() for places in ways)
 
     def _threes(self, separator: Mask, pair: Mask) -> Places:
         """Return where a separator may stand between groups of one number, of which none touches a letter."""
         at, two = self._at, self._two
         before = at(two, -2) | (at(separator, -1) & (at(two, -3) | at(separator, -2)))
         places = np.flatnonzero(at(pair) & at(self.digit, 3) & before)
-        _, end = self._group(places, _BEHIND)
+        _, end = self._group(places, _GROUP_BEHIND)
         places = places[~_LETTERS[end] & (end != _DIGIT)]
-        digits, end = self._group(places, _BEFORE)
-        return places[~(_LETTERS[end] & (digits > 1) & (digits < _MOST_TOUCHING)) & (end != _DIGIT)]
+        digits, end = self._group(places, _GROUP_BEFORE)
+        found: Places = places[~(_LETTERS[end] & (digits > 1) & (digits < _MOST_TOUCHING)) & (end != _DIGIT)]
+        return found
 
     def _codes(self) -> Places:
-        """Return where a plus may stand before a country code that something follows."""
+        """Return where a digit follows a plus and is not alone."""
         places = np.flatnonzero(self._at(self._classes == _PLUS) & self._at(self.digit, 1))
-        return places[_SIGNS[self._group(places, _CODE)[1]]]
+        found: Places = places[_STRETCH[self._classes[places + (_PAD + 2)]]]
+        return found
 
     def _dots(self) -> Places:
         """Return where a dot may stand between groups of one number."""
         places = np.flatnonzero(self._at(self._classes == _DOT) & self._at(self._two, 1) & self._at(self._two, -2))
-        before, third, fourth = (self._classes[places + (_PAD + shift)] for shift in (-3, 3, 4))
-        return places[(third == _DOT) | ((before == _DIGIT) & (third == _DIGIT) & (fourth == _DIGIT))]
+        before, third, fourth, sixth = (self._classes[places + (_PAD + shift)] for shift in (-3, 3, 4, 6))
+        four = (before == _DIGIT) & (third == _DIGIT) & (fourth == _DIGIT)
+        found: Places = places[four | ((third == _DOT) & (sixth == _DOT))]
+        return found
 
     def _at(self, mask: Mask, shift: int = 0) -> Mask:
         """Return for each place of the text what a mask says so many places on."""
