@@ -34,7 +34,7 @@ _ZERO = ord("0")
 _NEWLINE = ord("\n")
 _HEADS = 1000
 _LETTERS = np.isin(np.arange(256), list(b"abcdmx"))
-_STRETCH = np.isin(np.arange(256), list(b"0123"))
+_IN_CODE = np.isin(np.arange(256), list(b"012"))
 # Digits of a group before and behind a separator, one more than a group has that may be a number's.
 _GROUP_BEFORE, _GROUP_BEHIND = range(-1, -9, -1), range(4, 13)
 _MOST_TOUCHING = 6
@@ -95,7 +95,7 @@ class Masks:
     def _codes(self) -> Places:
         """Return where a digit follows a plus and is not alone."""
         places = np.flatnonzero(self._at(self._classes == _PLUS) & self._at(self.digit, 1))
-        found: Places = places[_STRETCH[self._classes[places + (_PAD + 2)]]]
+        found: Places = places[_IN_CODE[self._classes[places + (_PAD + 2)]]]
         return found
 
     def _dots(self) -> Places:
