@@ -12,7 +12,6 @@ tenant's index key over the tenant and the number: whoever holds that key can fi
 from __future__ import annotations
 
 import hashlib
-import hmac
 import struct
 from typing import TYPE_CHECKING, Literal, overload
 
@@ -89,12 +88,18 @@ def blind_index(index_key: Key, number: SubscriberNumber, tenant_id: int) -> byt
 
 
 def indexer(index_key: Key, tenant_id: int) -> Callable[[SubscriberNumber], bytes]:
-    """Return ``blind_index`` for many numbers: HMAC's work on the key is done once, which is half of it."""
-    keyed = hmac.new(index_key.raw, b"esl_shield index\0" + struct.pack(">Q", tenant_id), hashlib.sha256)
+    """Return ``blind_index`` for many numbers: HMAC-SHA-256 whose work on the key is done once, which is most of it.
+
+    It is written out (RFC 2104) because copying two hashes takes a third of the time copying an ``hmac`` object does.
+    """
+    key = index_key.raw.ljust(hashlib.sha256().block_size, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
+    inner.update(b"esl_shield index\0" + struct.pack(">Q", tenant_id))
 
     def index(number: SubscriberNumber) -> bytes:
-        made = keyed.copy()
-        made.update(secret_digits(number).encode("ascii"))
+        text, made = inner.copy(), outer.copy()
+        text.update(secret_digits(number).encode("ascii"))
+        made.update(text.digest())
         return made.digest()
 
     return index

@@ -9,7 +9,7 @@ read may still be no number that exists.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import phonenumbers
 from phonenumbers import PhoneNumberFormat
@@ -19,15 +19,23 @@ from esl_shield.vault import numbers
 from esl_shield.vault.beginnings import beginnings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 _TYPES = (
     "fixed_line", "mobile", "toll_free", "premium_rate", "shared_cost", "personal_number", "voip", "pager", "uan",
     "voicemail",
 )  # fmt: skip
-_MOST_CODE = 3
 _ANY = "[0-9]{7,17}"
 _LEAST, _MOST = 7, 10
+_HEAD = 3
+
+
+class _Way(NamedTuple):
+    """One way a country's numbers are written: what stands before the national digits, and what these match."""
+
+    prefix: str
+    code: str
+    matches: Callable[[str, int], re.Match[str] | None]
 
 
 class Shape:
@@ -64,7 +72,8 @@ class Plan:
         # A transformed number (Argentina's 15, Brazil's carriers) is not its digits without the trunk prefix.
         self._transformed = bool(home and home.national_prefix_transform_rule)
         self._trunks = {code: _trunk(code) for code in self._codes}
-        self._first = frozenset(code[0] for code in self._codes)
+        self._ways = tuple(self._every_way())
+        self._by_head: dict[str, tuple[_Way, ...]] = {}
 
     @property
     def least(self) -> int:
@@ -90,7 +99,7 @@ class Plan:
 
     def read(self, spelling: bytes) -> list[str]:
         """Return the numbers a run of digits, perhaps with ``+`` in front, can be: E.164 digits without ``+``."""
-        found = list(dict.fromkeys(self._read(spelling.decode("ascii"))))
+        found = self._read(spelling.decode("ascii"))
         for prefix in self._prefixes:
             if spelling.startswith(prefix):
                 found += [
@@ -98,43 +107,36 @@ class Plan:
                 ]
         return found
 
-    def _read(self, digits: str) -> Iterator[str]:
-        if digits.startswith("+"):
-            yield from self._international(digits[1:])
-            return
-        if self._home is not None:
-            yield from self._national(digits)
-        yield from self._international(digits)
-        for abroad in self._abroad:
-            if digits.startswith(abroad):
-                yield from self._international(digits[len(abroad) :])
-
-    def _national(self, digits: str) -> Iterator[str]:
-        home = self._home or ""
-        plan = self._codes[home]
-        if plan.fullmatch(digits):
-            yield home + digits
-        trunk = self._trunk
-        if trunk and digits.startswith(trunk) and plan.fullmatch(digits, len(trunk)):
-            yield home + digits[len(trunk) :]
-        if self._transformed:
+    def _read(self, digits: str) -> list[str]:
+        head = digits[:_HEAD]
+        ways = self._by_head.get(head)
+        if ways is None:
+            ways = self._by_head[head] = tuple(way for way in self._ways if _begin_alike(head, way.prefix))
+        found = [
+            way.code + digits[len(way.prefix) :]
+            for way in ways
+            if digits.startswith(way.prefix) and way.matches(digits, len(way.prefix))
+        ]
+        if self._transformed and not digits.startswith("+"):
             phone = numbers.read_valid(digits, self._region)
             if phone is not None:
-                yield phonenumbers.format_number(phone, PhoneNumberFormat.E164)[1:]
+                found.append(phonenumbers.format_number(phone, PhoneNumberFormat.E164)[1:])
+        return list(dict.fromkeys(found)) if len(found) > 1 else found
 
-    def _international(self, digits: str) -> Iterator[str]:
-        if digits[:1] not in self._first:
-            return
-        for length in range(1, _MOST_CODE + 1):
-            code = digits[:length]
-            plan = self._codes.get(code)
-            if plan is None:
-                continue
-            if plan.fullmatch(digits, length):
-                yield digits
-            trunk = self._trunks[code]
-            if trunk and digits.startswith(trunk, length) and plan.fullmatch(digits, length + len(trunk)):
-                yield code + digits[length + len(trunk) :]
+    def _every_way(self) -> Iterator[_Way]:
+        """Yield the ways a number is written, home first."""
+        if self._home is not None:
+            for trunk in dict.fromkeys(("", self._trunk)):
+                yield _Way(trunk, self._home, self._codes[self._home].fullmatch)
+        for abroad in ("+", "", *self._abroad):
+            for code, plan in self._codes.items():
+                for trunk in dict.fromkeys(("", self._trunks[code])):
+                    yield _Way(abroad + code + trunk, code, plan.fullmatch)
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    shorter = min(len(one), len(other))
+    return one[:shorter] == other[:shorter]
 
 
 def _codes(countries: Collection[str] | None) -> dict[str, re.Pattern[str]]:

@@ -110,3 +110,12 @@ def test_the_resolver_never_reaches_freeswitch(module: str):
 def test_every_room_is_drawn():
     """No folder or top-level module stands outside the rooms."""
     assert {name.split(".")[0] for name in MODULES} <= set(ALLOWED)
+
+
+def test_numpy_is_loaded_by_the_search_for_leaks_alone():
+    """One module imports numpy, and what brings it in is the search and its commands: others start without it."""
+    users = {name for name, path in MODULES.items() if "import numpy" in path.read_text(encoding="utf-8")}
+    assert users == {"audit.leakscan.sieve"}
+    rooms = ("audit.leakscan", "cli.leakscan", "cli.canary", "service.canary")
+    brought = {name for name in MODULES if reachable(name) & users} | users
+    assert [name for name in sorted(brought) if not any(in_room(name, room) for room in rooms)] == []

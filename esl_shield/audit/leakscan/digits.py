@@ -13,8 +13,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from esl_shield.audit.leakscan.sieve import Masks, Sieve
+
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
 MOST_DIGITS = 17  # 15 of E.164 and the 00 in front
 MOST_REMEMBERED = 200_000
@@ -23,6 +25,8 @@ GROUPED = "grouped"
 LONG = "long"
 LONG_DIGITS = 18
 
+# A shorter text, such as one that was decoded, is done with before masks of it are made.
+SIEVED_BYTES = 2048
 # What a run can extend to on either side of the place it was noticed at.
 REACH = 32
 
@@ -101,7 +105,7 @@ class Shape(Protocol):
     """What the digits of a number look like."""
 
     @property
-    def heads(self) -> Sequence[Container[bytes]]:
+    def heads(self) -> Sequence[Collection[bytes]]:
         """By the length of the whole: the three digits it can begin with."""
 
     def fits(self, digits: bytes) -> bool:
@@ -119,32 +123,54 @@ class Cutter:
         self._fits = shape.fits
         self._least = least
         self._whole = re.compile(b"0" * least + b"0*")
+        self._sieve = Sieve(shape.heads, least)
         self._known: dict[bytes, tuple[Run, ...]] = {}
 
     def runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
         """Yield runs whose first digit lies from ``begin`` up to ``end``; ``classes`` are those of ``data``."""
-        yield from self._whole_runs(data, classes, begin, end)
-        yield from self._grouped_runs(data, classes, begin, end)
+        masks = Masks(classes) if len(classes) >= SIEVED_BYTES else None
+        rows = self._rows(classes, begin) if masks is None else self._sieved_rows(data, masks, begin)
+        yield from self._whole_runs(data, classes, rows, begin, end)
+        reach = (max(0, begin - REACH), end + REACH)
+        signs = _signs(classes, *reach) if masks is None else _sieved_signs(classes, masks, *reach)
+        yield from self._grouped_runs(data, classes, signs, begin, end)
 
-    def _whole_runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
+    def _whole_runs(
+        self, data: bytes, classes: bytes, rows: Iterable[tuple[int, int]], begin: int, end: int
+    ) -> Iterator[Run]:
         heads, most = self._heads, len(self._heads)
-        for match in self._whole.finditer(classes, begin):
-            at, past = match.span()
+        for at, past in rows:
+            if at >= end:
+                break
             length = past - at
-            if length >= LONG_DIGITS and at < end:
+            if length >= LONG_DIGITS:
                 yield Run(at, past, b"", LONG)
-            if length >= most or data[at : at + 3] not in heads[length] or not self._fits(data[at:past]):
-                continue
-            if at < end and not (begin == at > 0 and classes[at - 1] == _DIGIT):
+            if (
+                length < most
+                and data[at : at + 3] in heads[length]
+                and not (begin == at > 0 and classes[at - 1] == _DIGIT)
+                and self._fits(data[at:past])
+            ):
                 plus = 1 if at and data[at - 1] == _PLUS else 0
                 yield Run(at, past, data[at - plus : past], PLAIN)
 
-    def _grouped_runs(self, data: bytes, classes: bytes, begin: int, end: int) -> Iterator[Run]:
+    def _rows(self, classes: bytes, begin: int) -> Iterator[tuple[int, int]]:
+        """Yield the ends of rows of digits, as far as they lie behind ``begin``."""
+        return (match.span() for match in self._whole.finditer(classes, begin))
+
+    def _sieved_rows(self, data: bytes, masks: Masks, begin: int) -> Iterator[tuple[int, int]]:
+        """Yield those rows that can be of interest."""
+        for at, past in self._sieve.whole(data, masks, LONG_DIGITS):
+            if past - max(at, begin) >= self._least:
+                yield max(at, begin), past
+
+    def _grouped_runs(
+        self, data: bytes, classes: bytes, signs: Iterable[Iterable[int]], begin: int, end: int
+    ) -> Iterator[Run]:
         told: set[tuple[int, int]] = set()
-        for way in _GROUPED_AT:
+        for places in signs:
             done = -1
-            for match in way.finditer(classes, max(0, begin - REACH), end + REACH):
-                at = match.start()
+            for at in places:
                 if at < done:
                     continue
                 first, done = _extent(classes, at)
@@ -191,6 +217,17 @@ class Cutter:
                     continue
                 if not _address(text[start:past]) and self._fits(digits.removeprefix(b"+")):
                     yield Run(start, past, digits, GROUPED)
+
+
+def _signs(classes: bytes, begin: int, end: int) -> Iterator[Iterable[int]]:
+    """Yield for each way two groups look as if they were of one number where they do, in order."""
+    return ((match.start() for match in way.finditer(classes, begin, end)) for way in _GROUPED_AT)
+
+
+def _sieved_signs(classes: bytes, masks: Masks, begin: int, end: int) -> Iterator[Iterable[int]]:
+    """Yield the same, out of the places that masks let pass."""
+    for way, places in zip(_GROUPED_AT, masks.groups(), strict=True):
+        yield [at for at in places if begin <= at < end and way.match(classes, at)]
 
 
 def _usable(text: bytes, first: int, end: int) -> int:

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from esl_shield.audit.leakscan.digits import Shape
+    from esl_shield.audit.leakscan.digits import Run, Shape
     from esl_shield.audit.leakscan.parts import Reader
     from esl_shield.audit.leakscan.search import Message, Seen
-    from esl_shield.audit.leakscan.spellings import Hit
     from esl_shield.audit.leakscan.workers import Workers
 
 MOST_PENDING = 2000
@@ -287,7 +286,7 @@ class Scan:
         self._found(finding)
 
 
-def _is_new(hit: Seen | Hit, suspect: int, known: set[tuple[int, int]]) -> bool:
+def _is_new(hit: Seen | Run, suspect: int, known: set[tuple[int, int]]) -> bool:
     """Whether a suspect was not found here before: once with its country code, once without, is once."""
     if any((place, suspect) in known for place in range(hit.start, hit.end)):
         return False

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from esl_shield.audit.leakscan.contents import Closed, parts
 from esl_shield.audit.leakscan.digits import Cutter
 from esl_shield.audit.leakscan.parts import CHUNK_BYTES, Allowance, Unread
+from esl_shield.audit.leakscan.sieve import lines
 from esl_shield.audit.leakscan.spellings import Speller
 
 if TYPE_CHECKING:
@@ -180,16 +181,17 @@ class Search:
         line, text = 0, True
         for data, base_, begin, end in _windows(source, base, own):
             text = text and b"\0" not in data
-            seen, counted, lines = [], begin, line
-            for hit in self.speller.hits(data, begin, end):
-                if hit.start < counted:
-                    counted, lines = begin, line
-                lines += data.count(b"\n", counted, hit.start)
-                counted = hit.start
-                where = place(base_ + hit.start) if place else None
-                seen.append(Seen(base_ + hit.start, base_ + hit.end, hit.digits, hit.spelling, lines, where))
+            hits = list(self.speller.hits(data, begin, end))
+            before, ended = lines(data, begin, end, [hit.start for hit in hits])
+            seen = [
+                Seen(
+                    base_ + hit.start, base_ + hit.end, hit.digits, hit.spelling, line + more,
+                    place(base_ + hit.start) if place else None,
+                )
+                for hit, more in zip(hits, before, strict=True)
+            ]  # fmt: skip
             size = end - begin
-            line += data.count(b"\n", begin, end)
+            line += ended
             moved = file.moved() if file else size
             yield Window(name, base_ + begin, size, moved, line, text, place is not None, seen)
 

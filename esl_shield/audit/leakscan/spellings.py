@@ -15,12 +15,12 @@ import re
 import unicodedata
 from typing import TYPE_CHECKING, NamedTuple
 
-from esl_shield.audit.leakscan.digits import CLASSES, LONG, PLAIN
+from esl_shield.audit.leakscan.digits import CLASSES, LONG, PLAIN, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from esl_shield.audit.leakscan.digits import Cutter, Run
+    from esl_shield.audit.leakscan.digits import Cutter
 
 # How far around its sign a spelled number is looked for.
 BEFORE, BEHIND = 96, 384
@@ -39,15 +39,6 @@ _HEX_AT = re.compile(rb"(?:3[0-9]|20){8}")
 _SPACE = ord(" ")
 _HEX_DIGITS = b"0123456789abcdefABCDEF"
 _FULL_WIDTH = re.compile(rb"\xef\xbc[\x90-\x99]")
-
-
-class Hit(NamedTuple):
-    """Where the first character of what may be a number is, its digits, and how it is spelled."""
-
-    start: int
-    end: int
-    digits: bytes
-    spelling: str
 
 
 class _Escape(NamedTuple):
@@ -92,23 +83,23 @@ class Speller:
 
     def __init__(self, cutter: Cutter) -> None:
         self._cutter = cutter
-        self._known: dict[tuple[bytes, int], tuple[Hit, ...]] = {}
+        self._known: dict[tuple[bytes, int], tuple[Run, ...]] = {}
 
-    def hits(self, data: bytes, begin: int, end: int, depth: int = 0) -> Iterator[Hit]:
+    def hits(self, data: bytes, begin: int, end: int, depth: int = 0) -> Iterator[Run]:
         """Yield hits whose first character lies from ``begin`` up to ``end``; what lies around is looked at too."""
         classes = data.translate(CLASSES)
         for run in self._cutter.runs(data, classes, begin, end):
             if run.spelling == LONG:
                 yield from self._hexadecimal(data, run, begin, end, depth)
             else:
-                yield Hit(*run)
+                yield run
         if depth >= MOST_DEPTH:
             return
         for hit in self._decoded(data, classes, begin, end, depth):
             if begin <= hit.start < end:
                 yield hit
 
-    def _decoded(self, data: bytes, classes: bytes, begin: int, end: int, depth: int) -> Iterator[Hit]:
+    def _decoded(self, data: bytes, classes: bytes, begin: int, end: int, depth: int) -> Iterator[Run]:
         yield from self._base64(data, classes, begin, end, depth)
         if b"\0" in data:
             for sign, width, name in _WIDE:
@@ -119,7 +110,7 @@ class Speller:
         if b"\xef" in data:
             yield from self._full_width(data, begin, end, depth)
 
-    def _base64(self, data: bytes, classes: bytes, begin: int, end: int, depth: int) -> Iterator[Hit]:
+    def _base64(self, data: bytes, classes: bytes, begin: int, end: int, depth: int) -> Iterator[Run]:
         done = [-1] * 4
         for match in _BASE64_AT.finditer(classes, max(0, begin - BEFORE), end + BEFORE):
             at = match.start() - 1
@@ -139,7 +130,7 @@ class Speller:
 
     def _wide(  # noqa: PLR0917
         self, data: bytes, classes: bytes, sign: bytes, width: int, name: str, begin: int, end: int, depth: int
-    ) -> Iterator[Hit]:
+    ) -> Iterator[Run]:
         at = classes.find(sign, max(0, begin - BEFORE))
         while 0 <= at < end + BEFORE:
             first = at
@@ -154,7 +145,7 @@ class Speller:
             yield from self._within(data[first:past:width], places, name, depth)
             at = classes.find(sign, max(at + 1, past - BEFORE if past >= at + BEHIND else past))
 
-    def _escaped(self, data: bytes, escape: _Escape, begin: int, end: int, depth: int) -> Iterator[Hit]:
+    def _escaped(self, data: bytes, escape: _Escape, begin: int, end: int, depth: int) -> Iterator[Run]:
         done = -1
         for match in escape.at.finditer(data, max(0, begin - BEFORE), end + BEFORE):
             at = match.start()
@@ -164,7 +155,7 @@ class Speller:
             done = past if past < at + BEHIND else past - BEFORE
             yield from self._unescaped(data[first:past], escape, first, depth)
 
-    def _unescaped(self, text: bytes, escape: _Escape, base: int, depth: int) -> Iterator[Hit]:
+    def _unescaped(self, text: bytes, escape: _Escape, base: int, depth: int) -> Iterator[Run]:
         known = self._known.get((text, depth))
         if known is None:
             parts, places, at = [], [], 0
@@ -182,7 +173,7 @@ class Speller:
         for hit in known:
             yield hit._replace(start=base + hit.start, end=base + hit.end)
 
-    def _full_width(self, data: bytes, begin: int, end: int, depth: int) -> Iterator[Hit]:
+    def _full_width(self, data: bytes, begin: int, end: int, depth: int) -> Iterator[Run]:
         done = -1
         for match in _FULL_WIDTH.finditer(data, max(0, begin - BEFORE), end + BEFORE):
             at = match.start()
@@ -199,7 +190,7 @@ class Speller:
                 place += len(character.encode("utf-8")) if character != "\ufffd" else 1
             yield from self._within(b"".join(parts), places, "full-width", depth)
 
-    def _hexadecimal(self, data: bytes, run: Run, begin: int, end: int, depth: int) -> Iterator[Hit]:
+    def _hexadecimal(self, data: bytes, run: Run, begin: int, end: int, depth: int) -> Iterator[Run]:
         if not _HEX_AT.search(data, run.start, run.end):
             return
         first, past = _reach(data, run.start, _HEX_DIGITS)
@@ -210,11 +201,11 @@ class Speller:
                 if begin <= hit.start < end:
                     yield hit
 
-    def _within(self, text: bytes, places: Sequence[int], name: str, depth: int) -> Iterator[Hit]:
+    def _within(self, text: bytes, places: Sequence[int], name: str, depth: int) -> Iterator[Run]:
         """Search decoded text; ``places`` says where each of its bytes came from."""
         for hit in self.hits(text, 0, len(text), depth + 1):
             spelling = name if hit.spelling in (PLAIN, name) else f"{name}, {hit.spelling}"
-            yield Hit(places[hit.start], places[hit.end - 1] + 1, hit.digits, spelling)
+            yield Run(places[hit.start], places[hit.end - 1] + 1, hit.digits, spelling)
 
 
 def _reach(data: bytes, at: int, members: bytes) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import pytest
 from leak_finder import Numbers
 from leak_oracle import Exhaustive
 
+from esl_shield.audit.leakscan import digits
 from esl_shield.audit.leakscan.digits import CLASSES, GROUPED, Cutter
 from esl_shield.audit.leakscan.spellings import Speller
 
@@ -42,6 +43,12 @@ def _text(chance: random.Random) -> bytes:
         if chance.random() < 0.3:  # else stretches grow so long that numbers of chance run into each other
             parts.append(" and ")
     return "".join(parts).encode()
+
+
+@pytest.fixture(autouse=True, params=[0, 1 << 30], ids=["masks", "patterns"])
+def _way(request, monkeypatch):
+    """Texts of every length are searched by masks, and by patterns alone."""
+    monkeypatch.setattr(digits, "SIEVED_BYTES", request.param)
 
 
 @pytest.fixture(scope="module")
