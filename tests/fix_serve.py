@@ -89,7 +89,7 @@ class Service:
 
     def states(self, uuids):
         """The state of each record of some calls."""
-        rows = self.call_centre.query("SELECT state FROM dba.calls WHERE channel = ANY(%s)", uuids)
+        rows = self.call_centre.query("SELECT state FROM dba.calls WHERE channel = ANY(%s::uuid[])", uuids)
         return [row["state"] for row in rows]
 
     def state(self, result):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import gevent
@@ -14,7 +15,7 @@ from esl_shield.tryout.site import Site
 
 pytestmark = pytest.mark.slow  # two clusters are made
 
-BACK_WITHIN_S = 5.0
+BACK_WITHIN_S = 20.0  # about one on a machine that has nothing else to do
 
 
 class Pair:
@@ -37,6 +38,9 @@ def pair(cluster, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("pair")
     extra = EXTRA | {"worker": ""}  # so that a call may ring for longer than it takes to fail over
     with Site(tmp_path, [BANK], GATEWAYS, extra) as site, Standby(site.postgres) as standby:
+        for role in ("worker", "resolver"):
+            config = site.config(role)
+            config.write_text(config.read_text().replace(site.url(role), standby.added_to(site.url(role))))
         yield Pair(site, standby, open_centre(site, tmp_path, [BANK]))
         for role in ("worker", "resolver"):  # while there is still somebody to write their last records to
             site.stop(role)
@@ -53,7 +57,8 @@ def test_without_its_stand_by_no_call_is_let_through(pair):
     assert not refused.wire
     standby.start()
     eventually(standby.is_synchronous)
-    answered = eventually(lambda: (r := centre.place(pair.call(6))).bridged and r)
+    customers = itertools.count(40)
+    answered = eventually(lambda: (r := centre.place(pair.call(next(customers)))).bridged and r)
     assert answered.status == 200
     # The row is committed on the primary alone, and reaches the stand-by with what came after it; its end is written.
     assert eventually(lambda: pair.calls(pair.call(5)) == ["FAILED"])
@@ -80,7 +85,8 @@ def test_a_failover_loses_no_call_and_needs_no_hand(pair):
     assert not refused.wire
     standby.promote()
     promoted = time.monotonic()
-    answered = eventually(lambda: (r := centre.place(pair.call(4))).bridged and r)
+    customers = itertools.count(4)  # another each time: one may be called so often a day
+    answered = eventually(lambda: (r := centre.place(pair.call(next(customers)))).bridged and r)
     assert answered.status == 200
     assert time.monotonic() - promoted < BACK_WITHIN_S
     results = [greenlet.get(timeout=DEADLINE_S) for greenlet in playing]

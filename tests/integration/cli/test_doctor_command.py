@@ -13,6 +13,7 @@ import pytest
 from event_socket_double import PASSWORD, EventSocketDouble, recorded_answers
 
 from esl_shield.db.engine import sqlalchemy_engine
+from esl_shield.db.schema import LOGIN_ROLES
 from esl_shield.service.doctor.examine import AREAS
 
 if TYPE_CHECKING:
@@ -117,9 +118,7 @@ def _forget_other_logins(database: ShieldDatabase) -> None:
             " AND m.rolname NOT IN (SELECT login FROM shield.logins)"
         ).fetchall()
         for (name,) in names:
-            connection.exec_driver_sql(
-                f"REVOKE shield_worker, shield_resolver, shield_seeder, shield_auditor FROM {name}"
-            )
+            connection.exec_driver_sql(f"REVOKE {', '.join(f'shield_{role}' for role in LOGIN_ROLES)} FROM {name}")
 
 
 def test_what_is_away_exits_3(site):

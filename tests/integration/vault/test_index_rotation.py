@@ -133,7 +133,7 @@ def test_imports_that_run_while_every_key_is_rotated(lab):
     Slow: two whole imports.
     """
     files = [
-        lab.vault.write(f"in{at}.csv", "number", [f"138{number:08d}" for number in range(at * 1500, at * 1500 + 3000)])
+        lab.vault.write(f"in{at}.csv", "number", [f"138{number:08d}" for number in range(at * 4500, at * 4500 + 9000)])
         for at in range(2)
     ]
     pipe = subprocess.PIPE
@@ -154,15 +154,15 @@ def test_imports_that_run_while_every_key_is_rotated(lab):
         _, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
     assert lab.versions() == {1, 2}
-    assert 0 < lab.refs(1) < 4500
+    assert 0 < lab.refs(1) < 13_500
     numbers = lab.numbers()
-    assert sorted(numbers.values()) == [f"+86138{number:08d}" for number in range(4500)]
+    assert sorted(numbers.values()) == [f"+86138{number:08d}" for number in range(13_500)]
     for at in range(2):
         found = [numbers[row["token"]] for row in lab.vault.output(f"out{at}.csv")]
-        assert found == [f"+86138{number:08d}" for number in range(at * 1500, at * 1500 + 3000)]
+        assert found == [f"+86138{number:08d}" for number in range(at * 4500, at * 4500 + 9000)]
     lab.do("reindex")
     lab.do()
-    assert (lab.refs(2), lab.versions(), retired(lab) > 0) == (4500, {2}, True)
+    assert (lab.refs(2), lab.versions(), retired(lab) > 0) == (13_500, {2}, True)
     assert lab.numbers() == numbers
 
 
