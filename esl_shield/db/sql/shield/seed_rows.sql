@@ -43,7 +43,8 @@ BEGIN
     ), carried AS (
         INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)
             SELECT p_tenant_id, f.number_index, p_index_version, f.known FROM fit f
-            WHERE f.known_now IS NULL AND f.known_before IS NOT NULL ON CONFLICT DO NOTHING
+            WHERE f.known_now IS NULL AND f.known_before IS NOT NULL
+            ORDER BY f.known ON CONFLICT DO NOTHING  -- as reindex_tokens does: else each could wait for the other
     ), called AS (
         INSERT INTO shield.aliases (tenant_id, alias, token)
             SELECT p_tenant_id, f.alias, coalesce(f.known, m.token)

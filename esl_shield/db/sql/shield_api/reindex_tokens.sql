@@ -29,7 +29,7 @@ BEGIN
             SELECT p_tenant_id, l.number_index, p_version, l.token FROM locked l
             WHERE (SELECT n.token FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
                 AND n.number_index = l.previous AND n.index_version = v_keys.index_before) = l.token
-            ON CONFLICT DO NOTHING RETURNING 1
+            ORDER BY l.token ON CONFLICT DO NOTHING RETURNING 1
     )
     SELECT (SELECT count(*) FROM locked), (SELECT count(*) FROM added) INTO matched, v_added;
     PERFORM shield.note_rekeyed(p_tenant_id, 'reindex', p_version, ARRAY[v_keys.index_before], p_after,
