@@ -24,6 +24,25 @@ def recorded_answers() -> dict[str, str]:
     return answers
 
 
+class LegAnswers(dict[str, str]):
+    """FreeSWITCH's answers to the reaper: which legs are up, which core this is and since when it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up: set[str] = set()
+        self.core, self.uptime_s = "core-1", 100_000
+
+    def get(self, command: str, default: str = "") -> str:  # type: ignore[override]
+        """Answer a command."""
+        word, _, rest = command.partition(" ")
+        known = {
+            "global_getvar": self.core,
+            "uptime": f"{self.uptime_s}\n",
+            "uuid_exists": str(rest in self.up).lower(),
+        }
+        return known.get(word, default)
+
+
 class EventSocketDouble:
     """Listens on loopback while in its context; ``greeting`` replaces the first frame, ``mute`` answers no api."""
 

@@ -26,6 +26,7 @@ from esl_shield.service.metrics import IntakeMetrics, ResolverMetrics, SealerMet
 from esl_shield.service.notify import Notifier
 from esl_shield.service.resolving import ResolverService
 from esl_shield.service.sealer import SealerService
+from esl_shield.service.supervisor.kinds import HOUSEKEEPER_DRAIN_S, INTAKE_DRAIN_S, SEALER_DRAIN_S
 from esl_shield.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -33,12 +34,9 @@ if TYPE_CHECKING:
     from esl_shield.config.values import Address
     from esl_shield.service.inherited import Inherited
 
-HOUSEKEEPER_DRAIN_S = 10.0
 INTERRUPTED = 130
 MOST_SIGNALS = 2
 STOP_MARGIN_S = 15.0
-SEALER_DRAIN_S = 10.0
-INTAKE_DRAIN_S = 5.0
 LOST = 1
 
 

@@ -119,10 +119,8 @@ class Reaper:
     @classmethod
     def from_config(cls, config: Config, database: Database) -> Reaper:
         """Read the passwords; raises ConfigError. Connects to nothing."""
-        if config.reaper is None:
-            raise ConfigError(source="file", problem="it has no [reaper], which the reaper needs")
-        switches = [Switch(switch, config.reaper.timeout_s) for switch in config.reaper.switches]
-        return cls(database, config.reaper, switches)
+        reaper = section(config)
+        return cls(database, reaper, [Switch(switch, reaper.timeout_s) for switch in reaper.switches])
 
     def run_until(self, stop: threading.Event, alive: Callable[[], None]) -> None:
         """Look about every ``every_s`` seconds until ``stop`` is set; what fails is tried again, and logged once.
@@ -208,3 +206,10 @@ class Reaper:
             fields = {"error_id": problem, "problem": text} if problem else {}
             LOG.warning("reaper.problem" if problem else "reaper.well", extra={"fields": fields})
         self._problem = problem
+
+
+def section(config: Config) -> ReaperConfig:
+    """Return the [reaper] of a configuration; raises ConfigError."""
+    if config.reaper is None:
+        raise ConfigError(source="file", problem="it has no [reaper], which the reaper needs")
+    return config.reaper

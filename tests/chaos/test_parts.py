@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import gevent
 import pytest
-from event_socket_double import PASSWORD, EventSocketDouble
+from event_socket_double import PASSWORD, EventSocketDouble, LegAnswers
 from fix_serve import patiently
 from fix_site import BANK, NUMBERS, eventually
 from gevent.event import Event
@@ -25,21 +25,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # every process is st
 
 OPEN = {"AUTHORIZED", "ANSWERED"}
 BACK_WITHIN_S = 20.0  # five on a machine that has nothing else to do
-
-
-class Legs(dict):
-    """What FreeSWITCH answers the reaper: which legs are up."""
-
-    def __init__(self):
-        self.up = set()
-
-    def get(self, command, default=""):
-        word, _, rest = command.partition(" ")
-        return {
-            "global_getvar": "core-1",
-            "uptime": "100000\n",
-            "uuid_exists": str(rest in self.up).lower(),
-        }.get(word, default)
 
 
 class Trouble(NamedTuple):
@@ -119,7 +104,7 @@ class Watched:
 @pytest.fixture
 def watched(call_centre, serve, uncapped, tmp_path):
     """One worker, one resolver and a reaper under a supervisor that notices within seconds."""
-    site, legs = call_centre.site, Legs()
+    site, legs = call_centre.site, LegAnswers()
     password = site.postgres.password("site_reaper") + "\n"
     site.run("admin", "db", "login", "site_reaper", "--role", "reaper", "--all-tenants", stdin=password)
     (tmp_path / "esl.secret").write_text(PASSWORD + "\n")

@@ -252,7 +252,9 @@ def test_blind_transfer_to_a_token(cast, number):
     assert (call, detail) == (first["id"], {"to_call": second["id"], "verdict": "allowed"})
 
 
-@pytest.mark.parametrize("target", ["70001234567894", "9613800138000", "86", "*91002"])
+@pytest.mark.parametrize(
+    "target", ["70001234567894", "9613800138000", "86", "*91002"], ids=["token", "number", "short", "feature code"]
+)
 def test_a_transfer_to_nothing_ends_the_customers_call(cast, number, target):
     """An unknown token, a number, a feature code not for transfers: the customer is released, nobody is called."""
     line, customer = cast.connect(cast.agent("1001"), number)

@@ -126,7 +126,9 @@ def test_the_customer_sees_the_callers_id_we_chose(stage, running):
     assert USER not in sender
 
 
-@pytest.mark.parametrize("dialled", ["70001234567894", "13800138042", "abc", "0"])
+@pytest.mark.parametrize(
+    "dialled", ["70001234567894", "13800138042", "abc", "0"], ids=["token", "number", "letters", "zero"]
+)
 def test_what_is_no_token_of_the_tenant_is_answered_404(stage, running, dialled):
     """Unknown tokens, telephone numbers and other strings get the same answer in the same time and reach no carrier."""
     carrier = stage.carrier(CARRIER_A, sip.carrier_answers())

@@ -102,18 +102,15 @@ def _housekeeper(_config: Config) -> Description:
 
 
 def _intake(config: Config) -> Description:
-    from esl_shield.errors.config import ConfigError  # noqa: PLC0415 - as the others
+    from esl_shield.service.intake import section  # noqa: PLC0415 - keeps gevent out of the supervisor
 
-    if config.intake is None:
-        raise ConfigError(source="file", problem="it has no [intake], which the intake needs")
-    return Description(_spell(config.intake.listen), _spell(config.metrics.listen), INTAKE_DRAIN_S)
+    return Description(_spell(section(config).listen), _spell(config.metrics.listen), INTAKE_DRAIN_S)
 
 
 def _reaper(config: Config) -> Description:
-    from esl_shield.errors.config import ConfigError  # noqa: PLC0415 - as the others
+    from esl_shield.service.reaper import section  # noqa: PLC0415 - keeps what it imports out of the supervisor
 
-    if config.reaper is None:
-        raise ConfigError(source="file", problem="it has no [reaper], which the reaper needs")
+    section(config)
     return Description(alone=True)
 
 

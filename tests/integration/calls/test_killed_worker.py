@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import gevent
 import pytest
-from event_socket_double import PASSWORD, EventSocketDouble
+from event_socket_double import PASSWORD, EventSocketDouble, LegAnswers
 from fix_site import DEADLINE_S, SHOP, eventually
 
 from esl_shield.config.database import DatabaseConfig
@@ -29,27 +29,11 @@ BACK_WITHIN_S = 5.0
 NUMBER = "+12025550142"
 
 
-class Answers(dict):
-    """FreeSWITCH's answers to the reaper: which legs are up, which core this is and since when it runs."""
-
-    def __init__(self) -> None:
-        self.up, self.core, self.uptime_s = set(), "core-1", 100_000
-
-    def get(self, command, default=""):
-        word, _, rest = command.partition(" ")
-        known = {
-            "global_getvar": self.core,
-            "uptime": f"{self.uptime_s}\n",
-            "uuid_exists": str(rest in self.up).lower(),
-        }
-        return known.get(word, default)
-
-
 class Ends:
     """One killed worker's call, and those who end it."""
 
     def __init__(self, centre, folder, intake):
-        self.centre, self.intake, self.answers = centre, intake, Answers()
+        self.centre, self.intake, self.answers = centre, intake, LegAnswers()
         self.socket = EventSocketDouble(self.answers)
         secret = folder / "esl.secret"
         secret.write_text(PASSWORD + "\n")
