@@ -46,6 +46,8 @@ COMMANDS = {
     "sealer": ("sealer", "Run the sealer that makes tampering with the audit trail show."),
     "intake": ("intake", "Run the intake of FreeSWITCH's call records."),
     "reaper": ("reaper", "Run the reaper that ends calls nobody else ends."),
+    "webhook": ("webhook", "Say which addresses a tenant is told events at."),
+    "dispatcher": ("dispatcher", "Run the dispatcher that posts events to webhooks."),
     "top": ("top", "Show what running processes do, live."),
     "doctor": ("doctor", "Check the deployment and say what to change."),
     "backup": ("backup", "Check the backups; drill a restore into a verified vault."),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import signal
 import sys
-import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +29,8 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
 
       esl-shield --config reaper.toml reaper --once
     """
-    from esl_shield.db.engine import Database  # noqa: PLC0415 - `--help` needs no database
+    from esl_shield.cli.signals import stopped  # noqa: PLC0415 - `--help` needs none of them
+    from esl_shield.db.engine import Database  # noqa: PLC0415
     from esl_shield.service import log  # noqa: PLC0415
     from esl_shield.service.hardening import harden  # noqa: PLC0415
     from esl_shield.service.notify import Notifier  # noqa: PLC0415
@@ -48,16 +47,8 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
                 print_result(dataclasses.asdict(looked), lines, format_)
                 return
             log.set_up("reaper")
-            notifier, stop = Notifier.from_environment(), _stopped()
+            notifier, stop = Notifier.from_environment(), stopped()
             print(f"reaper ready, asking {len(made.switches)} FreeSWITCH", file=sys.stderr, flush=True)
             notifier.ready(f"asking {len(made.switches)} FreeSWITCH")
             made.run_until(stop, notifier.alive)
             notifier.stopping("ending")
-
-
-def _stopped() -> threading.Event:
-    """Return what SIGTERM and SIGINT set."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop

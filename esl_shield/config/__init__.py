@@ -33,6 +33,7 @@ from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
 from esl_shield.config.retention import RetentionConfig
 from esl_shield.config.sealing import JournalConfig, SealingConfig
+from esl_shield.config.webhooks import WebhooksConfig
 from esl_shield.errors.config import ConfigError, ConfigExposed
 
 CONFIG_VARIABLE = "ESL_SHIELD_CONFIG"
@@ -63,6 +64,7 @@ class Config:
     journal: JournalConfig | None = None
     intake: IntakeConfig | None = None
     reaper: ReaperConfig | None = None
+    webhooks: WebhooksConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:

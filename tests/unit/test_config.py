@@ -82,6 +82,7 @@ SECTIONS = {
     "[intake]": config.IntakeConfig,
     "[reaper]": config.ReaperConfig,
     "[[reaper.switches]]": SwitchConfig,
+    "[webhooks]": config.WebhooksConfig,
 }
 
 
@@ -143,6 +144,10 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[intake]\nsecret = "file:/s"\nspool_every_s = 0\n', "more than 0"),
         (DATABASE + "[reaper]\n", "needs a [[reaper.switches"),
         (DATABASE + '[[reaper.switches]]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "must be file:PATH"),
+        (DATABASE + '[webhooks]\nsecret = "hush-hush"\n', "secret must be file:PATH"),
+        (DATABASE + '[webhooks]\nsecret = "file:/s"\nat_once = 257\n', "at_once is 256 at most"),
+        (DATABASE + '[webhooks]\nsecret = "file:/s"\nat_once_each = 65\n', "no more than at_once"),
+        (DATABASE + '[webhooks]\nsecret = "file:/s"\ngive_up_h = 0\n', "more than 0"),
         (DATABASE + CANARY.replace("agent", "agents"), "unknown key canary.agents"),
         (DATABASE + CANARY.replace("1099", "a b"), "a user of FreeSWITCH's directory"),
         (DATABASE + CANARY.replace("file:/p", "hush"), "[canary] password must be file:PATH"),

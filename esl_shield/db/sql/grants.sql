@@ -26,7 +26,8 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_housekeeper,
     shield_rekeyer,
     shield_intake,
-    shield_reaper;
+    shield_reaper,
+    shield_dispatcher;
 GRANT USAGE ON SCHEMA dba TO
     shield_auditor,
     shield_seeder,
@@ -55,6 +56,9 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
 GRANT EXECUTE ON FUNCTION shield_api.take_cdr, shield_api.settle_cdrs TO shield_intake;
 GRANT EXECUTE ON FUNCTION shield_api.open_calls, shield_api.call_gone TO shield_reaper;
+GRANT EXECUTE ON FUNCTION
+    shield_api.take_webhook_events, shield_api.webhook_taken, shield_api.webhook_failed, shield_api.bury_webhook_events
+    TO shield_dispatcher;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.begin_rekeyings, shield_api.rekey_page, shield_api.reencrypt_tokens, shield_api.reindex_tokens,
@@ -81,3 +85,4 @@ GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
     TO shield_auditor;
+GRANT SELECT ON dba.webhooks, dba.webhook_events TO shield_auditor;

@@ -114,6 +114,12 @@ def _reaper(config: Config) -> Description:
     return Description(alone=True)
 
 
+def _dispatcher(config: Config) -> Description:
+    from esl_shield.service.webhooks.dispatcher import section  # noqa: PLC0415 - keeps what it imports out of the supervisor
+
+    return Description(drain_s=section(config).timeout_s)
+
+
 def _spell(address: object) -> str | None:
     return None if address is None else str(address)
 
@@ -124,5 +130,6 @@ KINDS = {
     "housekeeper": Kind(("db", "maintain", "--every", str(SECONDS_BETWEEN_HOUSEKEEPING)), 1, _housekeeper),
     "intake": Kind(("intake",), 1, _intake),
     "reaper": Kind(("reaper",), 1, _reaper),
+    "dispatcher": Kind(("dispatcher",), 1, _dispatcher),
     "sealer": Kind(("sealer",), 2, _sealer),
 }

@@ -19,20 +19,21 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
-    "rekeyings", "cdr_legs", "worker_beats",
+    "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
-    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings",
+    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
+    "webhook_events",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
     "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
-    "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(),
+    "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "dispatcher": set(),
     "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
     "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
@@ -108,6 +109,13 @@ FUNCTIONS = {
     "resize_tenant": ((), 2),
     "set_did": ((), 5),
     "remove_did": ((), 2),
+    "set_webhook": ((), 4),
+    "change_webhook": ((), 3),
+    "replay_webhook": ((), 3),
+    "take_webhook_events": (("dispatcher",), 4),
+    "webhook_taken": (("dispatcher",), 1),
+    "webhook_failed": (("dispatcher",), 5),
+    "bury_webhook_events": (("dispatcher",), 2),
     "add_key": ((), 5),
     "add_login": ((), 5),
 }
@@ -259,6 +267,7 @@ UNMAPPED = {
     "housekeeper": [("keep_months", (36, 6, 12, True, True, [], False), [])],
     "intake": [("settle_cdrs", (10,), [])],
     "reaper": [("open_calls", (True,), []), ("call_gone", (SCAN, 99.0, None, 1.0, True), [("UNKNOWN",)])],
+    "dispatcher": [("take_webhook_events", (9, 9, [], 9.0), []), ("bury_webhook_events", (0.0, 0.0), [(0, 0)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
     "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }

@@ -95,6 +95,9 @@ BEGIN
     DELETE FROM shield.permits m WHERE m.call = p_call;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (v_call.tenant_id,
         'call.completed', v_call.agent, v_call.token, p_call, jsonb_build_object('by', 'cdr', 'was', v_call.state));
+    IF v_call.hooked THEN
+        PERFORM shield.post_call(p_call, p_started_at, 'call.ended');
+    END IF;
     RETURN 'ENDED';
 END
 $$;

@@ -15,7 +15,7 @@ DECLARE
     v_agent text;
     v_verdict text;
 BEGIN
-    SELECT d.did, d.tenant_id, d.destinations, t.domain INTO v_did
+    SELECT d.did, d.tenant_id, d.destinations, t.domain, t.hooked INTO v_did
         FROM shield.dids d JOIN shield.tenants t ON t.id = d.tenant_id WHERE d.did = p_did AND d.enabled;
     PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_token, v_did.tenant_id));  -- as authorize_call does
     SELECT k.token, (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
@@ -37,8 +37,12 @@ BEGIN
             WHERE c.tenant_id = v_did.tenant_id AND c.token = v_token AND c.direction = 'outbound'
             AND c.started_at > now() - p_last_agent_within AND c.state <> 'REFUSED' AND c.agent IS NOT NULL
             ORDER BY c.started_at DESC LIMIT 1;
-        INSERT INTO shield.calls (id, tenant_id, token, alias, channel, customer_channel, state, direction, did)
-            VALUES (p_call, v_did.tenant_id, v_token, v_alias, p_channel, p_channel, 'AUTHORIZED', 'inbound', v_did.did);
+        INSERT INTO shield.calls (id, tenant_id, token, alias, channel, customer_channel, state, direction, did, hooked)
+            VALUES (p_call, v_did.tenant_id, v_token, v_alias, p_channel, p_channel, 'AUTHORIZED', 'inbound', v_did.did,
+                v_did.hooked);
+        IF v_did.hooked THEN
+            PERFORM shield.post_call(p_call, now(), 'call.started');
+        END IF;
     END IF;
     RETURN QUERY SELECT v_verdict, v_did.domain, v_token, v_agent, v_did.destinations::text[];
 END

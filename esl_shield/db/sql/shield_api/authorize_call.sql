@@ -23,7 +23,7 @@ DECLARE
     v_token record;
     v_reason text;
 BEGIN
-    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
+    SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     -- Whoever erases this token waits for this call, or this call finds it gone.
@@ -62,7 +62,7 @@ BEGIN
                 WHEN 'tenant_cap' THEN v_tenant.tenant_per_day WHEN 'mint_rate' THEN v_tenant.mint_per_s END)) END);
     IF v_tenant.id IS NOT NULL THEN
         INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
-                gateway, delivery, state, permits, ended_at, customer_channel)
+                gateway, delivery, state, permits, ended_at, customer_channel, hooked)
             VALUES (p_call, v_tenant.id, v_agent, v_token.token, v_token.alias,
                 CASE WHEN p_dialled_class IS NULL OR p_dialled_class ~ '^[a-z_]{1,32}$' THEN p_dialled_class ELSE 'other' END,
                 CASE WHEN p_dialled_length IS NOT NULL THEN least(greatest(p_dialled_length, 0), 10000) END, p_channel,
@@ -70,7 +70,10 @@ BEGIN
                 CASE WHEN v_reason IS NULL THEN 'AUTHORIZED' ELSE 'REFUSED' END,
                 CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,
                 CASE WHEN v_reason IS NOT NULL THEN now() END,
-                CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END);
+                CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END, v_tenant.hooked);
+    END IF;
+    IF v_tenant.hooked THEN
+        PERFORM shield.post_call(p_call, now(), CASE WHEN v_reason IS NULL THEN 'call.started' ELSE 'call.refused' END);
     END IF;
     IF v_reason IS NULL THEN
         INSERT INTO shield.permits (permit_hash, call, tenant_id, agent, token, gateway, delivery, sip_call_id, expires_at)

@@ -14,7 +14,7 @@ DECLARE
     v_waited boolean;
     v_before CONSTANT timestamptz := clock_timestamp() - make_interval(secs => greatest(p_gone_s, 0));
 BEGIN
-    SELECT c.id, c.started_at, c.tenant_id, c.agent, c.token, c.state, c.delivery, c.login, c.worker INTO v_call
+    SELECT c.id, c.started_at, c.tenant_id, c.agent, c.token, c.state, c.delivery, c.login, c.worker, c.hooked INTO v_call
         FROM shield.calls c WHERE c.id = p_call
         AND c.started_at BETWEEN now() - interval '8 days' AND now() + interval '1 hour' FOR UPDATE;
     IF v_call.id IS NULL THEN
@@ -36,6 +36,9 @@ BEGIN
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (v_call.tenant_id,
         'call.lost', v_call.agent, v_call.token, p_call, jsonb_build_object('was', v_call.state, 'reason',
             CASE WHEN p_restarted THEN 'switch_restarted' ELSE 'leg_gone' END, 'ended_before', v_before));
+    IF v_call.hooked THEN
+        PERFORM shield.post_call(p_call, v_call.started_at, 'call.ended');
+    END IF;
     RETURN 'LOST';
 END
 $$;

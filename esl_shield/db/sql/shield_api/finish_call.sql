@@ -9,6 +9,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan
 AS $$
 DECLARE
     v_done boolean;
+    v_call record;
 BEGIN
     IF p_state IN ('AUTHORIZED', 'ANSWERED') THEN
         RAISE EXCEPTION 'a call does not finish in this state' USING ERRCODE = 'check_violation';
@@ -26,7 +27,8 @@ BEGIN
             ended_by = NULL,
             ended_before = NULL
         WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
-        AND (c.state IN ('AUTHORIZED', 'ANSWERED') OR (c.state = 'LOST' AND c.ended_by = 'reaper' AND p_state <> 'LOST'));
+        AND (c.state IN ('AUTHORIZED', 'ANSWERED') OR (c.state = 'LOST' AND c.ended_by = 'reaper' AND p_state <> 'LOST'))
+        RETURNING c.started_at, c.hooked INTO v_call;
     v_done := FOUND;
     IF v_done THEN
         -- The first agent's time is the answer's own, not that of its statement; whoever still talks stops now.
@@ -39,6 +41,9 @@ BEGIN
         DELETE FROM shield.permits m WHERE m.permit_hash IN (
             SELECT s.permit_hash FROM shield.permits s WHERE s.expires_at < now() - interval '1 minute'
             ORDER BY s.expires_at LIMIT 4 FOR UPDATE SKIP LOCKED);
+        IF v_call.hooked THEN
+            PERFORM shield.post_call(p_call, v_call.started_at, 'call.ended');
+        END IF;
     END IF;
     RETURN v_done;
 END
