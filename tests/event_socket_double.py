@@ -6,13 +6,14 @@ import json
 import socketserver
 import threading
 import time
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from esl_shield.config.values import Address
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 RECORDED = Path(__file__).parent / "data" / "freeswitch-1.11.1-answers.json"
 PASSWORD = "only-on-loopback"
@@ -44,11 +45,15 @@ class LegAnswers(dict[str, str]):
 
 
 class EventSocketDouble:
-    """Listens on loopback while in its context; ``greeting`` replaces the first frame, ``mute`` answers no api."""
+    """Listens on loopback while in its context; ``greeting`` replaces the first frame, ``mute`` answers no api.
+
+    ``job`` says what a command of ``bgapi`` comes to, None: it goes on. ``login`` is what lets a client in.
+    """
 
     def __init__(
-        self, answers: Mapping[str, str], *, greeting: bytes = b"Content-Type: auth/request\n\n", mute: bool = False
-    ) -> None:
+        self, answers: Mapping[str, str], *, greeting: bytes = b"Content-Type: auth/request\n\n", mute: bool = False,
+        job: Callable[[str], str | None] | None = None, login: str = f"auth {PASSWORD}",
+    ) -> None:  # fmt: skip
         self.asked: list[str] = []
         double = self
 
@@ -56,8 +61,8 @@ class EventSocketDouble:
             def handle(self) -> None:
                 self.wfile.write(greeting)
                 for command in double._commands(self.rfile):
-                    if command.startswith("auth "):
-                        good = command == f"auth {PASSWORD}"
+                    if command.startswith(("auth ", "userauth ")):
+                        good = command == login
                         self.wfile.write(
                             b"Content-Type: command/reply\nReply-Text: "
                             + (b"+OK accepted" if good else b"-ERR invalid")
@@ -65,6 +70,12 @@ class EventSocketDouble:
                         )
                         if not good:
                             return
+                    elif command.startswith("event "):
+                        self.wfile.write(
+                            b"Content-Type: command/reply\nReply-Text: +OK event listener enabled json\n\n"
+                        )
+                    elif command.startswith("bgapi ") and job:
+                        self.wfile.write(double._begin(command.removeprefix("bgapi "), job))
                     elif not mute:
                         self.wfile.write(double._answer(command.removeprefix("api "), answers))
 
@@ -89,6 +100,17 @@ class EventSocketDouble:
         )
         body = text.encode()
         return b"Content-Type: api/response\nContent-Length: " + str(len(body)).encode() + b"\n\n" + body
+
+    def _begin(self, command: str, job: Callable[[str], str | None]) -> bytes:
+        """Reply that a job began and, unless it goes on, the event of its end behind that of somebody else's."""
+        self.asked.append(command)
+        name, outcome = str(uuid.uuid4()), job(command)
+        frames = f"Content-Type: command/reply\nReply-Text: +OK Job-UUID: {name}\nJob-UUID: {name}\n\n"
+        ends = [] if outcome is None else [(str(uuid.uuid4()), "+OK other\n"), (name, outcome)]
+        for ended, said in ends:
+            body = json.dumps({"Event-Name": "BACKGROUND_JOB", "Job-UUID": ended, "_body": said})
+            frames += f"Content-Length: {len(body)}\nContent-Type: text/event-json\n\n{body}"
+        return frames.encode()
 
     @staticmethod
     def _commands(stream: object) -> object:

@@ -1,4 +1,4 @@
--- esl_shield.lua PERMIT TOKEN GATEWAY: direct delivery. Exchanges the permit for the number and bridges the call.
+-- esl_shield.lua PERMIT TOKEN GATEWAY [SHOWN]: direct delivery. Exchanges the permit for the number and bridges the call.
 --
 -- Keeps: the number is in Lua's memory and on the b-leg only. It is never an argument of an application or of the
 -- API, never a variable of the agent's leg, never logged. Anything that is not exactly right ends without a call.
@@ -52,9 +52,9 @@ end
 
 -- Bridges the agent to `uri` and returns shield_result and shield_cause. The dial string names the token; the b-leg's
 -- variables are read by mod_sofia alone. call_timeout on the agent's leg limits the ringing (switch_ivr_originate.c:2173).
-local function call(uri, token, gateway)
+local function call(uri, token, gateway, shown)
   local customer = freeswitch.Session("[sip_invite_req_uri=" .. uri
-    .. ",origination_callee_id_number=" .. token .. ",origination_callee_id_name=" .. token
+    .. ",origination_callee_id_number=" .. shown .. ",origination_callee_id_name=" .. shown
     .. ",shield_side=customer,force_transfer_context=shield_transfers"
     .. ",ignore_display_updates=true,sip_copy_custom_headers=false,process_cdr=false,outbound_redirect_fatal=true]"
     .. "sofia/gateway/" .. gateway .. "/" .. token, session)
@@ -69,17 +69,18 @@ local function call(uri, token, gateway)
   return customer:answered() and "bridged" or "failed", cause or "NORMAL_CLEARING"
 end
 
-local function run(permit, token, gateway)
-  if not (permit:find("^" .. ("%x"):rep(32) .. "$") and token:find("^%d+$") and gateway:find("^[%w._-]+$")) then
+local function run(permit, token, gateway, shown)
+  if not (permit:find("^" .. ("%x"):rep(32) .. "$") and token:find("^%d+$") and gateway:find("^[%w._-]+$")
+      and shown:find("^[%w+._-]+$")) then
     return "refused", "CALL_REJECTED"
   end
   local uri, problem = redeem(permit, token, gateway)
   if not uri then return problem, problem == "away" and "NORMAL_TEMPORARY_FAILURE" or "CALL_REJECTED" end
   if not session:ready() then return "failed", "ORIGINATOR_CANCEL" end
-  return call(uri, token, gateway)
+  return call(uri, token, gateway, shown)
 end
 
-local ran, result, cause = pcall(run, argv[1] or "", argv[2] or "", argv[3] or "")
+local ran, result, cause = pcall(run, argv[1] or "", argv[2] or "", argv[3] or "", argv[4] or argv[2] or "")
 if not ran then -- the error's text could quote a value: it is dropped
   freeswitch.consoleLog("ERR", "esl_shield: the script failed\n")
   result, cause = "away", "NORMAL_TEMPORARY_FAILURE"

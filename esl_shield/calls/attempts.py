@@ -1,8 +1,8 @@
 """From the parked leg to the customer's answer: the routes in order, and the talk until the leg we hold stops.
 
 Invariants: a cause is what FreeSWITCH reported, never a guess; an answer is what the leg that was called says of
-itself. The leg of an agent is answered by the customer's answer; that of a transferred customer was answered before and
-tells nothing, so the new customer's leg is listened to instead.
+itself. The leg of an agent who dials is answered by the customer's answer; that of a transferred customer, or of an
+agent we rang, was answered before and tells nothing, so the new customer's leg is listened to instead.
 """
 
 from __future__ import annotations
@@ -77,18 +77,19 @@ class Attempts:
     def _variables(self, way: Route) -> str:
         return dialstring.parked_leg_variables(
             way, self._leg.channel, answer_timeout_s=self._leg.calls.answer_timeout_s,
-            transferred=self._handoff.transferred,
+            was_answered=self._handoff.was_answered, call=self._record.id, allowed=self._record.allowed,
         )  # fmt: skip
 
     def _attempt(self, way: Route, permit: Permit, sip_call_id: UUID) -> Cause:
         """Take the call to one gateway; returns what ended the attempt."""
-        leg, record, transferred = self._leg, self._record, self._handoff.transferred
+        leg, record, was_answered = self._leg, self._record, self._handoff.was_answered
         timeout_s = leg.calls.answer_timeout_s
         app, argument = dialstring.execution(
-            way, token=self._handoff.dialled.token or "", domain=self._handoff.domain or "", permit=permit,
-            sip_call_id=sip_call_id, answer_timeout_s=timeout_s, disarms=leg.channel if transferred else None,
+            way, token=record.allowed.token or "", domain=self._handoff.domain or "", permit=permit,
+            sip_call_id=sip_call_id, answer_timeout_s=timeout_s, disarms=leg.channel if was_answered else None,
+            shown=record.allowed.shown or "",
         )  # fmt: skip
-        if transferred:
+        if was_answered:
             self.customer = str(sip_call_id)
             (listening,) = leg.session.request(f"filter Unique-ID {self.customer}")
             if not listening.ok:
@@ -101,13 +102,13 @@ class Attempts:
         if last is leg.over:
             return cause_of(last.get("Hangup-Cause", ""))
         record.sip_code = signs.sip_code(last)
-        if signs.was_bridged(last, way.gateway.delivery) and not transferred:
+        if signs.was_bridged(last, way.gateway.delivery) and not was_answered:
             self._note_answer(last)
         return signs.cause(last, way.gateway.delivery, answered=record.answered_at is not None)
 
     def _note(self, event: Event) -> None:
         """Keep what an event says of the call's progress."""
-        if self._handoff.transferred:
+        if self._handoff.was_answered:
             if event.get("Unique-ID") != self.customer:
                 return
         else:

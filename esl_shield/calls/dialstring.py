@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from esl_shield.calls.permits import Permit
+    from esl_shield.calls.records import Allowed
     from esl_shield.calls.routing import Route
 
 SCRIPT = "esl_shield.lua"
 TRANSFERS = "shield_transfers"  # the dialplan's context for transferred customers
+CLICKS = "shield_clicks"  # its context and extension for agents we rang
 ANONYMOUS = "anonymous"
 _SAFE = re.compile(r"[A-Za-z0-9+._\-]+")
 
@@ -64,39 +66,68 @@ class Execution(NamedTuple):
     argument: str
 
 
-def parked_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int, transferred: bool = False) -> str:
-    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID; ``transferred``: it is a customer's leg."""
+def parked_leg_variables(
+    route: Route, channel: UUID, *, answer_timeout_s: int, call: UUID, allowed: Allowed, was_answered: bool = False
+) -> str:
+    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID.
+
+    ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang.
+    """
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
-    # A transferred leg would call as the token of its own customer.
-    caller_id = route.caller_id or ("anonymous" if transferred else "")
+    # Such a leg would call as what it was shown: the token of its own customer, or a business ID.
+    caller_id = route.caller_id or (ANONYMOUS if was_answered else "")
     if caller_id:
         variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = caller_id
+    variables |= _route_data(call, allowed, dialled=not was_answered)
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     # An answered call is disarmed by FreeSWITCH itself: a worker that froze while it rang must not end it.
     return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
 
 
+def _route_data(call: UUID, allowed: Allowed, *, dialled: bool) -> dict[str, str]:
+    """Return what recordings, FreeSWITCH's own record and an agent's phone know the call by; none goes to the carrier.
+
+    The business ID is in answers to a phone that dialled as ``X-Shield-Ref`` (``sip_ph_`` with 18x, ``sip_rh_`` with 200).
+    """
+    ref = allowed.ref if allowed.ref and _SAFE.fullmatch(allowed.ref) else ""
+    shown = showable(allowed.shown, allowed.token or "")
+    variables = {"shield_recording": f"{ref or allowed.token or ANONYMOUS}_{call}"}
+    if shown:
+        variables["shield_shown"] = shown
+    if ref:
+        variables["shield_ref"] = ref
+        if dialled:
+            variables |= dict.fromkeys(("sip_ph_X-Shield-Ref", "sip_rh_X-Shield-Ref"), ref)
+    return variables
+
+
+def showable(shown: str | None, token: str = ANONYMOUS) -> str:
+    """Return what is shown, which a tenant chose, where it may stand in a dial string; else the token."""
+    return shown if shown and _SAFE.fullmatch(shown) else token
+
+
 def execution(
     route: Route, *, token: str, domain: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int,
-    disarms: UUID | None = None,
+    disarms: UUID | None = None, shown: str = "",
 ) -> Execution:  # fmt: skip
     """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
 
     Behind the edge ``sip_call_id`` is also the UUID of the customer's leg, by which a transfer is recognised. Its
     answer disarms the alarm of the leg ``disarms``: one that was answered before is not answered again.
     """
-    name = _safe("gateway", route.gateway.name)
+    name, shown = _safe("gateway", route.gateway.name), showable(shown, token)
     if route.gateway.delivery == "direct":
-        return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}")
+        instead = f" {shown}" if shown != token else ""
+        return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}{instead}")
     variables = dict(
         _CUSTOMER_LEG,
         **{"sip_h_X-Shield-Permit": permit.text, "sip_h_X-Shield-Gateway": name},
         sip_invite_call_id=str(sip_call_id),
         origination_uuid=str(sip_call_id),
         leg_timeout=str(answer_timeout_s),
-        origination_callee_id_number=token,
-        origination_callee_id_name=token,
+        origination_callee_id_number=shown,
+        origination_callee_id_name=shown,
     )
     if _SAFE.fullmatch(domain):  # another one can be called from, not transferred within
         variables["shield_domain"] = domain
@@ -139,6 +170,21 @@ def ring_agent(agent: str, domain: str, *, ring_s: int) -> Execution:
     """Write the application that rings an agent's phones for a customer; raises UnsafeArgument."""
     variables = dict(_FAR_LEG, leg_timeout=str(ring_s))
     return Execution("bridge", f"[{_join(variables, ',')}]user/{_at(agent, domain)}")
+
+
+def ring_for_click(agent: str, domain: str, channel: UUID, *, shown: str, ref: str | None, ring_s: int) -> str:
+    """Write the command that rings an agent's phones and hands the answered leg to a worker; raises UnsafeArgument.
+
+    ``shown`` is what the phone shows as the caller; the leg's UUID is what the database knows its agent by.
+    """
+    variables = dict(
+        _FAR_LEG, origination_uuid=str(channel), shield_side="agent", shield_domain=domain, eavesdrop_group=domain,
+        origination_caller_id_number=shown, origination_caller_id_name=shown, originate_timeout=str(ring_s),
+        ignore_early_media="true",  # else a phone that says 183 would be handed over unanswered
+    )  # fmt: skip
+    if ref:
+        variables |= {"shield_ref": ref, "sip_h_X-Shield-Ref": ref}
+    return f"originate {{{_join(variables, ',')}}}user/{_at(agent, domain)} {CLICKS} XML {CLICKS}"
 
 
 def wait_in_queue(queue: str) -> Execution:

@@ -3,13 +3,14 @@
 Invariants: the agent is ``sip_auth_username`` at ``domain_name`` and only when ``sip_authorized`` is true: FreeSWITCH
 sets these after a digest, everything else in the channel data can be forged by a phone. Dialled digits that are not a
 token are kept nowhere, only their class and length, because they may be a customer's number dialled by mistake. A
-customer's leg that an agent transferred here has no agent: whose call it is, the database says by the leg's UUID.
+customer's leg that an agent transferred here has no agent, and an agent's leg that we made was never authenticated:
+whose call it is, the database says by the leg's UUID.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -39,22 +40,32 @@ HEADERS = frozenset(
 )
 _PRINCIPAL = re.compile(r"[A-Za-z0-9._+\-]{1,64}")
 _DOMAIN = re.compile(r"[A-Za-z0-9.\-:\[\]]{1,253}")
+_ALIAS = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+_NO_LETTER = re.compile(r"[0-9._\-]+")
+_LONG_RUN = re.compile(r"[0-9](?:[._\-]*[0-9]){10}")
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
 class Dialled:
-    """What was dialled: a well-formed token, or only the class and length of what was not."""
+    """What was dialled: a well-formed token, or only the class and length of what was not.
+
+    ``alias`` is the text of what may be a tenant's own handle and can be no telephone number; it is looked up and goes
+    nowhere else.
+    """
 
     token: str | None
     kind: str
     length: int
+    alias: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
 class Handoff:
     """A parked call: its channel, its agent (None unless authenticated), the agent's SIP domain, what was dialled.
 
-    ``transferred`` is the leg of a customer who is being connected to another; it has a domain and no agent.
+    ``transferred`` is the leg of a customer who is being connected to another, ``clicked`` that of an agent whose phone
+    we rang; either was answered before, has a domain, and the database says by its UUID whose it is.
     """
 
     channel: UUID
@@ -62,14 +73,24 @@ class Handoff:
     domain: str | None
     dialled: Dialled
     transferred: bool = False
+    clicked: bool = False
+
+    @property
+    def was_answered(self) -> bool:
+        """Whether the leg was answered before it came to us, so that only the customer's own tells of the answer."""
+        return self.transferred or self.clicked
+
+
+_CLICKED = Dialled(None, "click", 0)
 
 
 def read(channel_data: Mapping[str, str], config: HandoffConfig) -> Handoff:
     """Read the channel data of ``connect``; raises HandoffRejected when it names no channel we can follow."""
     if _is_customers(channel_data):
-        own = channel_data.get("variable_shield_domain", "")
-        known = own.lower() if _DOMAIN.fullmatch(own) else None
+        known = _own_domain(channel_data)
         return Handoff(_channel(channel_data), None, known, _dialled(channel_data, config), transferred=True)
+    if _is_clicked(channel_data):
+        return Handoff(_channel(channel_data), None, _own_domain(channel_data), _CLICKED, clicked=True)
     if channel_data.get("Answer-State") == "answered":
         # Such a leg tells nothing of the customer's answer, and the alarm of an unanswered call would cut it off.
         raise HandoffRejected(what="it was answered before `socket`")
@@ -85,6 +106,20 @@ def _is_customers(channel_data: Mapping[str, str]) -> bool:
         and channel_data.get("Answer-State") == "answered"
         and channel_data.get("variable_shield_side") == "customer"
     )
+
+
+def _is_clicked(channel_data: Mapping[str, str]) -> bool:
+    """Whether it is an agent's leg that we made, with the variable it was made with; no phone sets one."""
+    return (
+        channel_data.get("Call-Direction") == "outbound"
+        and channel_data.get("Answer-State") == "answered"
+        and channel_data.get("variable_shield_side") == "agent"
+    )
+
+
+def _own_domain(channel_data: Mapping[str, str]) -> str | None:
+    own = channel_data.get("variable_shield_domain", "")
+    return own.lower() if _DOMAIN.fullmatch(own) else None
 
 
 def _channel(channel_data: Mapping[str, str]) -> UUID:
@@ -110,4 +145,14 @@ def _dialled(channel_data: Mapping[str, str], config: HandoffConfig) -> Dialled:
     if tokens.is_valid(text):
         return Dialled(text, "token", len(text))
     kind, length = tokens.classify(text)
-    return Dialled(None, kind, length)
+    return Dialled(None, kind, length, text if _may_be_alias(text) else None)
+
+
+def _may_be_alias(text: str) -> bool:
+    """Whether text may be an alias, and is no telephone number dialled by mistake, which must not reach a statement.
+
+    Digits alone are at most six; beside letters at most ten belong together.
+    """
+    if not _ALIAS.fullmatch(text) or _LONG_RUN.search(text):
+        return False
+    return not _NO_LETTER.fullmatch(text) or sum(map(str.isdigit, text)) <= _MOST_DIGITS

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import gevent
@@ -46,6 +46,22 @@ WAITING_PER_CONNECTION = 8  # more statements than that in the pool's queue: a n
 LANES = 4  # as many commits wait for the disk at once; the rest of the pool is for new calls
 
 
+class Allowed(NamedTuple):
+    """The answer about a call: the verdict, and of an allowed one what is shown of it and where its customer is.
+
+    ``ref`` is the tenant's business ID; ``shown`` is what phones and recordings show.
+    """
+
+    verdict: str
+    ref: str | None = None
+    shown: str | None = None
+    alias: str | None = None
+    country: str | None = None
+    region: str | None = None
+    time_zone: str | None = None
+    token: str | None = None
+
+
 class Observer(Protocol):
     """Whoever counts what happens; it is given words from a fixed set, never data of a call."""
 
@@ -65,6 +81,7 @@ class CallRecord:
 
     id: UUID = field(default_factory=uuid4)
     domain: str = ""  # the tenant's, once the database allowed the call
+    allowed: Allowed = field(default_factory=lambda: Allowed(""))
     state: State = State.PARKED
     gateway: str = ""
     attempts: int = 0
@@ -89,18 +106,24 @@ class Ledger:
         usage = self._database.usage
         return usage.waiting_calls >= WAITING_PER_CONNECTION * usage.connections
 
-    def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> str:
+    def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> Allowed:
         """One round trip: the verdict ALLOWED, NOT_FOUND or FORBIDDEN; raises DatabaseAway, DatabaseRefused."""
-        # A transferred customer's leg has no agent: the database finds the one who talked to it last.
-        function = "authorize_transfer" if handoff.transferred else "authorize_call"
-        agent = () if handoff.transferred else (handoff.agent,)
         dialled = handoff.dialled
-        row = self._database.call(
-            function,
-            str(call), handoff.domain, *agent, dialled.token, dialled.kind, dialled.length,
+        permitting = (
             permit.digest, gateway.name, gateway.delivery, _bound_call_id(gateway, sip_call_id), str(handoff.channel),
         )  # fmt: skip
-        return str(row[0][0])
+        if handoff.clicked:  # whose leg it is, and whom it is for, the database knows
+            row = self._database.call("authorize_click", str(call), handoff.domain, *permitting)[0]
+        elif handoff.transferred:  # the agent is the one who talked to this customer last
+            what = dialled.token, dialled.kind, dialled.length
+            row = self._database.call("authorize_transfer", str(call), handoff.domain, *what, *permitting)[0]
+            row = (row[0], None, dialled.token, None, None, None, None, dialled.token)
+        else:
+            what = dialled.token, dialled.kind, dialled.length
+            row = self._database.call(
+                "authorize_dial", str(call), handoff.domain, handoff.agent, *what, *permitting, dialled.alias
+            )[0]
+        return Allowed(*row)
 
     def accept_inbound(self, call: UUID, arrival: Arrival, *, last_agent_days: int) -> tuple[Any, ...]:
         """One round trip: verdict, domain, token, last agent, destinations; raises DatabaseAway, DatabaseRefused."""

@@ -76,35 +76,38 @@ class Script:
         )
 
     def _take(self, parked: Handoff) -> None:
-        ways = self._ways(parked)
+        ways = self._ways(parked, parked.dialled.token)
         permit, sip_call_id = Permit(), uuid4()
         # Without a way of its own the caller is not a tenant we serve; the database says so and keeps the audit row.
         gateway = ways[0].gateway if ways else self._config.gateways[0]
         try:
-            verdict = self._ledger.authorize(self._record.id, parked, gateway, permit, sip_call_id)
+            allowed = self._ledger.authorize(self._record.id, parked, gateway, permit, sip_call_id)
         except (DatabaseAway, DatabaseRefused) as error:
             log.warning("handoff.not_authorized", extra={"fields": {"error_id": error.error_id}})
             self._refuse(UNAVAILABLE, "database_away")
             self._close_as("NORMAL_TEMPORARY_FAILURE")
             self._ledger.finish_orphan(self._record)
             return
-        if verdict != ALLOWED:
-            refuse_verdict(self._session, self._observe, verdict, parked.domain or "")
+        if allowed.verdict != ALLOWED:
+            refuse_verdict(self._session, self._observe, allowed.verdict, parked.domain or "")
             return
+        self._record.allowed = allowed
         self._record.domain = parked.domain or ""
         self._observe.count("authorized", gateway.delivery, self._record.domain)
         if not ways:
             self._give_up(parked)
             return
+        if not parked.dialled.token:  # an alias, or a click: the token was not known before
+            ways = self._ways(parked, allowed.token)
         Following(self._leg(parked.channel), parked).run(ways, permit, sip_call_id)
 
-    def _ways(self, parked: Handoff) -> list[Route]:
-        domain, token = parked.domain or "", parked.dialled.token or ""
-        # A transferred leg was answered before: only a leg whose UUID we choose can tell us of the answer.
+    def _ways(self, parked: Handoff, token: str | None) -> list[Route]:
+        # Of a leg that was answered before, only a customer's leg whose UUID we choose can tell us of the answer.
         gateways = [
-            gateway for gateway in self._config.gateways if not parked.transferred or gateway.delivery == "edge"
+            gateway for gateway in self._config.gateways if not parked.was_answered or gateway.delivery == "edge"
         ]
-        return routing.routes(gateways, domain=domain, token=token, max_attempts=self._config.calls.max_attempts)
+        most = self._config.calls.max_attempts
+        return routing.routes(gateways, domain=parked.domain or "", token=token or "", max_attempts=most)
 
     def _give_up(self, parked: Handoff) -> None:
         """End a call of a tenant that no gateway is configured for."""

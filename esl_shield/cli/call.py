@@ -21,10 +21,11 @@ COLUMNS = (
     "id", "tenant", "direction", "did", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "attempts",
     "gateway", "delivery", "dialled_class", "dialled_length", "channel", "started_at", "ringing_at", "answered_at",
     "ended_at", "ended_before", "talk_s", "ended_by", "cdr", "login", "agents", "referred_by",
+    "ref", "permission",
 )  # fmt: skip
 TABLE_COLUMNS = (
     "started_at", "id", "direction", "agent", "token", "alias", "state", "hangup_cause", "sip_code", "gateway",
-    "talk_s", "ended_by",
+    "talk_s", "ended_by", "ref",
 )  # fmt: skip
 TALK_COLUMNS = ("agent", "from_at", "until_at", "talk_s")
 STATES = (
@@ -43,14 +44,15 @@ def call() -> None:
 @click.option("--agent", metavar="A", help="Only this agent's calls.")
 @click.option("--token", callback=read_token, metavar="TOKEN", help="Only calls to this token.")
 @click.option("--alias", metavar="A", help="Only calls to the token with this alias.")
+@click.option("--ref", metavar="ID", help="Only calls that carry this business ID: task, order.")
 @click.option("--state", type=click.Choice(STATES, case_sensitive=False), help="Only calls in this state.")
 @click.option("--since", metavar="TIME", help="Only calls from this moment on: ISO 8601, or 30m, 12h, 7d, 2w ago.")
 @click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="At most this many, the latest.")
 @format_option
 @pass_config
 def list_(
-    config: Config, *, tenant: str, agent: str | None, token: str | None, alias: str | None, state: str | None,
-    since: str | None, limit: int, format_: Format,
+    config: Config, *, tenant: str, agent: str | None, token: str | None, alias: str | None, ref: str | None,
+    state: str | None, since: str | None, limit: int, format_: Format,
 ) -> None:  # fmt: skip
     """List a tenant's calls, the latest last: tokens, aliases, agents, times, causes; no numbers are kept.
 
@@ -62,6 +64,7 @@ def list_(
         "agent = %s": agent,
         "token = %s": token,
         "alias = %s": alias,
+        "ref = %s": ref,
         "state = %s": state,
         "started_at >= %s": times.since("--since", since) if since else None,
     }

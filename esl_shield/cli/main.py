@@ -36,6 +36,8 @@ COMMANDS = {
     "keys": ("keys", "Create and list the keys that protect numbers."),
     "token": ("token", "Import, add, show, revoke, expire, hold and erase tokens."),
     "mask": ("mask", "Mask lines of standard input as outputs do."),
+    "permission": ("permission", "Grant, list and revoke dial permissions."),
+    "click": ("click", "Ring an agent and then call a token."),
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),
     "reveal": ("reveals", "Look up a number, or a number's calls, for one case by two people."),

@@ -12,6 +12,7 @@ from esl_shield.cli import views
 from esl_shield.cli.caps import tenant_caps
 from esl_shield.cli.careful import CarefulGroup, may_be_number
 from esl_shield.cli.context import pass_config
+from esl_shield.cli.dialling import tenant_dialling
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
 from esl_shield.errors.tenants import TenantRejected
@@ -135,6 +136,7 @@ def mask(config: Config, name: str, label: str | None, pattern: str | None, form
 
 
 tenant.add_command(tenant_caps)
+tenant.add_command(tenant_dialling)
 
 
 def _check(name: str, domain: str, region: str | None) -> None:

@@ -21,7 +21,8 @@ _READERS = {
     "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
-    "tenant_caps": "a steward or an auditor",
+    "tenant_caps": "a steward or an auditor", "dialling": "an API or an auditor",
+    "dial_permissions": "an API or an auditor", "clicks": "an API or an auditor",
 }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from esl_shield.config.calls import (
     MetricsConfig,
 )
 from esl_shield.config.canary import CanaryConfig
+from esl_shield.config.clicks import ClicksConfig
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.endings import IntakeConfig, ReaperConfig
 from esl_shield.config.erasure import ErasureConfig
@@ -65,6 +66,7 @@ class Config:
     intake: IntakeConfig | None = None
     reaper: ReaperConfig | None = None
     webhooks: WebhooksConfig | None = None
+    clicks: ClicksConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:

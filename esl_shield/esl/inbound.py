@@ -1,12 +1,13 @@
-"""FreeSWITCH's event socket as a client: log in, ask ``api`` commands one at a time, or listen to all events.
+"""FreeSWITCH's event socket as a client: ask commands one at a time, start one and hear its end, hear all events.
 
-For commands an administrator runs, so it blocks and needs no gevent. Invariants: connecting, logging in and each answer
-end within ``timeout_s`` seconds; an answer is at most MAX_ANSWER_BYTES; neither the password nor an answer is in an
-error.
+For commands a person or a tenant's system asks for, so it blocks and needs no gevent. Invariants: connecting, logging
+in and each answer end within ``timeout_s`` seconds; an answer is at most MAX_ANSWER_BYTES; neither the password nor an
+answer is in an error.
 """
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from typing import TYPE_CHECKING
@@ -31,7 +32,8 @@ class InboundSocket:
     Raises FreeSwitchAway when nobody answers, FreeSwitchRefused when the password or this address is not let in.
     """
 
-    def __init__(self, address: Address, password: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(self, address: Address, password: str, *, timeout_s: float = 5.0, user: str = "") -> None:
+        """``user`` (NAME@DOMAIN of the directory) logs in as one of restricted rights, with its own password."""
         self._address = address
         self._timeout_s = timeout_s
         self._reader = FrameReader(frozenset(), Limits(max_body_bytes=MAX_ANSWER_BYTES))
@@ -41,7 +43,7 @@ class InboundSocket:
         except OSError as error:
             raise self._away(error.strerror or "no connection") from None
         try:
-            self._log_in(password, deadline)
+            self._log_in(f"userauth {user}:{password}" if user else f"auth {password}", deadline)
         except BaseException:
             self.close()
             raise
@@ -67,14 +69,36 @@ class InboundSocket:
         port: int = self._socket.getsockname()[1]
         return port
 
-    def listen(self) -> None:
-        """Ask for every event, as JSON; raises FreeSwitchAway, FreeSwitchRefused."""
-        deadline = time.monotonic() + self._timeout_s
-        self._send("event json ALL")
-        while (frame := self._next(deadline)).content_type != COMMAND_REPLY:
-            pass
-        if not reply_of(frame).ok:
-            raise FreeSwitchRefused(address=self._address, why="this login may not listen to every event")
+    def listen(self, events: str = "ALL") -> None:
+        """Ask for every event, or those named, as JSON; raises FreeSwitchAway, FreeSwitchRefused."""
+        if not self._command(f"event json {events}").ok:
+            raise FreeSwitchRefused(address=self._address, why=f"this login may not listen to {events} events")
+
+    def begin(self, command: str) -> str:
+        """Start a command whose end ``listen("BACKGROUND_JOB")`` tells; returns the job's UUID.
+
+        Raises FreeSwitchAway (whether it was started is unknown), FreeSwitchRefused, UnsafeArgument.
+        """
+        reply = self._command(f"bgapi {command}")
+        job = reply.text.removeprefix("+OK Job-UUID: ").strip()
+        if not reply.ok or job == reply.text.strip():
+            raise FreeSwitchRefused(address=self._address, why="this login may not ask that command")
+        return job
+
+    def outcome(self, job: str, within_s: float) -> str | None:
+        """Return what a job came to; None when it takes longer. Raises FreeSwitchAway when the connection is lost."""
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                event = json.loads(self.next_event(deadline - time.monotonic()))
+            except FreeSwitchAway:
+                if time.monotonic() >= deadline:
+                    return None
+                raise
+            except ValueError:
+                raise self._away("it sent an event that is no JSON") from None
+            if event.get("Event-Name") == "BACKGROUND_JOB" and event.get("Job-UUID") == job:
+                return str(event.get("_body", "")).strip()
 
     def next_event(self, within_s: float) -> bytes:
         """Return the next event's JSON; raises FreeSwitchAway when none came in time."""
@@ -87,15 +111,19 @@ class InboundSocket:
         """End the connection."""
         self._socket.close()
 
-    def _log_in(self, password: str, deadline: float) -> None:
+    def _log_in(self, login: str, deadline: float) -> None:
         while (frame := self._next(deadline)).content_type != _AUTH_REQUEST:
             if frame.content_type == RUDE_REJECTION:
                 raise FreeSwitchRefused(address=self._address, why="this machine is not in its apply-inbound-acl")
-        self._send(render(f"auth {password}"))
+        if not self._command(login).ok:
+            raise FreeSwitchRefused(address=self._address, why="the password is wrong")
+
+    def _command(self, command: str) -> Reply:
+        deadline = time.monotonic() + self._timeout_s
+        self._send(render(command))
         while (frame := self._next(deadline)).content_type != COMMAND_REPLY:
             pass
-        if not reply_of(frame).ok:
-            raise FreeSwitchRefused(address=self._address, why="the password is wrong")
+        return reply_of(frame)
 
     def _send(self, command: str) -> None:
         try:

@@ -21,6 +21,7 @@ from lab import DOMAIN, LUA_SECRET
 from ports import HOST
 
 from esl_shield.calls import dialstring
+from esl_shield.calls.records import Allowed
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.routing import Route
 from esl_shield.calls.signs import EVENTS
@@ -203,7 +204,13 @@ class RecordingWorker:
         channel = self._read()
         uuid_, token = channel["Unique-ID"], channel["Caller-Destination-Number"]
         attempts = list(self._attempts)
-        variables = dialstring.parked_leg_variables(attempts[0].route(), UUID(uuid_), answer_timeout_s=self._timeout_s)
+        variables = dialstring.parked_leg_variables(
+            attempts[0].route(),
+            UUID(uuid_),
+            answer_timeout_s=self._timeout_s,
+            call=UUID(uuid_),
+            allowed=Allowed("ALLOWED"),
+        )
         dressing = f"api uuid_setvar_multi {uuid_} {variables}"
         execute, waiting = attempts.pop(0).command(token, self._timeout_s)
         self._say(

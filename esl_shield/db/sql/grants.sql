@@ -27,8 +27,10 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_rekeyer,
     shield_intake,
     shield_reaper,
-    shield_dispatcher;
+    shield_dispatcher,
+    shield_api;
 GRANT USAGE ON SCHEMA dba TO
+    shield_api,
     shield_auditor,
     shield_seeder,
     shield_revealer,
@@ -36,7 +38,7 @@ GRANT USAGE ON SCHEMA dba TO
     shield_eraser;
 
 GRANT EXECUTE ON FUNCTION
-    shield_api.authorize_call, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
+    shield_api.authorize_call, shield_api.authorize_dial, shield_api.authorize_click, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
     shield_api.call_joined, shield_api.call_left, shield_api.finish_call,
     shield_api.accept_inbound_call, shield_api.inbound_answered, shield_api.worker_beat TO shield_worker;
 GRANT EXECUTE ON FUNCTION
@@ -86,3 +88,7 @@ GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.m
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
     TO shield_auditor;
 GRANT SELECT ON dba.webhooks, dba.webhook_events TO shield_auditor;
+
+GRANT EXECUTE ON FUNCTION shield_api.grant_permission, shield_api.revoke_permission, shield_api.begin_click,
+    shield_api.end_click TO shield_api;
+GRANT SELECT ON dba.tenants, dba.dialling, dba.dial_permissions, dba.clicks TO shield_api, shield_auditor;

@@ -5,12 +5,12 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper",
+    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper", "shield_api",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
-        *("finish_call", "inbound_answered", "next_permit", "worker_beat"),
+        *("finish_call", "inbound_answered", "next_permit", "worker_beat", "authorize_dial", "authorize_click"),
     },
     "shield_resolver": {
         "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
@@ -36,6 +36,7 @@ EXECUTE = {
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
     "shield_reaper": {"call_gone", "open_calls"},
+    "shield_api": {"begin_click", "end_click", "grant_permission", "revoke_permission"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -48,6 +49,7 @@ SELECT = {
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
+        *("clicks", "dial_permissions", "dialling"),
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
@@ -59,6 +61,7 @@ SELECT = {
     "shield_rekeyer": set(),
     "shield_intake": set(),
     "shield_reaper": set(),
+    "shield_api": {"clicks", "dial_permissions", "dialling", "tenants"},
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -76,6 +79,7 @@ USAGE = {
     "shield_rekeyer": {"shield_api"},
     "shield_intake": {"shield_api"},
     "shield_reaper": {"shield_api"},
+    "shield_api": {"shield_api", "dba"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

@@ -19,14 +19,14 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
-    "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events",
+    "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events", "dial_permissions", "clicks",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
     "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
-    "webhook_events",
+    "webhook_events", "dialling", "dial_permissions", "clicks",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
@@ -34,11 +34,19 @@ READS = {
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
     "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "dispatcher": set(),
+    "api": {"tenants", "dialling", "dial_permissions", "clicks"},
     "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
     "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
+    "authorize_dial": (("worker",), 12),
+    "authorize_click": (("worker",), 7),
+    "grant_permission": (("api",), 10),
+    "revoke_permission": (("api",), 2),
+    "begin_click": (("api",), 7),
+    "end_click": (("api",), 4),
+    "set_dialling": ((), 4),
     "next_permit": (("worker",), 5),
     "call_answered": (("worker",), 2),
     "finish_call": (("worker",), 9),
@@ -269,6 +277,16 @@ UNMAPPED = {
     "reaper": [("open_calls", (True,), []), ("call_gone", (SCAN, 99.0, None, 1.0, True), [("UNKNOWN",)])],
     "dispatcher": [("take_webhook_events", (9, 9, [], 9.0), []), ("bury_webhook_events", (0.0, 0.0), [(0, 0)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
+    "api": [
+        (
+            "grant_permission",
+            ("acme", SCAN, TOKEN, None, None, None, None, 1, None, None),
+            [("UNKNOWN", None, None, None)],
+        ),
+        ("revoke_permission", ("acme", SCAN), [("UNKNOWN",)]),
+        ("begin_click", ("acme", SCAN, "1001", TOKEN, None, None, None), [("REFUSED", *[None] * 6)]),
+        ("end_click", ("acme", SCAN, "VOID", None), [(False,)]),
+    ],
     "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }
 

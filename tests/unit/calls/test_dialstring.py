@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from uuid import UUID
 
 import pytest
 
 from esl_shield.calls import dialstring, routing
 from esl_shield.calls.permits import Permit
+from esl_shield.calls.records import Allowed
 from esl_shield.config.gateways import Gateway
 from esl_shield.errors.freeswitch import UnsafeArgument
 
@@ -15,12 +17,13 @@ EDGE = Gateway("edge-1", "edge", caller_id=("+862100000000",))
 DIRECT = Gateway("carrier", "direct", proxy="127.0.0.1:5080")
 CALL_ID = UUID("7b0a1c1e-0000-4000-8000-00000000abcd")
 TOKEN = "70001234567893"
+OF = {"call": CALL_ID, "allowed": Allowed("ALLOWED", token=TOKEN)}
 
 
-def execution(gateway, token=TOKEN, permit=None, domain="bank.example", disarms=None):
+def execution(gateway, token=TOKEN, permit=None, domain="bank.example", disarms=None, shown=""):
     return dialstring.execution(
         routing.Route(gateway, ""), token=token, domain=domain, permit=permit or Permit(), sip_call_id=CALL_ID,
-        answer_timeout_s=45, disarms=disarms,
+        answer_timeout_s=45, disarms=disarms, shown=shown,
     )  # fmt: skip
 
 
@@ -90,7 +93,9 @@ def test_the_second_customers_answer_disarms_the_alarm_of_a_transferred_leg():
 
 def test_a_transferred_leg_never_calls_as_its_own_token():
     """Without a caller ID of the gateway's the second customer sees none."""
-    text = dialstring.parked_leg_variables(routing.Route(EDGE, ""), CALL_ID, answer_timeout_s=45, transferred=True)
+    text = dialstring.parked_leg_variables(
+        routing.Route(EDGE, ""), CALL_ID, answer_timeout_s=45, was_answered=True, **OF
+    )
     assert "effective_caller_id_number=anonymous;effective_caller_id_name=anonymous" in text
 
 
@@ -102,7 +107,7 @@ def test_direct_delivery_runs_the_script_with_permit_token_and_gateway():
 
 def test_the_agents_leg_is_dressed_before_any_attempt():
     """Display updates, copied headers and Reason texts are off; a failed attempt leaves the leg to us."""
-    text = dialstring.parked_leg_variables(routing.Route(EDGE, "+862100000000"), CALL_ID, answer_timeout_s=45)
+    text = dialstring.parked_leg_variables(routing.Route(EDGE, "+862100000000"), CALL_ID, answer_timeout_s=45, **OF)
     variables = dict(pair.split("=", 1) for pair in text.split(";"))
     left_behind = {name for name, value in variables.items() if not value}
     assert left_behind == {
@@ -124,6 +129,8 @@ def test_the_agents_leg_is_dressed_before_any_attempt():
         "call_timeout": "45",
         "effective_caller_id_number": "+862100000000",
         "effective_caller_id_name": "+862100000000",
+        "shield_recording": f"{TOKEN}_{CALL_ID}",
+        "shield_shown": TOKEN,
     }
 
 
@@ -165,3 +172,70 @@ def test_one_token_is_always_shown_the_same_caller_id():
     }
     assert all(len(ids) == 1 for ids in shown.values())
     assert len(set.union(*shown.values())) == 3
+
+
+def dressed(allowed, **more):
+    text = dialstring.parked_leg_variables(
+        routing.Route(EDGE, ""), CALL_ID, answer_timeout_s=45, call=CALL_ID, allowed=allowed, **more
+    )
+    return dict(pair.split("=", 1) for pair in text.split(";"))
+
+
+def test_recordings_and_the_phone_know_a_call_by_its_business_id():
+    """The parked leg says what is shown, what a recording is called and, in answers, the business ID."""
+    leg = dressed(Allowed("ALLOWED", "TASK-812", "123456", token=TOKEN))
+    assert leg["shield_recording"] == f"TASK-812_{CALL_ID}"
+    assert (leg["shield_ref"], leg["shield_shown"]) == ("TASK-812", "123456")
+    assert leg["sip_ph_X-Shield-Ref"] == leg["sip_rh_X-Shield-Ref"] == "TASK-812"
+
+
+def test_without_a_business_id_a_recording_is_called_by_the_token():
+    """No header is sent, and what is shown is the token."""
+    leg = dressed(Allowed("ALLOWED", None, TOKEN, token=TOKEN))
+    assert leg["shield_recording"] == f"{TOKEN}_{CALL_ID}"
+    assert leg["shield_shown"] == TOKEN
+    assert not [name for name in leg if "Ref" in name or name == "shield_ref"]
+
+
+@pytest.mark.parametrize("bad", ["a;b=c", "a,b", "a b", "a]b", "a|b", "${x}"])
+def test_an_alias_of_old_that_is_no_word_is_not_shown(bad):
+    """What could end a variable in a dial string is shown as the token."""
+    assert dressed(Allowed("ALLOWED", bad, bad, token=TOKEN))["shield_shown"] == TOKEN
+    assert f"origination_callee_id_number={TOKEN}," in execution(EDGE, shown=bad).argument
+
+
+def test_the_customers_leg_carries_no_business_id():
+    """What goes to the edge names permit, gateway and token alone; what is shown stands on it as callee ID."""
+    argument = execution(EDGE, shown="TASK-812").argument
+    headers = re.findall(r"sip_h_([A-Za-z-]+)=", argument)
+    assert headers == ["X-Shield-Permit", "X-Shield-Gateway"]
+    assert "origination_callee_id_number=TASK-812" in argument
+    assert argument.endswith(f"/{TOKEN}")
+    assert execution(DIRECT, shown="123456").argument.endswith(f" {TOKEN} carrier 123456")
+
+
+def test_an_agents_phone_is_rung_showing_what_the_tenant_chose():
+    """The leg has the click's UUID, is an agent's, waits for the answer and goes to the clicks' own context."""
+    command = dialstring.ring_for_click("1001", "bank.example", CALL_ID, shown="123456", ref="TASK-812", ring_s=20)
+    variables, _, rest = command.removeprefix("originate {").partition("}")
+    leg = dict(pair.split("=", 1) for pair in variables.split(","))
+    assert rest == "user/1001@bank.example shield_clicks XML shield_clicks"
+    assert (leg["origination_uuid"], leg["shield_side"], leg["shield_domain"]) == (
+        str(CALL_ID),
+        "agent",
+        "bank.example",
+    )
+    assert leg["origination_caller_id_number"] == leg["origination_caller_id_name"] == "123456"
+    assert (leg["ignore_early_media"], leg["originate_timeout"], leg["sip_copy_custom_headers"]) == (
+        "true",
+        "20",
+        "false",
+    )
+    assert leg["sip_h_X-Shield-Ref"] == "TASK-812"
+
+
+@pytest.mark.parametrize("agent", ["1001 &park()", "1001,x", "10}01", "", "1001@x"])
+def test_an_agents_name_adds_nothing_to_the_command_that_rings(agent):
+    """No destination, variable or application can be put into the agent's name."""
+    with pytest.raises(UnsafeArgument):
+        dialstring.ring_for_click(agent, "bank.example", CALL_ID, shown=TOKEN, ref=None, ring_s=20)

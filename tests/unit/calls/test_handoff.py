@@ -163,7 +163,7 @@ def test_a_customer_who_called_in_is_known_by_the_dialplans_mark():
         {"variable_esl_shield_inbound": "true", "variable_shield_side": None},
         {"Call-Direction": None},
         {"variable_shield_side": None},
-        {"variable_shield_side": "agent"},
+        {"variable_shield_side": "phone"},
     ],
 )
 def test_what_is_not_a_customers_leg_is_refused_when_it_was_answered(changes):
@@ -184,3 +184,52 @@ def test_a_transferred_leg_is_never_an_agents():
     """Whatever else its channel data claims."""
     claims = {"variable_sip_authorized": "true", "variable_sip_auth_username": "1001"}
     assert read(**CUSTOMERS | claims).agent is None
+
+
+@pytest.mark.parametrize("text", ["C-20231", "TASK.99812", "C-2023123456", "812", "123456", "12-34-56", "a", "A" * 64])
+def test_what_may_be_an_alias_is_handed_on(text):
+    """Words and short digits may be a tenant's own handle; in the header behind the dummy number too."""
+    assert read(**{"Caller-Destination-Number": text}).dialled.alias == text
+    behind = read(DUMMY, **{"Caller-Destination-Number": "9000", handoff.TOKEN_HEADER: text})
+    assert behind.dialled.alias == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["13800138000", "+8613800138000", "138-0013-8000", "138.0013.8000", "02160001111", "1234567", "60-00-11-1",
+     "tel13800138000", "x138-0013-8000", "447700900123", "", "A" * 65, "a b", "a@b", "9000;x", "**9000"],
+)  # fmt: skip
+def test_what_may_be_a_number_is_no_alias(text):
+    """A number dialled by mistake goes nowhere, however it is spelled: seven digits alone, or eleven beside letters."""
+    dialled = read(**{"Caller-Destination-Number": text}).dialled
+    assert dialled.token is None
+    assert dialled.alias is None
+
+
+CLICKED = {
+    "Call-Direction": "outbound", "Answer-State": "answered", "variable_shield_side": "agent",
+    "variable_shield_domain": "Bank.Example", "Caller-Destination-Number": "shield_clicks",
+    "variable_sip_authorized": None, "variable_sip_auth_username": None, "variable_domain_name": None,
+}  # fmt: skip
+
+
+def test_an_agents_leg_that_we_made_has_no_agent_of_its_own():
+    """The database says by its UUID whose it is and whom it is for."""
+    parked = read(**CLICKED)
+    assert (parked.agent, parked.domain, parked.clicked, parked.transferred) == (None, "bank.example", True, False)
+    assert (parked.dialled.token, parked.dialled.alias, parked.was_answered) == (None, None, True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"Call-Direction": "inbound"}, {"Answer-State": "ringing"}, {"variable_shield_side": "Agent"}],
+    ids=["a-phone's", "unanswered", "no-mark"],
+)
+def test_a_leg_a_phone_made_is_never_a_click(changes):
+    """Only a leg made by FreeSWITCH, answered and marked is asked about as a click."""
+    try:
+        parked = read(**CLICKED | changes)
+    except HandoffRejected:
+        return
+    assert not parked.clicked
+    assert parked.agent is None

@@ -6,7 +6,8 @@ SELECT c.id, t.name AS tenant, c.agent, c.token, c.alias, c.dialled_class, c.dia
     (SELECT array_agg(g.agent::text ORDER BY g.position) FROM shield.call_agents g
         WHERE g.call = c.id AND g.call_started_at = c.started_at) AS agents,
     CASE WHEN c.state NOT IN ('AUTHORIZED', 'ANSWERED') THEN coalesce(c.ended_by, 'worker') END AS ended_by,
-    c.ended_before, c.cdr, c.worker
+    c.ended_before, c.cdr, c.worker,
+    c.ref, c.permission
 FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id;
 COMMENT ON VIEW dba.calls IS 'call detail records';
 COMMENT ON COLUMN dba.calls.id IS 'the call''s id, drawn by the worker';

@@ -21,9 +21,12 @@ DECLARE
     v_agent CONSTANT text := CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END;
     v_tenant record;
     v_token record;
+    v_permission uuid;
+    v_ref text;
     v_reason text;
 BEGIN
-    SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
+    SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, t.requires_permission,
+            l.mint_per_s INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     -- Whoever erases this token waits for this call, or this call finds it gone.
@@ -49,20 +52,29 @@ BEGIN
             RETURN;
         END IF;
     END IF;
+    -- An unknown token costs the same look as one nobody gave a permission for.
+    IF v_tenant.requires_permission AND coalesce(v_reason, 'token_unknown') = 'token_unknown' THEN
+        SELECT p.permission, p.ref, coalesce(v_reason, p.reason) INTO v_permission, v_ref, v_reason
+            FROM shield.take_permission(v_tenant.id, p_token, v_agent) p;
+    END IF;
     IF v_reason IS NULL THEN
         v_reason := shield.take_call(v_tenant.id, v_token.token, v_agent,
             v_token.per_day, v_tenant.agent_per_hour, v_tenant.tenant_per_day, v_tenant.mint_per_s);
+        IF v_reason IS NOT NULL AND v_permission IS NOT NULL THEN
+            UPDATE shield.dial_permissions p SET used = p.used - 1 WHERE p.id = v_permission;
+        END IF;
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_tenant.id, CASE WHEN v_reason IS NULL THEN 'call.authorized' ELSE 'call.refused' END,
         v_agent, v_token.token, p_call,
-        CASE WHEN v_reason IS NULL THEN jsonb_build_object('gateway', p_gateway, 'delivery', p_delivery)
+        CASE WHEN v_reason IS NULL THEN jsonb_strip_nulls(jsonb_build_object('gateway', p_gateway,
+                'delivery', p_delivery, 'permission', v_permission))
             ELSE jsonb_strip_nulls(jsonb_build_object('reason', v_reason, 'cap', CASE v_reason
                 WHEN 'token_cap' THEN v_token.per_day WHEN 'agent_cap' THEN v_tenant.agent_per_hour
                 WHEN 'tenant_cap' THEN v_tenant.tenant_per_day WHEN 'mint_rate' THEN v_tenant.mint_per_s END)) END);
     IF v_tenant.id IS NOT NULL THEN
         INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
-                gateway, delivery, state, permits, ended_at, customer_channel, hooked)
+                gateway, delivery, state, permits, ended_at, customer_channel, permission, ref, hooked)
             VALUES (p_call, v_tenant.id, v_agent, v_token.token, v_token.alias,
                 CASE WHEN p_dialled_class IS NULL OR p_dialled_class ~ '^[a-z_]{1,32}$' THEN p_dialled_class ELSE 'other' END,
                 CASE WHEN p_dialled_length IS NOT NULL THEN least(greatest(p_dialled_length, 0), 10000) END, p_channel,
@@ -70,7 +82,8 @@ BEGIN
                 CASE WHEN v_reason IS NULL THEN 'AUTHORIZED' ELSE 'REFUSED' END,
                 CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,
                 CASE WHEN v_reason IS NOT NULL THEN now() END,
-                CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END, v_tenant.hooked);
+                CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END,
+                CASE WHEN v_reason IS NULL THEN v_permission END, v_ref, v_tenant.hooked);
     END IF;
     IF v_tenant.hooked THEN
         PERFORM shield.post_call(p_call, now(), CASE WHEN v_reason IS NULL THEN 'call.started' ELSE 'call.refused' END);
@@ -83,6 +96,7 @@ BEGIN
     ELSE
         RETURN QUERY SELECT
             CASE WHEN v_reason IN ('token_malformed', 'token_unknown', 'token_revoked', 'token_expired')
+                OR v_reason ^@ 'permission_'
                 THEN 'NOT_FOUND' ELSE 'FORBIDDEN' END;
     END IF;
 END

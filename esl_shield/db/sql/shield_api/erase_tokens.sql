@@ -42,12 +42,14 @@ BEGIN
             -- A call that is being authorised writes the alias it has read: wait for it (it holds this lock, shared), and
             -- let the next ones find the token gone.
             PERFORM pg_advisory_xact_lock(hashtextextended(token, v_tenant_id));
-            UPDATE shield.calls c SET alias = NULL
-                WHERE c.tenant_id = v_tenant_id AND c.token = erase_tokens.token AND c.alias IS NOT NULL;
+            UPDATE shield.calls c SET alias = NULL, ref = NULL WHERE c.tenant_id = v_tenant_id
+                AND c.token = erase_tokens.token AND (c.alias IS NOT NULL OR c.ref IS NOT NULL);
             GET DIAGNOSTICS v_calls = ROW_COUNT;
             SELECT * INTO v_dropped FROM shield.drop_number(v_tenant_id, token);
             DELETE FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.token = erase_tokens.token;
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
+            DELETE FROM shield.dial_permissions p WHERE p.tenant_id = v_tenant_id AND p.token = erase_tokens.token;
+            DELETE FROM shield.clicks k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token;
             DELETE FROM shield.token_usage u WHERE u.tenant_id = v_tenant_id AND u.token = erase_tokens.token;
             DELETE FROM shield.tokens k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token
                 RETURNING (SELECT count(*) FROM jsonb_object_keys(k.labels)) INTO v_labels;
