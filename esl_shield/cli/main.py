@@ -35,6 +35,8 @@ COMMANDS = {
     "did": ("did", "Say which called numbers are whose, and whom their callers reach."),
     "keys": ("keys", "Create and list the keys that protect numbers."),
     "token": ("token", "Import, add, show, revoke, expire, hold and erase tokens."),
+    "policy": ("policy", "Say when and how often customers may be called."),
+    "agent": ("agent", "List and unlock agents who were locked for guessing."),
     "mask": ("mask", "Mask lines of standard input as outputs do."),
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),

@@ -21,7 +21,8 @@ _READERS = {
     "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
-    "tenant_caps": "a steward or an auditor",
+    "tenant_caps": "a steward or an auditor", "policies": "a steward or an auditor",
+    "agent_locks": "a steward or an auditor",
 }  # fmt: skip
 
 

@@ -48,6 +48,8 @@ BEGIN
             SELECT * INTO v_dropped FROM shield.drop_number(v_tenant_id, token);
             DELETE FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.token = erase_tokens.token;
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
+            DELETE FROM shield.policy_marks m
+                WHERE m.tenant_id = v_tenant_id AND m.kind = 'customer' AND m.name = erase_tokens.token;
             DELETE FROM shield.token_usage u WHERE u.tenant_id = v_tenant_id AND u.token = erase_tokens.token;
             DELETE FROM shield.tokens k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token
                 RETURNING (SELECT count(*) FROM jsonb_object_keys(k.labels)) INTO v_labels;
