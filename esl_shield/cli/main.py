@@ -37,6 +37,7 @@ COMMANDS = {
     "token": ("token", "Import, add, show, revoke, expire, hold and erase tokens."),
     "policy": ("policy", "Say when and how often customers may be called."),
     "agent": ("agent", "List and unlock agents who were locked for guessing."),
+    "dnc": ("dnc", "Keep the lists of numbers nobody may call."),
     "mask": ("mask", "Mask lines of standard input as outputs do."),
     "call": ("call", "List call records."),
     "audit": ("audit", "Read the audit trail."),

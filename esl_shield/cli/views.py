@@ -22,7 +22,7 @@ _READERS = {
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
     "tenant_caps": "a steward or an auditor", "policies": "a steward or an auditor",
-    "agent_locks": "a steward or an auditor",
+    "agent_locks": "a steward or an auditor", "do_not_call": "a seeder or an auditor",
 }  # fmt: skip
 
 

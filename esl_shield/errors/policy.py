@@ -17,3 +17,10 @@ class AgentNotLocked(NegativeAnswer):
 
     error_id = "agent.not_locked"
     sentence = "Agent {agent} of {tenant} is not locked; see esl-shield agent list."
+
+
+class NotListed(NegativeAnswer):
+    """The number is not on the list."""
+
+    error_id = "dnc.not_listed"
+    sentence = "The number is not on the do-not-call list of {tenant}; nothing was changed."

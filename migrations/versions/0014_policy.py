@@ -9,7 +9,7 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-TABLES = ("agent_locks", "wrong_dials", "policy_marks", "policies")
+TABLES = ("do_not_call", "agent_locks", "wrong_dials", "policy_marks", "policies")
 
 DOMAINS = """
 CREATE DOMAIN shield.weekly_hours AS int4multirange CHECK (VALUE <@ '{[0,10080)}'::int4multirange
@@ -27,7 +27,7 @@ ALTER TABLE shield.tenants
     ADD COLUMN wrong_dials int DEFAULT 10 CHECK (wrong_dials BETWEEN 2 AND 1000000),
     ADD COLUMN wrong_dials_s shield.few_seconds NOT NULL DEFAULT 300;
 COMMENT ON COLUMN shield.tenants.guarded IS 'it has a policy or a locked agent: there is more to ask than caps';
-COMMENT ON COLUMN shield.tenants.wrong_dials IS 
+COMMENT ON COLUMN shield.tenants.wrong_dials IS
     'wrong tokens in wrong_dials_s after which an agent is locked; NULL: never';
 COMMENT ON COLUMN shield.tenants.wrong_dials_s IS 'seconds from the first wrong token';
 ALTER TABLE shield.logins ADD COLUMN locked_at timestamptz, ADD COLUMN locked_for shield.word;
@@ -49,7 +49,7 @@ CREATE TABLE shield.policies (
 COMMENT ON TABLE shield.policies IS 'when and how often a tenant''s customers may be called; a NULL is no rule';
 COMMENT ON COLUMN shield.policies.tenant_id IS 'whose policy it is';
 COMMENT ON COLUMN shield.policies.hours IS 'when customers may be called, by their own clock; empty: never';
-COMMENT ON COLUMN shield.policies.time_zone IS 
+COMMENT ON COLUMN shield.policies.time_zone IS
     'the clock of a customer whose own is not known; NULL: such a one is not called';
 COMMENT ON COLUMN shield.policies.closed_days IS 'days, by the customer''s calendar, on which nobody is called';
 COMMENT ON COLUMN shield.policies.gap_s IS 'least seconds from the start of one call to a customer to the next';
@@ -91,9 +91,9 @@ COMMENT ON COLUMN shield.wrong_dials.tenant_id IS 'the agent''s tenant';
 COMMENT ON COLUMN shield.wrong_dials.agent IS 'who dialled';
 COMMENT ON COLUMN shield.wrong_dials.since IS 'when the first of them was dialled';
 COMMENT ON COLUMN shield.wrong_dials.wrong IS 'how many';
-COMMENT ON COLUMN shield.wrong_dials.near IS 
+COMMENT ON COLUMN shield.wrong_dials.near IS
     'how many of them began like the one before, all but their last three digits';
-COMMENT ON COLUMN shield.wrong_dials.place IS 
+COMMENT ON COLUMN shield.wrong_dials.place IS
     '16 bits of a hash of the last one''s beginning: the same for a neighbour, too few to find digits by';
 CREATE TABLE shield.agent_locks (
     tenant_id int NOT NULL REFERENCES shield.tenants,
@@ -109,10 +109,37 @@ COMMENT ON COLUMN shield.agent_locks.locked_at IS 'since when';
 COMMENT ON COLUMN shield.agent_locks.reason IS 'wrong_tokens or sequential_tokens';
 """
 
+DO_NOT_CALL = """
+ALTER TABLE shield.tenants ADD COLUMN list_for_all boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN shield.tenants.list_for_all IS 'its do-not-call list holds for every tenant';
+CREATE TABLE shield.do_not_call (
+    tenant_id int NOT NULL REFERENCES shield.tenants,
+    number_index shield.sha256 NOT NULL,
+    index_version shield.version NOT NULL,
+    entry uuid NOT NULL UNIQUE,
+    ciphertext shield.ciphertext NOT NULL,
+    key_version shield.version NOT NULL,
+    login text NOT NULL DEFAULT session_user,
+    added_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (tenant_id, number_index)
+);
+COMMENT ON TABLE shield.do_not_call IS
+    'numbers nobody may call, by blind index; the resolver asks before it gives one out';
+COMMENT ON COLUMN shield.do_not_call.tenant_id IS 'whose list it is';
+COMMENT ON COLUMN shield.do_not_call.number_index IS 'blind index of the number under the index key of index_version';
+COMMENT ON COLUMN shield.do_not_call.index_version IS 'which index key';
+COMMENT ON COLUMN shield.do_not_call.entry IS 'the entry''s name';
+COMMENT ON COLUMN shield.do_not_call.ciphertext IS
+    'the encrypted number, from which a new index is made when the index key is replaced; opens for this entry alone';
+COMMENT ON COLUMN shield.do_not_call.key_version IS 'which data key';
+COMMENT ON COLUMN shield.do_not_call.login IS 'who added it';
+COMMENT ON COLUMN shield.do_not_call.added_at IS 'when';
+"""
+
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    for statements in (DOMAINS, TENANTS, POLICIES, LOCKS):
+    for statements in (DOMAINS, TENANTS, POLICIES, LOCKS, DO_NOT_CALL):
         run(statements)
     for table in TABLES:
         run(f"ALTER TABLE shield.{table} ENABLE ROW LEVEL SECURITY")
@@ -123,7 +150,10 @@ def downgrade() -> None:
     run = op.get_bind().exec_driver_sql
     for table in TABLES:
         run(f"DROP TABLE shield.{table}")
-    run("ALTER TABLE shield.tenants DROP COLUMN guarded, DROP COLUMN wrong_dials, DROP COLUMN wrong_dials_s")
+    run(
+        "ALTER TABLE shield.tenants DROP COLUMN guarded, DROP COLUMN wrong_dials, DROP COLUMN wrong_dials_s,"
+        " DROP COLUMN list_for_all"
+    )
     run("ALTER TABLE shield.logins DROP COLUMN locked_at, DROP COLUMN locked_for")
     for domain in ("weekly_hours", "zone", "few_seconds"):
         run(f"DROP DOMAIN shield.{domain}")

@@ -135,7 +135,10 @@ def test_of_two_calls_at_once_one_keeps_the_gap(database, tenants):
     first = database.connect(database.login("worker", ["acme"]))
     first.autocommit = False
     held = first.cursor()
-    ask = "SELECT * FROM shield_api.authorize_call(gen_random_uuid(), 'acme.example', '1', %s, NULL, NULL, %s, 'g', 'edge', NULL, NULL)"
+    ask = (
+        "SELECT * FROM shield_api.authorize_call(gen_random_uuid(), 'acme.example', '1', %s, NULL, NULL, %s, 'g',"
+        " 'edge', NULL, NULL)"
+    )
     held.execute(ask, (TOKEN, psycopg2.Binary(b"1" * 32)))
     assert held.fetchall() == [("ALLOWED",)]
     second = database.connect(database.login("worker", ["acme"]))
