@@ -64,8 +64,13 @@ class Execution(NamedTuple):
     argument: str
 
 
-def parked_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int, transferred: bool = False) -> str:
-    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID; ``transferred``: it is a customer's leg."""
+def parked_leg_variables(
+    route: Route, channel: UUID, *, answer_timeout_s: int, transferred: bool = False, wishes: str = ""
+) -> str:
+    """Write the argument of ``uuid_setvar_multi`` after the channel's UUID; ``transferred``: it is a customer's leg.
+
+    ``wishes`` is what ``policy`` appends.
+    """
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
     # A transferred leg would call as the token of its own customer.
@@ -74,12 +79,12 @@ def parked_leg_variables(route: Route, channel: UUID, *, answer_timeout_s: int, 
         variables["effective_caller_id_number"] = variables["effective_caller_id_name"] = caller_id
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     # An answered call is disarmed by FreeSWITCH itself: a worker that froze while it rang must not end it.
-    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}{wishes}"
 
 
 def execution(
     route: Route, *, token: str, domain: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int,
-    disarms: UUID | None = None,
+    disarms: UUID | None = None, wishes: str = "",
 ) -> Execution:  # fmt: skip
     """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
 
@@ -101,7 +106,8 @@ def execution(
     if _SAFE.fullmatch(domain):  # another one can be called from, not transferred within
         variables["shield_domain"] = domain
     disarming = f",api_on_answer='sched_del {disarms}'" if disarms else ""
-    return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
+    leg = f"{_join(variables, ',')}{disarming}{wishes}"
+    return Execution("bridge", f"[{leg}]sofia/gateway/{name}/{_safe('token', token)}")
 
 
 def customer_leg_variables(token: str | None, channel: UUID, *, domain: str, ring_s: int) -> str:

@@ -96,7 +96,8 @@ class Script:
         if not ways:
             self._give_up(parked)
             return
-        Following(self._leg(parked.channel), parked).run(ways, permit, sip_call_id)
+        talk = self._config.policy.of(parked.domain or "")
+        Following(self._leg(parked.channel), parked, talk).run(ways, permit, sip_call_id)
 
     def _ways(self, parked: Handoff) -> list[Route]:
         domain, token = parked.domain or "", parked.dialled.token or ""
