@@ -11,7 +11,7 @@ import logging
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from esl_shield.calls import dialstring, signs
+from esl_shield.calls import dialstring, policy, signs
 from esl_shield.calls.parked import MARGIN_S, ParkedLeg
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.states import Cause, cause_of
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from esl_shield.calls.handoff import Handoff
     from esl_shield.calls.routing import Route
+    from esl_shield.config.policy import TalkConfig
     from esl_shield.esl.session import Event
 
 log = logging.getLogger(__name__)
@@ -31,8 +32,9 @@ log = logging.getLogger(__name__)
 class Attempts:
     """Takes one parked leg over its routes."""
 
-    def __init__(self, leg: ParkedLeg, handoff: Handoff) -> None:
+    def __init__(self, leg: ParkedLeg, handoff: Handoff, talk: TalkConfig) -> None:
         self._leg = leg
+        self._talk = talk
         self._record = leg.record
         self._handoff = handoff
         self.customer = ""  # UUID of the customer's leg, as far as known
@@ -78,6 +80,7 @@ class Attempts:
         return dialstring.parked_leg_variables(
             way, self._leg.channel, answer_timeout_s=self._leg.calls.answer_timeout_s,
             was_answered=self._handoff.was_answered, call=self._record.id, allowed=self._record.allowed,
+            wishes=policy.parked_leg(self._talk, self._leg.channel, way.gateway.delivery),
         )  # fmt: skip
 
     def _attempt(self, way: Route, permit: Permit, sip_call_id: UUID) -> Cause:
@@ -87,7 +90,7 @@ class Attempts:
         app, argument = dialstring.execution(
             way, token=record.allowed.token or "", domain=self._handoff.domain or "", permit=permit,
             sip_call_id=sip_call_id, answer_timeout_s=timeout_s, disarms=leg.channel if was_answered else None,
-            shown=record.allowed.shown or "",
+            shown=record.allowed.shown or "", wishes=policy.customers_leg(self._talk, sip_call_id),
         )  # fmt: skip
         if was_answered:
             self.customer = str(sip_call_id)

@@ -67,11 +67,13 @@ class Execution(NamedTuple):
 
 
 def parked_leg_variables(
-    route: Route, channel: UUID, *, answer_timeout_s: int, call: UUID, allowed: Allowed, was_answered: bool = False
-) -> str:
+    route: Route, channel: UUID, *, answer_timeout_s: int, call: UUID, allowed: Allowed, was_answered: bool = False,
+    wishes: str = "",
+) -> str:  # fmt: skip
     """Write the argument of ``uuid_setvar_multi`` after the channel's UUID.
 
-    ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang.
+    ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang; ``wishes`` is what
+    ``policy`` appends.
     """
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
@@ -82,7 +84,7 @@ def parked_leg_variables(
     variables |= _route_data(call, allowed, dialled=not was_answered)
     left_behind = "".join(f"{name}=;" for name in _LEFT_BEHIND)
     # An answered call is disarmed by FreeSWITCH itself: a worker that froze while it rang must not end it.
-    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}"
+    return f"{left_behind}api_on_answer=sched_del {channel};{_join(variables, ';')}{wishes}"
 
 
 def _route_data(call: UUID, allowed: Allowed, *, dialled: bool) -> dict[str, str]:
@@ -109,7 +111,7 @@ def showable(shown: str | None, token: str = ANONYMOUS) -> str:
 
 def execution(
     route: Route, *, token: str, domain: str, permit: Permit, sip_call_id: UUID, answer_timeout_s: int,
-    disarms: UUID | None = None, shown: str = "",
+    disarms: UUID | None = None, shown: str = "", wishes: str = "",
 ) -> Execution:  # fmt: skip
     """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
 
@@ -132,7 +134,8 @@ def execution(
     if _SAFE.fullmatch(domain):  # another one can be called from, not transferred within
         variables["shield_domain"] = domain
     disarming = f",api_on_answer='sched_del {disarms}'" if disarms else ""
-    return Execution("bridge", f"[{_join(variables, ',')}{disarming}]sofia/gateway/{name}/{_safe('token', token)}")
+    leg = f"{_join(variables, ',')}{disarming}{wishes}"
+    return Execution("bridge", f"[{leg}]sofia/gateway/{name}/{_safe('token', token)}")
 
 
 def customer_leg_variables(token: str | None, channel: UUID, *, domain: str, ring_s: int) -> str:

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from esl_shield.calls.parked import ParkedLeg
     from esl_shield.calls.permits import Permit
     from esl_shield.calls.routing import Route
+    from esl_shield.config.policy import TalkConfig
 
 
 class Following:
     """Takes one call over its routes to its end."""
 
-    def __init__(self, leg: ParkedLeg, handoff: Handoff) -> None:
+    def __init__(self, leg: ParkedLeg, handoff: Handoff, talk: TalkConfig) -> None:
         self._leg = leg
         self._handoff = handoff
-        self._attempts = Attempts(leg, handoff)
+        self._attempts = Attempts(leg, handoff, talk)
 
     def run(self, ways: Sequence[Route], permit: Permit, sip_call_id: UUID) -> None:
         """Try the routes in order and follow the call to its end."""

@@ -99,7 +99,8 @@ class Script:
             return
         if not parked.dialled.token:  # an alias, or a click: the token was not known before
             ways = self._ways(parked, allowed.token)
-        Following(self._leg(parked.channel), parked).run(ways, permit, sip_call_id)
+        talk = self._config.policy.of(parked.domain or "")
+        Following(self._leg(parked.channel), parked, talk).run(ways, permit, sip_call_id)
 
     def _ways(self, parked: Handoff, token: str | None) -> list[Route]:
         # Of a leg that was answered before, only a customer's leg whose UUID we choose can tell us of the answer.

@@ -23,6 +23,8 @@ _READERS = {
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
     "tenant_caps": "a steward or an auditor", "dialling": "an API or an auditor",
     "dial_permissions": "an API or an auditor", "clicks": "an API or an auditor",
+    "tenant_caps": "a steward or an auditor", "policies": "a steward or an auditor",
+    "agent_locks": "a steward or an auditor", "do_not_call": "a seeder or an auditor",
 }  # fmt: skip
 
 

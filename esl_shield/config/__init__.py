@@ -30,6 +30,7 @@ from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.endings import IntakeConfig, ReaperConfig
 from esl_shield.config.erasure import ErasureConfig
 from esl_shield.config.gateways import Gateway
+from esl_shield.config.policy import PolicyConfig
 from esl_shield.config.reading import NOT_IN_FILE, build
 from esl_shield.config.resolver import DestinationsConfig, KeysConfig, MaskingConfig, ResolverConfig, RevealsConfig
 from esl_shield.config.retention import RetentionConfig
@@ -51,6 +52,7 @@ class Config:
     calls: CallsConfig = field(default_factory=CallsConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     inbound: InboundConfig = field(default_factory=InboundConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
     freeswitch: FreeSwitchConfig | None = None
     resolver: ResolverConfig = field(default_factory=ResolverConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)

@@ -27,6 +27,7 @@ from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
 from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
 from esl_shield.resolver.destinations import Destinations
+from esl_shield.resolver.donotcall import DoNotCall
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.mask import Masker
@@ -142,7 +143,7 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=Redeemer(database, keys, destinations, config.gateways, count),
+            redeemer=Redeemer(database, keys, destinations, config.gateways, count, lists=DoNotCall(database, kek)),
             masker=masker,
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),

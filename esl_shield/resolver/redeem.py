@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from esl_shield.config.gateways import Delivery, Gateway
     from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.destinations import Destinations
+    from esl_shield.resolver.donotcall import DoNotCall
     from esl_shield.resolver.forms import RedeemForm
     from esl_shield.vault.numbers import SubscriberNumber
 
@@ -48,6 +49,7 @@ class Outcome:
 
 NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
 DESTINATION, AWAY = "destination", "away"
+LISTED = "do_not_call"
 
 
 Count = Callable[[str], None]
@@ -73,8 +75,9 @@ class Redeemer:
 
     def __init__(
         self, database: Functions, keys: DataKeys, destinations: Destinations, gateways: Sequence[Gateway],
-        count: Count = no_count,
+        count: Count = no_count, *, lists: DoNotCall | None = None,
     ) -> None:  # fmt: skip
+        self._lists = lists
         self._count = count
         self._database = database
         self._permits = PermitQueue(database, count)
@@ -99,8 +102,11 @@ class Redeemer:
     def _disclose(self, redeemed: Redeemed, gateway: Gateway) -> Outcome:
         try:
             number = self._decrypt(redeemed)
+            listed = self._lists is not None and self._lists.refuses(redeemed.call, redeemed.tenant_id, number)
         except CryptoError as error:
             return self._noted(redeemed, AWAY, error.error_id)
+        if listed:  # audited with the answer
+            return Outcome(DESTINATION, LISTED, call=str(redeemed.call))
         spelling, rule = self._destinations.decide(number, gateway)
         if rule is not None:
             return self._noted(redeemed, DESTINATION, rule)

@@ -10,6 +10,7 @@ order, and for as long as one batch takes.
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -25,6 +26,7 @@ from esl_shield.errors.keys import (
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.vault import cipher, keyring
+from esl_shield.vault.donotcall import associated
 from esl_shield.vault.store import open_keys, seeding_tenant
 
 if TYPE_CHECKING:
@@ -149,10 +151,33 @@ class Rekeyer:
             if len(page) < limit:
                 break
             after = page[-1].token
+        self._carry_list(due, keys, progress)
         self._ask("finish_rekeying", due.tenant_id, self._work, due.version, len(progress.left))
         if progress.left:
             tokens = ", ".join(progress.left[:_MAX_NAMED])
             raise RowsLeft(count=len(progress.left), tenant=due.tenant, tokens=tokens)
+
+    def _carry_list(self, due: Due, keys: TenantKeys, progress: Progress) -> None:
+        """Bring the do-not-call list to the key too; raises KeysChanged."""
+        after, limit = uuid.UUID(int=0), self._rate.batch
+        while page := self._ask("do_not_call_page", due.tenant_id, self._work, after, limit):
+            rows: list[dict[str, str]] = []
+            for entry, ciphertext, version in page:
+                try:
+                    made = self._make(due, keys, _Row(associated(entry), blob := bytes(ciphertext), version), blob)
+                except _UNREADABLE:
+                    progress.left.append(f"list entry {entry}")
+                    continue
+                after_ = made["after"] if self._work == "reencrypt" else made["index"]
+                rows.append({"entry": str(entry), "before": made["before"], "after": after_})
+            self._rate.take(len(rows))
+            if rows:
+                verdict, matched = self._ask("rekey_do_not_call", due.tenant_id, self._work, due.version, rows)[0]
+                if verdict != "DONE":
+                    raise KeysChanged(tenant=due.tenant)
+                if matched < len(rows):  # changed meanwhile, maybe by a job for the other kind of key: read again
+                    continue
+            after = page[-1][0]
 
     def _keys(self, due: Due) -> TenantKeys:
         rows = self._ask("seeding_tenant", due.tenant)

@@ -154,6 +154,18 @@ class Store:
         rows = self._call("find_tokens", tenant.id, [token for token, _ in names], [alias for _, alias in names])
         return [token for _, token in rows]
 
+    def list_numbers(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[dict[str, str | None]]) -> int:
+        """List numbers as ``donotcall`` makes them; returns how many are new. Raises KeysChanged, TenantUnknown."""
+        versions = keys.index_version, keys.data_version
+        try:
+            return int(self._call("list_numbers", tenant.id, *versions, list(rows))[0][0])
+        except DatabaseRefused as error:
+            raise _translated(error, tenant) from None
+
+    def unlist_numbers(self, tenant: SeedingTenant, indexes: Sequence[bytes]) -> int:
+        """Take numbers off the list by their blind indexes; returns how many entries that were."""
+        return int(self._call("unlist_numbers", tenant.id, list(indexes))[0][0])
+
     def replace(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[str]:
         """Give tokens new numbers in one transaction; returns outcomes in the rows' order.
 

@@ -80,9 +80,15 @@ GRANT SELECT ON dba.audit_lines, dba.audit_blocks, dba.audit_code, dba.sealing T
 GRANT EXECUTE ON FUNCTION shield_api.find_tokens, shield_api.replace_numbers TO shield_seeder;
 GRANT EXECUTE ON FUNCTION
     shield_api.hold_token, shield_api.release_token, shield_api.restore_token, shield_api.set_token_cap TO shield_steward;
+GRANT EXECUTE ON FUNCTION shield_api.list_numbers, shield_api.unlist_numbers TO shield_seeder;
+GRANT EXECUTE ON FUNCTION shield_api.do_not_call_lists, shield_api.do_not_call_key, shield_api.refuse_listed TO shield_resolver;
+GRANT EXECUTE ON FUNCTION shield_api.do_not_call_page, shield_api.rekey_do_not_call TO shield_rekeyer;
+GRANT EXECUTE ON FUNCTION shield_api.explain_call, shield_api.unlock_agent TO shield_steward;
 GRANT EXECUTE ON FUNCTION shield_api.erase_tokens TO shield_eraser;
 GRANT SELECT ON dba.tenants, dba.holds, dba.erasures TO shield_auditor, shield_steward, shield_eraser;
 GRANT SELECT ON dba.token_caps, dba.tenant_caps TO shield_auditor, shield_steward;
+GRANT SELECT ON dba.do_not_call TO shield_auditor, shield_seeder;
+GRANT SELECT ON dba.policies, dba.agent_locks TO shield_auditor, shield_steward;
 GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens

@@ -24,9 +24,10 @@ DECLARE
     v_permission uuid;
     v_ref text;
     v_reason text;
+    v_rule jsonb;
 BEGIN
-    SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, t.requires_permission,
-            l.mint_per_s INTO v_tenant
+    SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, t.requires_permission, t.guarded,
+            l.mint_per_s, l.locked_at IS NOT NULL AS login_locked INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     -- Whoever erases this token waits for this call, or this call finds it gone.
@@ -36,6 +37,7 @@ BEGIN
                 ORDER BY a.created_at, a.alias LIMIT 1) AS alias
         INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
     v_reason := CASE
+        WHEN v_tenant.login_locked THEN 'login_locked'
         WHEN v_agent IS NULL THEN 'agent_unauthenticated'
         WHEN v_tenant.id IS NULL THEN 'tenant_unknown'
         WHEN p_token IS NULL OR p_token !~ '^[0-9]{8,20}$' THEN 'token_malformed'
@@ -52,17 +54,25 @@ BEGIN
             RETURN;
         END IF;
     END IF;
-    -- An unknown token costs the same look as one nobody gave a permission for.
+    -- An unknown token costs the same look as one nobody gave a permission for, and is told before any rule is.
     IF v_tenant.requires_permission AND coalesce(v_reason, 'token_unknown') = 'token_unknown' THEN
         SELECT p.permission, p.ref, coalesce(v_reason, p.reason) INTO v_permission, v_ref, v_reason
             FROM shield.take_permission(v_tenant.id, p_token, v_agent) p;
     END IF;
+    IF v_tenant.guarded THEN
+        SELECT g.reason, g.rule INTO v_reason, v_rule FROM shield.judge_call(v_tenant.id, v_agent, v_token.token, v_reason) g;
+    END IF;
     IF v_reason IS NULL THEN
         v_reason := shield.take_call(v_tenant.id, v_token.token, v_agent,
             v_token.per_day, v_tenant.agent_per_hour, v_tenant.tenant_per_day, v_tenant.mint_per_s);
-        IF v_reason IS NOT NULL AND v_permission IS NOT NULL THEN
-            UPDATE shield.dial_permissions p SET used = p.used - 1 WHERE p.id = v_permission;
+        IF v_tenant.guarded AND v_reason IS NULL THEN
+            PERFORM shield.mark_call(v_tenant.id, v_agent, v_token.token);
         END IF;
+    ELSIF v_reason IN ('token_malformed', 'token_unknown', 'permission_missing') THEN
+        PERFORM shield.note_wrong_dial(v_tenant.id, v_agent, p_token);
+    END IF;
+    IF v_reason IS NOT NULL AND v_permission IS NOT NULL THEN
+        UPDATE shield.dial_permissions p SET used = p.used - 1 WHERE p.id = v_permission;
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_tenant.id, CASE WHEN v_reason IS NULL THEN 'call.authorized' ELSE 'call.refused' END,
@@ -71,7 +81,8 @@ BEGIN
                 'delivery', p_delivery, 'permission', v_permission))
             ELSE jsonb_strip_nulls(jsonb_build_object('reason', v_reason, 'cap', CASE v_reason
                 WHEN 'token_cap' THEN v_token.per_day WHEN 'agent_cap' THEN v_tenant.agent_per_hour
-                WHEN 'tenant_cap' THEN v_tenant.tenant_per_day WHEN 'mint_rate' THEN v_tenant.mint_per_s END)) END);
+                WHEN 'tenant_cap' THEN v_tenant.tenant_per_day WHEN 'mint_rate' THEN v_tenant.mint_per_s END))
+                || coalesce(v_rule, '{}') END);
     IF v_tenant.id IS NOT NULL THEN
         INSERT INTO shield.calls (id, tenant_id, agent, token, alias, dialled_class, dialled_length, channel,
                 gateway, delivery, state, permits, ended_at, customer_channel, permission, ref, hooked)

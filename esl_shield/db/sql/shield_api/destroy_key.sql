@@ -33,9 +33,13 @@ BEGIN
         IF p_purpose = 'data' THEN
             SELECT count(*) INTO dependents FROM shield.tokens t
                 WHERE t.tenant_id = p_tenant_id AND t.key_version = p_version;
+            dependents := dependents + (SELECT count(*) FROM shield.do_not_call n
+                WHERE n.tenant_id = p_tenant_id AND n.key_version = p_version);
         ELSE
             SELECT count(*) INTO dependents FROM shield.number_refs n
                 WHERE n.tenant_id = p_tenant_id AND n.index_version = p_version;
+            dependents := dependents + (SELECT count(*) FROM shield.do_not_call n
+                WHERE n.tenant_id = p_tenant_id AND n.index_version = p_version);
         END IF;
         IF dependents > 0 THEN
             verdict := 'IN_USE';

@@ -50,6 +50,8 @@ BEGIN
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
             DELETE FROM shield.dial_permissions p WHERE p.tenant_id = v_tenant_id AND p.token = erase_tokens.token;
             DELETE FROM shield.clicks k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token;
+            DELETE FROM shield.policy_marks m
+                WHERE m.tenant_id = v_tenant_id AND m.kind = 'customer' AND m.name = erase_tokens.token;
             DELETE FROM shield.token_usage u WHERE u.tenant_id = v_tenant_id AND u.token = erase_tokens.token;
             DELETE FROM shield.tokens k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token
                 RETURNING (SELECT count(*) FROM jsonb_object_keys(k.labels)) INTO v_labels;

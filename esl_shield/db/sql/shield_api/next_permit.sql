@@ -23,7 +23,7 @@ BEGIN
             AND k.status = 'active' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())) THEN 'token_over'
     END;
     IF v_reason IS NULL AND NOT shield.take_mint(
-            (SELECT l.mint_per_s FROM shield.logins l WHERE l.login = session_user::text)) THEN
+            (SELECT CASE WHEN l.locked_at IS NULL THEN l.mint_per_s ELSE 0 END FROM shield.logins l WHERE l.login = session_user::text)) THEN
         v_reason := 'mint_rate';
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (

@@ -18,7 +18,8 @@ BEGIN
     ELSIF p_version = v_newest THEN
         RETURN 'NEWEST';
     ELSIF NOT EXISTS (SELECT FROM shield.rekeyings r WHERE r.tenant_id = p_tenant_id AND r.work = 'reindex'
-            AND r.version = v_newest AND r.finished_at IS NOT NULL) THEN
+            AND r.version = v_newest AND r.finished_at IS NOT NULL)
+            OR EXISTS (SELECT FROM shield.do_not_call n WHERE n.tenant_id = p_tenant_id AND n.index_version = p_version) THEN
         RETURN 'UNFINISHED';
     ELSIF EXISTS (SELECT FROM shield.reveals r WHERE r.tenant_id = p_tenant_id AND r.index_version = p_version
             AND r.number_index IS NOT NULL AND r.expires_at > clock_timestamp()) THEN
