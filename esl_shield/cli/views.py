@@ -21,7 +21,7 @@ _READERS = {
     "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
-    "tenant_caps": "a steward or an auditor",
+    "tenant_caps": "a steward or an auditor", "token_prefixes": "an auditor, a seeder, a steward or an eraser",
 }  # fmt: skip
 
 
@@ -55,6 +55,12 @@ def tenant(database: DatabaseConfig, name: str) -> dict[str, Any]:
     if not rows:
         raise TenantUnknown(tenant=name)
     return rows[0]
+
+
+def has_token(database: DatabaseConfig, name: str, token: str) -> bool:
+    """Whether digits have the form of a token without a row of the tenant; raises DatabaseAway, DatabaseRefused."""
+    rows = read(database, "token_prefixes", ("prefix",), where={"tenant = %s": name, "length = %s": len(token)})
+    return any(token.startswith(row["prefix"]) for row in rows)
 
 
 def label_patterns(database: DatabaseConfig, tenant: str) -> dict[str, Pattern]:

@@ -25,11 +25,14 @@ from esl_shield.http.listener import Listener, Reply, within
 from esl_shield.http.messages import Request, reply
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
-from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
+from esl_shield.resolver.datakeys import DataKeys, KeyKeeper, MethodKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.mask import Masker
+from esl_shield.resolver.methods.choice import MethodCount, Methods, no_method_count
+from esl_shield.resolver.methods.ff1 import Ff1Method
+from esl_shield.resolver.methods.stored import StoredMethod
 from esl_shield.resolver.redeem import (
     AWAY,
     DESTINATION,
@@ -123,13 +126,15 @@ class Resolver:
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         ciphertext: Count = no_count,
+        method: MethodCount = no_method_count,
         listener: socket.socket | None = None,
     ) -> Resolver:
         """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
         callers, keys_config, destinations = check_config(config)
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
-        keys = DataKeys(database, kek)
+        keys, method_keys = DataKeys(database, kek), MethodKeys(database, kek)
+        methods = Methods(database, StoredMethod(keys), [Ff1Method(method_keys)], method)
         journal = JournalKeeper.from_config(config)
         count = both(journal.journal.count, ciphertext) if journal else ciphertext
         databases, masker = [database], None
@@ -142,12 +147,12 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=Redeemer(database, keys, destinations, config.gateways, count),
+            redeemer=Redeemer(database, methods, destinations, config.gateways, count),
             masker=masker,
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
             databases=databases,
-            keepers=[KeyKeeper(keys)],
+            keepers=[KeyKeeper(keys), KeyKeeper(method_keys)],
             journal=journal,
             observe=observe,
             metrics_page=metrics_page,

@@ -12,7 +12,7 @@ tenant and prefix, so a token says nothing about another tenant's; no error hold
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import phonenumbers
 from phonenumbers import PhoneMetadata
@@ -27,7 +27,8 @@ from esl_shield.vault.numbers import SubscriberNumber, secret_digits
 if TYPE_CHECKING:
     from esl_shield.vault.keys import Key
 
-FF1, CRM = "ff1", "crm"
+FF1: Final = "ff1"
+CRM: Final = "crm"
 METHODS = (FF1, CRM)
 MOBILE = ("mobile", "fixed_line_or_mobile")
 _LINE_TYPES = frozenset(map(numbers.line_type_of, phonenumbers.PhoneNumberType.values()))
@@ -64,9 +65,7 @@ class TokenPrefix:
             raise PrefixRejected(problem=f"line types are {', '.join(sorted(_LINE_TYPES))}")
         codes = tuple(str(phonenumbers.country_code_for_region(country)) for country in self.countries)
         if not all(map(_is_range, self.ranges)) or not all(text.startswith(codes) for text in self.ranges):
-            raise PrefixRejected(
-                problem="a range is a country code of its countries and digits after it, such as 86138"
-            )
+            raise PrefixRejected(problem="a range begins with the country code of one of its countries, such as 86138")
         if self.method == FF1:
             self._check_ff1()
 
@@ -132,5 +131,6 @@ def _is_range(text: str) -> bool:
 def _longest(country: str, line_types: tuple[str, ...]) -> int:
     """How many digits the longest number of a country has that tokens may stand for, country code not counted."""
     plan = PhoneMetadata.metadata_for_region(country)
-    described = plan.mobile if set(line_types) <= set(MOBILE) and plan.mobile else plan.general_desc
-    return max((length for length in described.possible_length if length > 0), default=_MAX_RANGE)
+    described = plan and (plan.mobile if plan.mobile and set(line_types) <= set(MOBILE) else plan.general_desc)
+    possible = described.possible_length if described else ()
+    return max((length for length in possible if length > 0), default=_MAX_RANGE)

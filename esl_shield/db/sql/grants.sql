@@ -81,3 +81,7 @@ GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
     TO shield_auditor;
+
+GRANT EXECUTE ON FUNCTION shield_api.token_method, shield_api.method_key, shield_api.missing_method_keys TO shield_resolver;
+GRANT EXECUTE ON FUNCTION shield_api.computing_prefix TO shield_seeder;
+GRANT SELECT ON dba.token_prefixes TO shield_auditor, shield_seeder, shield_steward, shield_eraser;

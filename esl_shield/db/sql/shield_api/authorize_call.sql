@@ -23,7 +23,7 @@ DECLARE
     v_token record;
     v_reason text;
 BEGIN
-    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s INTO v_tenant
+    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, l.mint_per_s, t.rowless INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     -- Whoever erases this token waits for this call, or this call finds it gone.
@@ -32,6 +32,11 @@ BEGIN
             (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
                 ORDER BY a.created_at, a.alias LIMIT 1) AS alias
         INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
+    IF v_tenant.rowless AND v_token.token IS NULL THEN
+        SELECT r.token::shield.token, r.status::shield.token_status, r.expires_at,
+                coalesce(r.per_day, v_tenant.token_per_day) AS per_day, NULL::shield.alias AS alias
+            INTO v_token FROM shield.rowless_token(v_tenant.id, p_token) r;
+    END IF;
     v_reason := CASE
         WHEN v_agent IS NULL THEN 'agent_unauthenticated'
         WHEN v_tenant.id IS NULL THEN 'tenant_unknown'
