@@ -31,6 +31,7 @@ from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.mask import Masker
 from esl_shield.resolver.methods.choice import MethodCount, Methods, no_method_count
+from esl_shield.resolver.methods.crm import CrmMethod, CrmService
 from esl_shield.resolver.methods.ff1 import Ff1Method
 from esl_shield.resolver.methods.stored import StoredMethod
 from esl_shield.resolver.redeem import (
@@ -94,6 +95,7 @@ class Resolver:
         *,
         callers: Callers,
         redeemer: Redeemer,
+        methods: Methods,
         revealer: Revealer,
         masker: Masker | None = None,
         health: Health,
@@ -106,6 +108,7 @@ class Resolver:
     ) -> None:
         self._callers = callers
         self._redeemer = redeemer
+        self.methods = methods
         self._masker = masker
         self._revealer = revealer
         self._health = health
@@ -134,7 +137,8 @@ class Resolver:
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
         keys, method_keys = DataKeys(database, kek), MethodKeys(database, kek)
-        methods = Methods(database, StoredMethod(keys), [Ff1Method(method_keys)], method)
+        crm = CrmMethod(map(CrmService, config.crm))
+        methods = Methods(database, StoredMethod(keys), [Ff1Method(method_keys), crm], method)
         journal = JournalKeeper.from_config(config)
         count = both(journal.journal.count, ciphertext) if journal else ciphertext
         databases, masker = [database], None
@@ -148,6 +152,7 @@ class Resolver:
             config.resolver,
             callers=callers,
             redeemer=Redeemer(database, methods, destinations, config.gateways, count),
+            methods=methods,
             masker=masker,
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
@@ -298,6 +303,7 @@ def _require_form(request: Request) -> None:
 def check_config(config: Config) -> tuple[Callers, KeysConfig, Destinations]:
     """Open the callers' secrets and check that all a resolver needs is configured; raises ConfigError."""
     callers = Callers.from_config(config.resolver)
+    CrmMethod(map(CrmService, config.crm))
     return callers, _check_complete(config, callers), Destinations(config.destinations, config.gateways)
 
 

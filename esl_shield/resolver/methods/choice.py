@@ -60,7 +60,7 @@ class Methods:
         prefix = self._prefix_of(redeemed)
         method = self._others.get(prefix.method)
         if method is None:
-            raise MethodAway(method=prefix.method, reason="unconfigured")
+            raise MethodAway(method=prefix.method, reason="method_unconfigured")
         return self._guarded(method, redeemed, lambda: method.number_of(redeemed, prefix))
 
     def _prefix_of(self, redeemed: Redeemed) -> TokenPrefix:
@@ -76,10 +76,10 @@ class Methods:
         breaker = self._breakers.setdefault((method.name, redeemed.tenant_id), Breaker())
         if not breaker.admit():
             self._count(method.name, "open", 0.0)
-            raise MethodAway(method=method.name, reason=f"{method.name}_open")
+            raise MethodAway(method=method.name, reason="method_open")
         began, outcome, well = time.monotonic(), "error", False
         try:
-            with gevent.Timeout(method.budget_s, MethodAway(method=method.name, reason=f"{method.name}_slow")):
+            with gevent.Timeout(method.budget_s, MethodAway(method=method.name, reason="method_slow")):
                 number = work()
             outcome, well = "number", True
         except MethodRefused:

@@ -29,5 +29,5 @@ class Ff1Method:
         key = self._keys.get(redeemed.tenant_id, prefix.key_version or 0)
         number = Ff1Tokens(key, prefix).number_of(redeemed.token)
         if number is None:
-            raise MethodRefused(method=self.name, reason="ff1_nobody")
+            raise MethodRefused(method=self.name, reason="token_nobody")
         return number

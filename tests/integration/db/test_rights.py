@@ -113,6 +113,8 @@ FUNCTIONS = {
     "set_did": ((), 5),
     "remove_did": ((), 2),
     "add_key": ((), 5),
+    "add_prefix": ((), 8),
+    "retire_prefix": ((), 2),
     "add_login": ((), 5),
 }
 
