@@ -101,6 +101,8 @@ def refuse_numbers(config: Config, tenant: str, *, token: str | None = None, ali
         raise NumberInArgument(argument="What was given as --alias")
     if token is None or tokens.valid_for(token, own["token_prefix"], own["token_length"]):
         return
+    if checks and views.has_token(config.database, tenant, token):
+        return
     if lookalikes.looks_like_number(token, own["region"]):
         raise number
     if not checks:

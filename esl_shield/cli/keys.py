@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,13 +17,14 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.service.hardening import harden
 from esl_shield.vault import keylife
 from esl_shield.vault.keks import Keks, open_keks
-from esl_shield.vault.keyring import Purpose
+from esl_shield.vault.keyring import PURPOSES
 from esl_shield.vault.keys import create_kek, open_kek
 from esl_shield.vault.provisioning import init_keys
 
 if TYPE_CHECKING:
     from esl_shield.config import Config
     from esl_shield.config.resolver import KeysConfig
+    from esl_shield.vault.keyring import Purpose
 
 COLUMNS = ("tenant", "purpose", "version", "state", "kek_id", "created_at")
 USE_COLUMNS = ("tenant", "purpose", "version", "state", "kek_id", "rows")
@@ -31,7 +32,7 @@ INTERRUPTED = 130
 CLEAR, ALREADY = "CLEAR", "ALREADY"
 
 purpose_option = click.option(
-    "--purpose", type=click.Choice(get_args(Purpose)), default="data", show_default=True,
+    "--purpose", type=click.Choice(PURPOSES), default="data", show_default=True,
     help="data: the key numbers are encrypted with. index: the key numbers are found by.",
 )  # fmt: skip
 

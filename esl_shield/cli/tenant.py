@@ -15,6 +15,7 @@ from esl_shield.cli.context import pass_config
 from esl_shield.cli.dialling import tenant_dialling
 from esl_shield.cli.keys import configured_kek
 from esl_shield.cli.output import Format, format_option, print_result, print_rows
+from esl_shield.cli.prefixes import prefix
 from esl_shield.errors.tenants import TenantRejected
 from esl_shield.vault import tokens
 from esl_shield.vault.masking import read_pattern
@@ -34,7 +35,7 @@ _DOMAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:-]{0,252}")
 
 @click.group(cls=CarefulGroup)
 def tenant() -> None:
-    """Add and list tenants, their caps and how their labels are shown."""
+    """Add and list tenants, their caps, their token prefixes and how their labels are shown."""
 
 
 @tenant.command()
@@ -137,6 +138,7 @@ def mask(config: Config, name: str, label: str | None, pattern: str | None, form
 
 tenant.add_command(tenant_caps)
 tenant.add_command(tenant_dialling)
+tenant.add_command(prefix)
 
 
 def _check(name: str, domain: str, region: str | None) -> None:

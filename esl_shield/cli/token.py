@@ -14,6 +14,7 @@ import click
 from esl_shield.cli import times, views
 from esl_shield.cli.caps import token_caps
 from esl_shield.cli.careful import CarefulGroup, hide_numbers, read_token, refuse_numbers
+from esl_shield.cli.computing import compute
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.erase import certificate, erase
 from esl_shield.cli.files import open_source
@@ -212,7 +213,7 @@ def expire(config: Config, token: str, tenant: str, at: str, format_: Format) ->
     print_result({"token": token, "outcome": "expiry set", "expires_at": end}, [line], format_)
 
 
-for _command in (holds, hold, release, restore, token_caps, erase, certificate):
+for _command in (compute, holds, hold, release, restore, token_caps, erase, certificate):
     token.add_command(_command)
 
 

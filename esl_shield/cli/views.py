@@ -23,8 +23,8 @@ _READERS = {
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
     "tenant_caps": "a steward or an auditor", "dialling": "an API or an auditor",
     "dial_permissions": "an API or an auditor", "clicks": "an API or an auditor",
-    "tenant_caps": "a steward or an auditor", "policies": "a steward or an auditor",
-    "agent_locks": "a steward or an auditor", "do_not_call": "a seeder or an auditor",
+    "policies": "a steward or an auditor", "agent_locks": "a steward or an auditor",
+    "do_not_call": "a seeder or an auditor", "token_prefixes": "an auditor, a seeder, a steward or an eraser",
 }  # fmt: skip
 
 
@@ -58,6 +58,12 @@ def tenant(database: DatabaseConfig, name: str) -> dict[str, Any]:
     if not rows:
         raise TenantUnknown(tenant=name)
     return rows[0]
+
+
+def has_token(database: DatabaseConfig, name: str, token: str) -> bool:
+    """Whether digits have the form of a token without a row of the tenant; raises DatabaseAway, DatabaseRefused."""
+    rows = read(database, "token_prefixes", ("prefix",), where={"tenant = %s": name, "length = %s": len(token)})
+    return any(token.startswith(row["prefix"]) for row in rows)
 
 
 def label_patterns(database: DatabaseConfig, tenant: str) -> dict[str, Pattern]:

@@ -26,6 +26,7 @@ from esl_shield.config.calls import (
 )
 from esl_shield.config.canary import CanaryConfig
 from esl_shield.config.clicks import ClicksConfig
+from esl_shield.config.crm import CrmConfig
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.config.endings import IntakeConfig, ReaperConfig
 from esl_shield.config.erasure import ErasureConfig
@@ -63,6 +64,7 @@ class Config:
     canary: CanaryConfig | None = None
     retention: RetentionConfig = field(default_factory=RetentionConfig)
     gateways: tuple[Gateway, ...] = ()
+    crm: tuple[CrmConfig, ...] = ()
     sealing: SealingConfig | None = None
     journal: JournalConfig | None = None
     intake: IntakeConfig | None = None
@@ -75,6 +77,9 @@ class Config:
         names = [gateway.name for gateway in self.gateways]
         if len(set(names)) != len(names):
             message = "[[gateways]] two gateways have the same name"
+            raise ValueError(message)
+        if len({service.tenant for service in self.crm}) != len(self.crm):
+            message = "[[crm]] two services are of the same tenant"
             raise ValueError(message)
 
 

@@ -25,12 +25,16 @@ from esl_shield.http.listener import Listener, Reply, within
 from esl_shield.http.messages import Request, reply
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
-from esl_shield.resolver.datakeys import DataKeys, KeyKeeper
+from esl_shield.resolver.datakeys import DataKeys, KeyKeeper, MethodKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.donotcall import DoNotCall
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.mask import Masker
+from esl_shield.resolver.methods.choice import MethodCount, Methods, no_method_count
+from esl_shield.resolver.methods.crm import CrmMethod, CrmService
+from esl_shield.resolver.methods.ff1 import Ff1Method
+from esl_shield.resolver.methods.stored import StoredMethod
 from esl_shield.resolver.redeem import (
     AWAY,
     DESTINATION,
@@ -92,6 +96,7 @@ class Resolver:
         *,
         callers: Callers,
         redeemer: Redeemer,
+        methods: Methods,
         revealer: Revealer,
         masker: Masker | None = None,
         health: Health,
@@ -104,6 +109,7 @@ class Resolver:
     ) -> None:
         self._callers = callers
         self._redeemer = redeemer
+        self.methods = methods
         self._masker = masker
         self._revealer = revealer
         self._health = health
@@ -124,13 +130,16 @@ class Resolver:
         observe: Observe = lambda answer, reason, duration_s: None,  # noqa: ARG005
         metrics_page: Callable[[], bytes] = bytes,
         ciphertext: Count = no_count,
+        method: MethodCount = no_method_count,
         listener: socket.socket | None = None,
     ) -> Resolver:
         """Open the secrets, the KEK and the database's pool; raises ConfigError, CryptoError. Asks no database."""
         callers, keys_config, destinations = check_config(config)
         kek = open_keks(keys_config)
         database = Database(config.database, application_name="esl-shield resolver")
-        keys = DataKeys(database, kek)
+        keys, method_keys = DataKeys(database, kek), MethodKeys(database, kek)
+        crm = CrmMethod(map(CrmService, config.crm))
+        methods = Methods(database, StoredMethod(keys), [Ff1Method(method_keys), crm], method)
         journal = JournalKeeper.from_config(config)
         count = both(journal.journal.count, ciphertext) if journal else ciphertext
         databases, masker = [database], None
@@ -143,12 +152,15 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=Redeemer(database, keys, destinations, config.gateways, count, lists=DoNotCall(database, kek)),
+            redeemer=Redeemer(
+                database, methods, destinations, config.gateways, count, lists=DoNotCall(database, kek)
+            ),
+            methods=methods,
             masker=masker,
             revealer=Revealer(database, keys, kek, count),
             health=Health(AllReady(questions)),
             databases=databases,
-            keepers=[KeyKeeper(keys)],
+            keepers=[KeyKeeper(keys), KeyKeeper(method_keys)],
             journal=journal,
             observe=observe,
             metrics_page=metrics_page,
@@ -294,6 +306,7 @@ def _require_form(request: Request) -> None:
 def check_config(config: Config) -> tuple[Callers, KeysConfig, Destinations]:
     """Open the callers' secrets and check that all a resolver needs is configured; raises ConfigError."""
     callers = Callers.from_config(config.resolver)
+    CrmMethod(map(CrmService, config.crm))
     return callers, _check_complete(config, callers), Destinations(config.destinations, config.gateways)
 
 

@@ -44,13 +44,13 @@ class Asked(NamedTuple):
 
 
 class Redeemed(NamedTuple):
-    """What a permit was exchanged for."""
+    """What a permit was exchanged for; ``ciphertext`` is None for a token without a row, ``key_version`` too."""
 
     call: uuid.UUID
     tenant_id: int
     token: str
-    ciphertext: bytes
-    key_version: int
+    ciphertext: bytes | None
+    key_version: int | None
 
 
 class _Waiting:

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from esl_shield.audit.journal import DECRYPTS, WITHHELD
 from esl_shield.errors.keys import CryptoError
+from esl_shield.errors.methods import MethodAway, MethodRefused
 from esl_shield.resolver.permits import Asked, PermitQueue, Redeemed
-from esl_shield.vault import cipher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from esl_shield.config.gateways import Delivery, Gateway
-    from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.destinations import Destinations
     from esl_shield.resolver.donotcall import DoNotCall
     from esl_shield.resolver.forms import RedeemForm
-    from esl_shield.vault.numbers import SubscriberNumber
+    from esl_shield.resolver.methods.choice import Methods
 
 
 class Functions(Protocol):
@@ -74,14 +73,14 @@ class Redeemer:
     """Exchanges permits for numbers; safe to call from many greenlets."""
 
     def __init__(
-        self, database: Functions, keys: DataKeys, destinations: Destinations, gateways: Sequence[Gateway],
+        self, database: Functions, methods: Methods, destinations: Destinations, gateways: Sequence[Gateway],
         count: Count = no_count, *, lists: DoNotCall | None = None,
     ) -> None:  # fmt: skip
         self._lists = lists
         self._count = count
         self._database = database
         self._permits = PermitQueue(database, count)
-        self._keys = keys
+        self._methods = methods
         self._destinations = destinations
         self._gateways: Mapping[str, Gateway] = {gateway.name: gateway for gateway in gateways}
 
@@ -101,10 +100,14 @@ class Redeemer:
 
     def _disclose(self, redeemed: Redeemed, gateway: Gateway) -> Outcome:
         try:
-            number = self._decrypt(redeemed)
+            number = self._methods.number_of(redeemed)
             listed = self._lists is not None and self._lists.refuses(redeemed.call, redeemed.tenant_id, number)
         except CryptoError as error:
             return self._noted(redeemed, AWAY, error.error_id)
+        except MethodRefused as error:
+            return self._noted(redeemed, REFUSED, error.reason)
+        except MethodAway as error:
+            return self._noted(redeemed, AWAY, error.reason)
         if listed:  # audited with the answer
             return Outcome(DESTINATION, LISTED, call=str(redeemed.call))
         spelling, rule = self._destinations.decide(number, gateway)
@@ -112,11 +115,6 @@ class Redeemer:
             return self._noted(redeemed, DESTINATION, rule)
         body = f"sip:{spelling}@{gateway.proxy}" if gateway.delivery == "direct" else spelling
         return Outcome(NUMBER, "redeemed", body)
-
-    def _decrypt(self, redeemed: Redeemed) -> SubscriberNumber:
-        key = self._keys.get(redeemed.tenant_id, redeemed.key_version)
-        blob = bytes(redeemed.ciphertext)
-        return cipher.decrypt(key, blob, redeemed.tenant_id, redeemed.token, redeemed.key_version)
 
     def _noted(self, redeemed: Redeemed, answer: str, reason: str) -> Outcome:
         self._database.call("note_refusal", redeemed.call, reason)

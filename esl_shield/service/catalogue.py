@@ -102,6 +102,13 @@ RESOLVER = (
         "resolver_ciphertexts",
         "What the journal counts: decrypts, withheld (not decrypted), unanswered (nobody knows).", "what",
     ),
+    _counter(
+        "resolver_method_attempts",
+        "Numbers asked of a method (stored, ff1, crm): number, refused, away, error, open (left alone by its breaker).",
+        "method", "outcome",
+    ),
+    _histogram("resolver_method", "From a redeemed permit to its method's answer.", "method"),
+    _gauge("resolver_open_breakers", "Tenants' methods that are left alone now because they failed."),
     _gauge("resolver_open_requests", "Requests that are being worked on now."),
     _gauge("resolver_request_slots", "Requests it works on at once ([resolver] max_requests)."),
     _gauge("resolver_journal_unwritten_records", "Records that are not in the journal's file yet."),

@@ -125,6 +125,13 @@ class ResolverMetrics(Metrics):
         self._seconds = self.histogram("esl_shield_resolver_answer_seconds")
         self._ciphertexts = self.counter("esl_shield_resolver_ciphertexts_total")
         self._of: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
+        self._attempts = self.counter("esl_shield_resolver_method_attempts_total")
+        self._attempt_seconds = self.histogram("esl_shield_resolver_method_seconds")
+
+    def attempted(self, method: str, outcome: str, duration_s: float) -> None:
+        """Count one attempt of a method; both are words of ours."""
+        self._attempts.labels(method, outcome).inc()
+        self._attempt_seconds.labels(method).observe(duration_s)
 
     def answered(self, answer: str, reason: str, duration_s: float) -> None:
         """Count one answer."""
@@ -142,6 +149,7 @@ class ResolverMetrics(Metrics):
     def watch_resolver(self, resolver: Resolver, config: ResolverConfig) -> None:
         """Publish what it does now."""
         self.watch_databases(dict(zip(("redeeming", "masking"), resolver.databases, strict=False)))
+        self.watch("esl_shield_resolver_open_breakers", lambda: resolver.methods.open_breakers)
         self.watch("esl_shield_resolver_open_requests", lambda: resolver.open_requests)
         self.watch("esl_shield_resolver_request_slots", lambda: config.max_requests)
         if journal := resolver.journal:

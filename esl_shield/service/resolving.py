@@ -25,6 +25,7 @@ class ResolverService:
             check(listener, config.resolver.listen, key="[resolver] listen")
         self._resolver = Resolver.from_config(
             config, observe=metrics.answered, metrics_page=metrics.page, ciphertext=metrics.ciphertext,
+            method=metrics.attempted,
             listener=adopted(listener),
         )  # fmt: skip
         metrics.watch_resolver(self._resolver, config.resolver)

@@ -5,8 +5,9 @@ Format 1 holds the key; format 2 the reference of a data key that lives in the K
 AES-256-GCM (1) would have their own number.
 
 Invariants: a wrapped key opens only under its KEK and as the tenant, purpose and version it was made for (associated
-data); data keys encrypt, index keys index, never the other way. The blind index is HMAC-SHA-256 (RFC 2104) under the
-tenant's index key over the tenant and the number: whoever holds that key can find a number by trying them all.
+data); data keys encrypt, index keys index, ff1 keys compute tokens, never one for another. The blind index is
+HMAC-SHA-256 (RFC 2104) under the tenant's index key over the tenant and the number: whoever holds that key can find a
+number by trying them all.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from esl_shield.vault.outside_key import OutsideKey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Purpose = Literal["data", "index"]
-PURPOSES: tuple[Purpose, ...] = ("data", "index")
+Purpose = Literal["data", "index", "ff1"]
+PURPOSES: tuple[Purpose, ...] = ("data", "index")  # what every tenant has; an ff1 key comes with its prefix
 FIRST_VERSION = 1
 FORMAT = 1
 FORMAT_IN_DEVICE = 2
@@ -56,7 +57,7 @@ def wrap(kek: Kek, key: DataKey, *, tenant_id: int, purpose: Purpose, version: i
 
 @overload
 def unwrap(
-    kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Literal["index"], version: int, kek_id: str
+    kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Literal["index", "ff1"], version: int, kek_id: str
 ) -> Key: ...
 @overload
 def unwrap(kek: AnyKek, wrapped: bytes, *, tenant_id: int, purpose: Purpose, version: int, kek_id: str) -> DataKey: ...

@@ -9,7 +9,7 @@ import esl_shield
 
 PACKAGE = Path(esl_shield.__file__).parent
 REVEALS = ("resolver/", "vault/seeding.py", "vault/numbers.py")
-TAKES_DIGITS = ("vault/numbers.py", "vault/cipher.py", "vault/keyring.py", "vault/lookalikes.py")
+TAKES_DIGITS = ("vault/numbers.py", "vault/cipher.py", "vault/keyring.py", "vault/lookalikes.py", "vault/prefixes.py")
 
 
 def _modules():

@@ -232,6 +232,25 @@ COMMENT ON COLUMN shield.rekeyings.started_at IS 'when the work began';
 COMMENT ON COLUMN shield.rekeyings.moved_at IS 'when its last batch was done';
 COMMENT ON COLUMN shield.rekeyings.finished_at IS 'when every row had the version; NULL: not yet';
 
+COMMENT ON DOMAIN shield.method IS 'ff1: computed from the token; crm: the tenant''s own service is asked';
+COMMENT ON DOMAIN shield.token_prefix IS 'first digits of tokens, 1 to 8';
+COMMENT ON COLUMN shield.token_prefixes.prefix IS 'first digits of its tokens';
+COMMENT ON COLUMN shield.token_prefixes.tenant_id IS 'whose prefix it is';
+COMMENT ON COLUMN shield.token_prefixes.method IS 'how its tokens are decrypted';
+COMMENT ON COLUMN shield.token_prefixes.length IS 'digits of a token';
+COMMENT ON COLUMN shield.token_prefixes.key_version IS 'the ff1 key; NULL: another method';
+COMMENT ON COLUMN shield.token_prefixes.countries IS 'ISO 3166 codes its numbers may be of';
+COMMENT ON COLUMN shield.token_prefixes.ranges IS 'what its numbers begin with, country code first; {}: anything';
+COMMENT ON COLUMN shield.token_prefixes.line_types IS 'line types its numbers may be of';
+COMMENT ON COLUMN shield.token_prefixes.created_at IS 'when it was added';
+COMMENT ON COLUMN shield.token_prefixes.retired_at IS 'since when its tokens stand for nobody; NULL: they do';
+COMMENT ON COLUMN shield.rowless_tokens.tenant_id IS 'whose token it is';
+COMMENT ON COLUMN shield.rowless_tokens.token IS 'the digits agents dial';
+COMMENT ON COLUMN shield.rowless_tokens.status IS 'active or revoked';
+COMMENT ON COLUMN shield.rowless_tokens.expires_at IS 'when it ends; NULL: never';
+COMMENT ON COLUMN shield.rowless_tokens.per_day IS 'its own cap; NULL: its tenant''s; the largest int: none';
+COMMENT ON COLUMN shield.rowless_tokens.created_at IS 'when something was first said of it';
+
 -- A view's column says what its table's column of that name says, unless the view's own file says something else.
 DO $$
 DECLARE

@@ -98,3 +98,7 @@ GRANT SELECT ON dba.webhooks, dba.webhook_events TO shield_auditor;
 GRANT EXECUTE ON FUNCTION shield_api.grant_permission, shield_api.revoke_permission, shield_api.begin_click,
     shield_api.end_click TO shield_api;
 GRANT SELECT ON dba.tenants, dba.dialling, dba.dial_permissions, dba.clicks TO shield_api, shield_auditor;
+
+GRANT EXECUTE ON FUNCTION shield_api.token_method, shield_api.method_key, shield_api.missing_method_keys TO shield_resolver;
+GRANT EXECUTE ON FUNCTION shield_api.computing_prefix TO shield_seeder;
+GRANT SELECT ON dba.token_prefixes TO shield_auditor, shield_seeder, shield_steward, shield_eraser;

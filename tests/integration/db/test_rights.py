@@ -20,23 +20,24 @@ TABLES = (
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
     "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events", "dial_permissions", "clicks",
+    "token_prefixes", "rowless_tokens",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
     "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
-    "webhook_events", "dialling", "dial_permissions", "clicks",
+    "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
-    "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
+    "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks", "token_prefixes"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
     "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "dispatcher": set(),
     "api": {"tenants", "dialling", "dial_permissions", "clicks"},
-    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
-    "eraser": {"tenants", "holds", "erasures"},
+    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps", "token_prefixes"},
+    "eraser": {"tenants", "holds", "erasures", "token_prefixes"},
 }  # fmt: skip
 FUNCTIONS = {
     "authorize_call": (("worker",), 11),
@@ -64,6 +65,10 @@ FUNCTIONS = {
     "tenant_data_key": (("resolver", "rekeyer"), 2),
     "note_refusal": (("resolver",), 2),
     "missing_data_keys": (("resolver",), 2),
+    "token_method": (("resolver",), 2),
+    "method_key": (("resolver",), 2),
+    "missing_method_keys": (("resolver",), 2),
+    "computing_prefix": (("seeder",), 2),
     "kek_ids": (("resolver", "masker"), 0),
     "seeding_tenant": (("seeder", "canary", "rekeyer"), 1),
     "begin_rekeyings": (("rekeyer",), 3),
@@ -125,6 +130,8 @@ FUNCTIONS = {
     "webhook_failed": (("dispatcher",), 5),
     "bury_webhook_events": (("dispatcher",), 2),
     "add_key": ((), 5),
+    "add_prefix": ((), 8),
+    "retire_prefix": ((), 2),
     "add_login": ((), 5),
 }
 

@@ -38,10 +38,15 @@ class Keeper:
     journal, failing = Journal, True
 
 
+class Breakers:
+    open_breakers = 1
+
+
 class Resolver:
     """What a resolver shows to be watched."""
 
     databases, journal, open_requests, max_requests = (Pool(), Pool()), Keeper, 2, 64
+    methods = Breakers
 
 
 def all_pages():
@@ -62,6 +67,7 @@ def all_pages():
     resolver = ResolverMetrics()
     resolver.answered("number", "redeemed", 0.001)
     resolver.ciphertext("decrypts")
+    resolver.attempted("ff1", "number", 0.001)
     resolver.watch_resolver(Resolver, Resolver)
     sealer = SealerMetrics()
     sealer.active(mine=True)

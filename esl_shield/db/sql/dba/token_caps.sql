@@ -3,7 +3,8 @@ SELECT t.name AS tenant, k.token, k.per_day::int AS own_per_day, t.token_per_day
     nullif(coalesce(k.per_day, t.token_per_day), 2147483647) AS per_day,
     CASE WHEN u.since > clock_timestamp() - interval '24 hours' THEN u.used ELSE 0 END AS used,
     CASE WHEN u.since > clock_timestamp() - interval '24 hours' THEN u.since END AS since
-FROM shield.tokens k
+FROM (SELECT s.tenant_id, s.token, s.per_day FROM shield.tokens s
+    UNION ALL SELECT o.tenant_id, o.token, o.per_day FROM shield.rowless_tokens o) k
 JOIN shield.tenants t ON t.id = k.tenant_id
 LEFT JOIN shield.token_usage u ON u.tenant_id = k.tenant_id AND u.token = k.token;
 COMMENT ON VIEW dba.token_caps IS 'calls a token may get in 24 hours (per_day; null: no cap), of its own or its tenant''s, and has got';

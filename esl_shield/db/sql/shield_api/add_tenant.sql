@@ -22,6 +22,8 @@ BEGIN
         WHEN EXISTS (SELECT FROM shield.tenants t WHERE t.domain = lower(p_domain)) THEN 'domain'
         WHEN p_prefix <> '' AND EXISTS (SELECT FROM shield.tenants t
             WHERE starts_with(t.token_prefix, p_prefix) OR starts_with(p_prefix, t.token_prefix)) THEN 'token_prefix'
+        WHEN p_prefix <> '' AND EXISTS (SELECT FROM shield.token_prefixes p
+            WHERE starts_with(p.prefix, p_prefix) OR starts_with(p_prefix, p.prefix)) THEN 'token_prefix'
     END;
     IF v_taken IS NOT NULL THEN
         RAISE EXCEPTION '% is taken', v_taken USING ERRCODE = 'ES003', COLUMN = v_taken;

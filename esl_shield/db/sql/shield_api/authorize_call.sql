@@ -27,7 +27,7 @@ DECLARE
     v_rule jsonb;
 BEGIN
     SELECT t.id, t.hooked, t.token_per_day, t.agent_per_hour, t.tenant_per_day, t.requires_permission, t.guarded,
-            l.mint_per_s, l.locked_at IS NOT NULL AS login_locked INTO v_tenant
+            t.rowless, l.mint_per_s, l.locked_at IS NOT NULL AS login_locked INTO v_tenant
         FROM shield.tenants t LEFT JOIN shield.logins l ON l.login = session_user::text
         WHERE t.domain = lower(p_domain);
     -- Whoever erases this token waits for this call, or this call finds it gone.
@@ -36,6 +36,11 @@ BEGIN
             (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
                 ORDER BY a.created_at, a.alias LIMIT 1) AS alias
         INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
+    IF v_tenant.rowless AND v_token.token IS NULL THEN
+        SELECT r.token::shield.token, r.status::shield.token_status, r.expires_at,
+                coalesce(r.per_day, v_tenant.token_per_day) AS per_day, NULL::shield.alias AS alias
+            INTO v_token FROM shield.rowless_token(v_tenant.id, p_token) r;
+    END IF;
     v_reason := CASE
         WHEN v_tenant.login_locked THEN 'login_locked'
         WHEN v_agent IS NULL THEN 'agent_unauthenticated'

@@ -26,6 +26,8 @@ BEGIN
     verdict := CASE
         WHEN v_key.version IS NULL THEN 'UNKNOWN'
         WHEN v_key.destroyed_at IS NOT NULL THEN 'ALREADY'
+        WHEN p_purpose = 'ff1' AND EXISTS (SELECT FROM shield.token_prefixes p WHERE p.tenant_id = p_tenant_id
+            AND p.key_version = p_version AND p.retired_at IS NULL) THEN 'LIVE'
         WHEN v_key.followed_at IS NULL THEN 'NEWEST'
         WHEN p_purpose = 'index' AND v_key.retired_at IS NULL THEN 'LIVE'
     END;

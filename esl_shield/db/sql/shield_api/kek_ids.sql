@@ -4,5 +4,5 @@ CREATE OR REPLACE FUNCTION shield_api.kek_ids()
 RETURNS TABLE (kek_id text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT DISTINCT d.kek_id FROM shield.data_keys d WHERE d.purpose = 'data' AND d.destroyed_at IS NULL ORDER BY 1
+    SELECT DISTINCT d.kek_id FROM shield.data_keys d WHERE d.purpose IN ('data', 'ff1') AND d.destroyed_at IS NULL ORDER BY 1
 $$;

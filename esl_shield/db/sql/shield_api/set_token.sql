@@ -15,6 +15,13 @@ BEGIN
             expires_at = CASE WHEN p_status IS NULL THEN p_expires_at ELSE k.expires_at END
         WHERE k.tenant_id = v_tenant_id AND k.token = p_token;
     IF NOT FOUND THEN
+        INSERT INTO shield.rowless_tokens AS o (tenant_id, token, status, expires_at)
+            SELECT v_tenant_id, r.token, coalesce(p_status, r.status), CASE WHEN p_status IS NULL THEN p_expires_at END
+            FROM shield.rowless_token(v_tenant_id, p_token) r
+        ON CONFLICT (tenant_id, token) DO UPDATE SET status = coalesce(p_status, o.status),
+            expires_at = CASE WHEN p_status IS NULL THEN p_expires_at ELSE o.expires_at END;
+    END IF;
+    IF NOT FOUND THEN
         RETURN false;
     END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, token, detail) VALUES (v_tenant_id, 'token.changed', p_token,

@@ -15,5 +15,10 @@ BEGIN
         LEFT JOIN shield.aliases n ON n.tenant_id = t.id AND n.alias = p_alias
         JOIN shield.tokens k ON k.tenant_id = t.id AND k.token = coalesce(p_token, n.token)
         WHERE t.name = p_tenant AND (p_alias IS NULL OR n.token = k.token);
+    IF NOT FOUND AND p_alias IS NULL THEN
+        RETURN QUERY SELECT r.token, '{}'::text[], r.status, r.expires_at, NULL::text, NULL::text, NULL::text, NULL::text,
+                '{}'::jsonb, NULL::timestamptz
+            FROM shield.tenants t CROSS JOIN LATERAL shield.rowless_token(t.id, p_token) r WHERE t.name = p_tenant;
+    END IF;
 END
 $$;

@@ -1,0 +1,264 @@
+"""The method crm against a real TLS server on loopback, well-behaved and not."""
+
+from __future__ import annotations
+
+import logging
+import time
+import traceback
+import uuid
+
+import gevent
+import pytest
+from certificates import Authority
+from crm_server import PATH, SECRET, CrmServer
+from gevent import socket
+from ports import free_port
+
+from esl_shield.config.crm import CrmConfig
+from esl_shield.errors.config import ConfigError
+from esl_shield.errors.methods import MethodAway, MethodRefused
+from esl_shield.resolver.methods.crm import CrmMethod, CrmService
+from esl_shield.resolver.permits import Redeemed
+from esl_shield.vault.numbers import SubscriberNumber
+from esl_shield.vault.prefixes import TokenPrefix
+
+TOKEN, FOREIGN, INVALID, UNKNOWN = (str(at) * 20 for at in (1, 2, 3, 4))
+NUMBER = "+8613800138001"
+PREFIX = TokenPrefix("bank", "1", "crm", 20, None, ("CN",))
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    made = Authority(tmp_path_factory.mktemp("authority"))
+    for name, host in (("crm", "DNS:localhost"), ("elsewhere", "DNS:elsewhere.example")):
+        made.sign(name, host)
+    made.sign("stranger", "DNS:localhost", authority="otherca")
+    made.sign("resolver", "DNS:resolver")
+    return made
+
+
+@pytest.fixture
+def start(authority):
+    """Start servers; all stop at the end."""
+    started = []
+
+    def begin(certificate="crm", port=0, clients=None):
+        context = authority.context(certificate)
+        if clients:
+            context.load_verify_locations(authority.folder / f"{clients}.pem")
+            context.verify_mode = 2  # ssl.CERT_REQUIRED
+        server = CrmServer(context, port)
+        server.numbers = {TOKEN: NUMBER, FOREIGN: "+61491570006", INVALID: "+8611111"}
+        started.append(server)
+        return server
+
+    yield begin
+    for server in started:
+        server.stop()
+
+
+@pytest.fixture
+def configured(authority):
+    """Make a configuration for a server, with changes."""
+    secret = authority.folder / "secret"
+    if not secret.exists():
+        secret.write_bytes(SECRET + b"\n")
+        secret.chmod(0o400)
+
+    def config(url, **changes):
+        return CrmConfig(**{"tenant": "bank", "url": url, "secret": f"file:{secret}",
+                            "ca": str(authority.folder / "ca.pem")} | changes)  # fmt: skip
+
+    return config
+
+
+def asking(token=TOKEN):
+    return Redeemed(uuid.uuid4(), 1, token, None, None)
+
+
+def refused(service, token=TOKEN, prefix=PREFIX):
+    """What a request ends with that gives no number; nothing of the number is in it."""
+    with pytest.raises((MethodAway, MethodRefused)) as caught:
+        CrmMethod([service]).number_of(asking(token), prefix)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert NUMBER[3:] not in shown
+    return caught.value.reason
+
+
+def test_a_token_is_asked_for_and_its_number_given(start, configured):
+    """The service is told token, call, tenant, time and a nonce, signed; two requests share one connection."""
+    server = start()
+    method = CrmMethod([CrmService(configured(server.url))])
+    calls = [asking(), asking()]
+    assert [method.number_of(call, PREFIX) for call in calls] == [SubscriberNumber(NUMBER)] * 2
+    assert server.connections == 1
+    assert [(asked["token"], asked["tenant"], asked["call"]) for asked in server.asked] == [
+        (TOKEN, "bank", str(call.call)) for call in calls
+    ]
+    assert {tuple(asked) for asked in server.asked} == {("call", "nonce", "tenant", "timestamp", "token")}
+    assert len({asked["nonce"] for asked in server.asked}) == 2
+    assert server.rejected == []
+
+
+def test_what_the_prefix_does_not_allow_is_refused(start, configured):
+    """A number of another country, one that does not exist, and a token the service does not know are refused."""
+    service = CrmService(configured(start().url))
+    reasons = [refused(service, token) for token in (FOREIGN, INVALID, UNKNOWN)]
+    assert reasons == ["crm_not_allowed", "crm_not_allowed", "crm_unknown"]
+
+
+MODES = {
+    "unsigned": "signature", "other_secret": "signature", "replays": "signature", "other_question": "signature",
+    "unsigned_unknown": "signature", "late": "clock", "redirects": "status", "error": "status", "text": "answer",
+    "more": "answer", "national": "answer", "deep": "answer", "huge": "size", "endless": "size", "headers": "answer",
+    "silent": "slow", "drips": "slow", "hangs_up": "away", "babbles": "answer",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_is_not_exactly_right_is_no_answer(start, configured, mode):
+    """Unsigned, replayed, late, oversized, slow or odd answers are none; afterwards a right one is taken again."""
+    server = start()
+    service = CrmService(configured(server.url, timeout_s=0.4))
+    assert service.ask(asking()) == SubscriberNumber(NUMBER)
+    server.mode = mode
+    began = time.monotonic()
+    assert refused(service) == f"crm_{MODES[mode]}"
+    assert time.monotonic() - began < 3
+    server.mode = "well"
+    assert service.ask(asking()) == SubscriberNumber(NUMBER)
+
+
+def test_a_slow_service_holds_up_nobody_else(start, configured):
+    """While an answer is waited for, other greenlets run, and the waiting ends after the time-out."""
+    server = start()
+    server.mode = "silent"
+    ticks, began = [], time.monotonic()
+    waiting = gevent.spawn(refused, CrmService(configured(server.url)))
+    while not waiting.ready():
+        gevent.sleep(0.01)
+        ticks.append(1)
+    assert waiting.get() == "crm_slow"
+    assert 0.7 < time.monotonic() - began < 3
+    assert len(ticks) > 10
+
+
+def test_no_more_than_its_share_is_asked_at_once(start, configured):
+    """Requests beyond max_requests are refused at once, so that a slow service takes no other's place."""
+    server = start()
+    server.mode = "silent"
+    service = CrmService(configured(server.url, max_requests=2, timeout_s=0.3))
+    reasons = [job.get() for job in gevent.joinall([gevent.spawn(refused, service) for _ in range(5)])]
+    assert sorted(reasons) == ["crm_busy"] * 3 + ["crm_slow"] * 2
+
+
+@pytest.mark.parametrize(
+    ("certificate", "reason"), [("elsewhere", "crm_certificate"), ("stranger", "crm_certificate")],
+    ids=["another name", "another authority"],
+)  # fmt: skip
+def test_a_server_that_is_not_the_one_is_told_nothing(start, configured, certificate, reason):
+    """A certificate of another name or authority ends the connection before the token is sent."""
+    server = start(certificate)
+    assert refused(CrmService(configured(server.url))) == reason
+    assert server.asked == []
+
+
+def test_a_server_that_speaks_no_tls(configured):
+    """Plain text where TLS should be is refused."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+
+    def speak():
+        connection, _ = listener.accept()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        connection.recv(4096)
+        connection.close()
+
+    speaking = gevent.spawn(speak)
+    try:
+        assert refused(CrmService(configured(f"https://localhost:{listener.getsockname()[1]}{PATH}"))) == "crm_tls"
+    finally:
+        speaking.kill()
+        listener.close()
+
+
+def test_a_client_certificate_is_shown_where_one_is_asked_for(start, configured, authority):
+    """With certificate and key the service lets the resolver in, without it does not."""
+    server = start(clients="ca")
+    folder = authority.folder
+    own = {"certificate": str(folder / "resolver.pem"), "key": f"file:{folder / 'resolver.key'}"}
+    assert CrmService(configured(server.url, **own)).ask(asking()) == SubscriberNumber(NUMBER)
+    assert refused(CrmService(configured(server.url))) in ("crm_tls", "crm_away")
+
+
+def test_a_service_that_is_away_comes_back(start, configured):
+    """Refused connections and a kept connection that was closed meanwhile are mended by the next request."""
+    server = start()
+    service = CrmService(configured(server.url))
+    assert service.ask(asking()) == SubscriberNumber(NUMBER)
+    port = server.server_address[1]
+    server.stop()
+    assert refused(service) == "crm_away"
+    again = start(port=port)
+    again.mode = "then_closes"
+    assert [service.ask(asking()) for _ in range(3)] == [SubscriberNumber(NUMBER)] * 3
+    assert again.connections == 3
+
+
+def test_the_environments_proxies_are_not_used(start, configured, monkeypatch):
+    """A proxy named in the environment sees no request."""
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
+    assert CrmService(configured(start().url)).ask(asking()) == SubscriberNumber(NUMBER)
+
+
+def test_nothing_is_logged(start, configured, caplog):
+    """No log line is written by an answer, right or wrong: the resolver's own says enough."""
+    caplog.set_level(logging.DEBUG)
+    server = start()
+    service = CrmService(configured(server.url, timeout_s=0.4))
+    for mode in ("well", "babbles", "text", "headers"):
+        server.mode = mode
+        with gevent.Timeout(3):
+            try:
+                service.ask(asking())
+            except MethodAway:
+                continue
+    assert NUMBER[3:] not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": "http://localhost/x"}, {"url": "https://user:pw@localhost/x"}, {"url": "https://localhost/x?y"},
+        {"url": "https:///x"}, {"url": "https://localhost"}, {"url": "https://localhost:x/y"}, {"secret": "plain"},
+        {"secret": ""}, {"certificate": "x"}, {"key": "file:x"}, {"certificate": "x", "key": "x"}, {"timeout_s": 0.9},
+        {"timeout_s": 0}, {"max_requests": 65},
+    ],
+    ids=[
+        "no tls", "user", "query", "no host", "no path", "port", "secret in the file", "no secret", "no key",
+        "no certificate", "key in the file", "slow", "no time", "many",
+    ],
+)  # fmt: skip
+def test_a_configuration_that_cannot_work_is_refused(configured, changes):
+    """Each wrong value is one ValueError, which the file's reader turns into one sentence."""
+    with pytest.raises(ValueError, match=r"\[?crm"):
+        configured(**{"url": "https://localhost/x"} | changes)
+
+
+def test_files_that_cannot_be_used_are_named(configured, authority):
+    """A missing bundle, a key others can read and a foreign key are errors before anything is asked."""
+    folder = authority.folder
+    exposed = folder / "exposed.key"
+    exposed.write_bytes((folder / "resolver.key").read_bytes())
+    exposed.chmod(0o644)
+    certificate = str(folder / "resolver.pem")
+    for changes in (
+        {"ca": str(folder / "nowhere.pem")},
+        {"certificate": certificate, "key": f"file:{exposed}"},
+        {"certificate": certificate, "key": f"file:{folder / 'crm.key'}"},
+        {"secret": f"file:{folder / 'nowhere'}"},
+    ):
+        with pytest.raises(ConfigError, match=r"\[\[crm\]\]"):
+            CrmService(configured("https://localhost/x", **changes))
