@@ -26,7 +26,8 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_housekeeper,
     shield_rekeyer,
     shield_intake,
-    shield_reaper;
+    shield_reaper,
+    shield_api;
 GRANT USAGE ON SCHEMA dba TO
     shield_auditor,
     shield_seeder,
@@ -81,3 +82,8 @@ GRANT SELECT ON dba.label_masks TO shield_auditor, shield_seeder;
 GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.months, dba.permits_unredeemed,
     dba.resolutions, dba.rights, dba.storage, dba.token_inventory, dba.token_inventory_estimate, dba.unused_tokens
     TO shield_auditor;
+
+GRANT EXECUTE ON FUNCTION
+    shield_api.api_token, shield_api.api_change_token, shield_api.api_calls, shield_api.api_call TO shield_api;
+GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised TO shield_seeder;
+GRANT SELECT ON dba.api_keys TO shield_auditor;

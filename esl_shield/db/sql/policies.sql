@@ -13,7 +13,8 @@ DECLARE
 BEGIN
     FOREACH v_table IN ARRAY ARRAY['data_keys', 'tokens', 'number_refs', 'aliases', 'token_space', 'calls', 'call_agents',
             'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets',
-            'holds', 'erasures', 'label_masks', 'rekeyings', 'cdr_legs'] LOOP
+            'holds', 'erasures', 'label_masks', 'rekeyings', 'cdr_legs', 'api_keys',
+            'api_answers'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;
