@@ -114,6 +114,14 @@ def _reaper(config: Config) -> Description:
     return Description(alone=True)
 
 
+def _api(config: Config) -> Description:
+    return Description(_spell(config.api.listen), _spell(config.metrics.listen), config.api.drain_timeout_s)
+
+
+def _tokeniser(config: Config) -> Description:
+    return Description(_spell(config.tokeniser.listen), _spell(config.metrics.listen), config.tokeniser.drain_timeout_s)
+
+
 def _spell(address: object) -> str | None:
     return None if address is None else str(address)
 
@@ -124,5 +132,7 @@ KINDS = {
     "housekeeper": Kind(("db", "maintain", "--every", str(SECONDS_BETWEEN_HOUSEKEEPING)), 1, _housekeeper),
     "intake": Kind(("intake",), 1, _intake),
     "reaper": Kind(("reaper",), 1, _reaper),
+    "api": Kind(("api",), 0, _api),
+    "tokeniser": Kind(("tokeniser",), 1, _tokeniser),
     "sealer": Kind(("sealer",), 2, _sealer),
 }
