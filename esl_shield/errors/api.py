@@ -117,6 +117,14 @@ class TokeniserAway(ApiError, DependencyAway):
     status = 503
 
 
+class TokenKeysAway(ApiError, DependencyAway):
+    """The authorization server's keys could not be read for long."""
+
+    error_id = "api.token_keys_away"
+    sentence = "The authorization server's keys cannot be read, so no access token can be checked; try again later."
+    status = 503
+
+
 class ApiKeyUnknown(NegativeAnswer):
     """The tenant has no such key, or it is over."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper",
+    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper", "shield_api",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -19,6 +19,7 @@ EXECUTE = {
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {
         "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
+        "api_tokenising", "api_tokenised",
     },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
@@ -36,6 +37,7 @@ EXECUTE = {
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
     "shield_reaper": {"call_gone", "open_calls"},
+    "shield_api": {"api_call", "api_calls", "api_change_token", "api_token"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -44,7 +46,7 @@ SELECT = {
     "shield_seeder": {"dids", "label_masks", "tenants", "tokens"},
     "shield_auditor": {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
-        *("reveals", "sealing", "tenants", "tokens"),
+        *("api_keys", "reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
@@ -59,6 +61,7 @@ SELECT = {
     "shield_rekeyer": set(),
     "shield_intake": set(),
     "shield_reaper": set(),
+    "shield_api": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -76,6 +79,7 @@ USAGE = {
     "shield_rekeyer": {"shield_api"},
     "shield_intake": {"shield_api"},
     "shield_reaper": {"shield_api"},
+    "shield_api": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).

@@ -19,20 +19,20 @@ TABLES = (
     "applied_sql", "alembic_version", "calls", "calls_default", "audit_events", "audit_events_default", "permits",
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
-    "rekeyings", "cdr_legs", "worker_beats",
+    "rekeyings", "cdr_legs", "worker_beats", "api_keys", "api_answers",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
-    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings",
+    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "api_keys",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
     "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
-    "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(),
+    "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "api": set(),
     "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps"},
     "eraser": {"tenants", "holds", "erasures"},
 }  # fmt: skip
@@ -44,6 +44,14 @@ FUNCTIONS = {
     "accept_inbound_call": (("worker",), 6),
     "inbound_answered": (("worker",), 2),
     "worker_beat": (("worker",), 0),
+    "api_token": (("api",), 3),
+    "api_change_token": (("api",), 4),
+    "api_calls": (("api",), 10),
+    "api_call": (("api",), 2),
+    "api_tokenising": (("seeder",), 1),
+    "api_tokenised": (("seeder",), 5),
+    "add_api_key": ((), 8),
+    "revoke_api_key": ((), 2),
     "take_cdr": (("intake",), 10),
     "settle_cdrs": (("intake",), 1),
     "open_calls": (("reaper",), 1),
@@ -260,6 +268,7 @@ UNMAPPED = {
     "intake": [("settle_cdrs", (10,), [])],
     "reaper": [("open_calls", (True,), []), ("call_gone", (SCAN, 99.0, None, 1.0, True), [("UNKNOWN",)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
+    "api": [("api_token", (bytes(32), TOKEN, None), [("UNKNOWN_KEY", None)])],
     "eraser": [("erase_tokens", ("acme", [TOKEN], [None], "C-1", "asked"), [])],
 }
 
