@@ -15,6 +15,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esl_shield.config.api import ApiConfig, OAuthConfig, TokeniserConfig
 from esl_shield.config.backup import BackupConfig
 from esl_shield.config.calls import (
     CallsConfig,
@@ -71,6 +72,9 @@ class Config:
     reaper: ReaperConfig | None = None
     webhooks: WebhooksConfig | None = None
     clicks: ClicksConfig | None = None
+    api: ApiConfig = field(default_factory=ApiConfig)
+    tokeniser: TokeniserConfig = field(default_factory=TokeniserConfig)
+    oauth: OAuthConfig | None = None
     source: str = field(default="text", compare=False, metadata=NOT_IN_FILE)
 
     def __post_init__(self) -> None:

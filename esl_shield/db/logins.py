@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
-_TIMED = ("worker", "resolver", "masker")
+_TIMED = ("worker", "resolver", "masker", "api")
 _QUIET = (
     "worker", "resolver", "masker", "seeder", "revealer", "scanner", "canary", "steward", "eraser", "rekeyer", "api",
 )  # fmt: skip

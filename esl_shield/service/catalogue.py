@@ -136,6 +136,13 @@ INTAKE = (
         "leg, unknown (no call of ours), known, duplicate, rejected (no record), away (told to spool).", "verdict",
     ),
 )  # fmt: skip
+API = (
+    _counter(
+        "api_requests", "Requests by operation (none: no such path, or refused before) and HTTP status.",
+        "operation", "status",
+    ),
+    _histogram("api_request", "From a request's head to its answer's first byte.", "operation"),
+)  # fmt: skip
 SUPERVISOR = (
     _gauge("serve_children", "Processes by state: starting, ready, leaving, waiting.", "role", "state"),
     _gauge("serve_failing", "Processes that died several times in a row.", "role"),
@@ -147,11 +154,12 @@ SUPERVISOR = (
 )  # fmt: skip
 PROCESSES = {
     "every process": EVERY,
-    "worker, resolver and intake": DATABASE,
+    "worker, resolver, intake, API and tokeniser": DATABASE,
     "worker": WORKER,
     "resolver": RESOLVER,
     "sealer": SEALER,
     "intake": INTAKE,
+    "API and tokeniser": API,
     "supervisor": SUPERVISOR,
 }
 CATALOGUE = {metric.name: metric for group in PROCESSES.values() for metric in group}

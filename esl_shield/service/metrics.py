@@ -169,6 +169,20 @@ class IntakeMetrics(Metrics):
         self._records.labels(verdict).inc()
 
 
+class ApiMetrics(Metrics):
+    """What is asked of the HTTP API, or of the tokeniser."""
+
+    def __init__(self, role: str) -> None:
+        super().__init__(role)
+        self._requests = self.counter("esl_shield_api_requests_total")
+        self._seconds = self.histogram("esl_shield_api_request_seconds")
+
+    def answered(self, operation: str, status: int, seconds: float) -> None:
+        """Note one answer; ``operation`` is one of the API's, or none."""
+        self._requests.labels(operation, str(status)).inc()
+        self._seconds.labels(operation).observe(seconds)
+
+
 class WorkerMetrics(Metrics):
     """What one worker does with the calls FreeSWITCH parks into it."""
 

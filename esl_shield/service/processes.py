@@ -22,7 +22,7 @@ from esl_shield.service import inherited, log
 from esl_shield.service.hardening import harden
 from esl_shield.service.housekeeping import HousekeeperService
 from esl_shield.service.intake import Intake
-from esl_shield.service.metrics import IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.metrics import ApiMetrics, IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
 from esl_shield.service.notify import Notifier
 from esl_shield.service.resolving import ResolverService
 from esl_shield.service.sealer import SealerService
@@ -103,6 +103,24 @@ def run_intake(config: Config) -> int:
     given = prepare("intake")
     intake = Intake.from_config(config, IntakeMetrics(), given.listeners)
     return serve("intake", intake, drain_s=INTAKE_DRAIN_S, notifier=given.notifier)
+
+
+def run_api(config: Config) -> int:
+    """Run the HTTP API until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
+    from esl_shield.service.api import api_service  # noqa: PLC0415 - keeps its framework out of other processes
+
+    given = prepare("api")
+    service = api_service(config, ApiMetrics("api"), given.listeners)
+    return serve("api", service, drain_s=config.api.drain_timeout_s, notifier=given.notifier)
+
+
+def run_tokeniser(config: Config) -> int:
+    """Run the tokeniser until a signal ends it; returns the exit code. Raises ShieldError when it cannot start."""
+    from esl_shield.service.api import tokeniser_service  # noqa: PLC0415 - keeps its framework out of other processes
+
+    given = prepare("tokeniser")
+    service = tokeniser_service(config, ApiMetrics("tokeniser"), given.listeners)
+    return serve("tokeniser", service, drain_s=config.tokeniser.drain_timeout_s, notifier=given.notifier)
 
 
 def prepare(name: str) -> Given:

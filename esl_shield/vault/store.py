@@ -101,10 +101,15 @@ class TokenInfo:
 class Store:
     """A seeder login's connection; raises DatabaseAway when PostgreSQL does not answer."""
 
-    def __init__(self, config: DatabaseConfig) -> None:
-        patient = replace(config, pool_size=1, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S))
+    def __init__(self, config: DatabaseConfig, *, pool_size: int = 1) -> None:
+        patient = replace(config, pool_size=pool_size, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S))
         self._database = Database(patient, application_name=APPLICATION, needs="a seeder")
         self._call = self._database.call
+
+    @property
+    def database(self) -> Database:
+        """What it asks, for functions beside those of seeding."""
+        return self._database
 
     def close(self) -> None:
         """Close the connection."""

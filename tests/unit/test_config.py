@@ -83,6 +83,9 @@ SECTIONS = {
     "[reaper]": config.ReaperConfig,
     "[[reaper.switches]]": SwitchConfig,
     "[webhooks]": config.WebhooksConfig,
+    "[api]": config.ApiConfig,
+    "[tokeniser]": config.TokeniserConfig,
+    "[oauth]": config.OAuthConfig,
 }
 
 
@@ -124,6 +127,7 @@ CANARY = (
     '[canary]\ntenant = "t"\ndomain = "d.example"\nagent = "1099"\npassword = "file:/p"\n'
     'switch = "192.0.2.20:5060"\ndatabase = { url = "postgresql+psycopg2://c@/shield" }\n'
 )
+OAUTH = '[oauth]\nissuer = "i"\naudience = "a"\njwks = "file:/j"\n'
 GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:5080"\n'
 
 
@@ -135,6 +139,16 @@ GATEWAY = '[[gateways]]\nname = "g"\ndelivery = "direct"\nproxy = "127.0.0.1:508
         (DATABASE + '[freeswitch]\naddress = "switch:8021"\npassword = "file:/f"\n', "IP address and a port"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "hush-hush"\n', "password must be file:PATH"),
         (DATABASE + '[freeswitch]\naddress = "127.0.0.1:8021"\npassword = "file:/f"\ncalls = 0\n', "more than 0"),
+        (DATABASE + '[api]\nlisten = "0.0.0.0:8092"\n', "[api] listen = 0.0.0.0:8092 is reachable from outside"),
+        (DATABASE + '[tokeniser]\nallow = ["crm"]\n', "[tokeniser] allow: 'crm' is not an IP address"),
+        (DATABASE + "[api]\nburst = 0\n", "[api] burst must be more than 0"),
+        (DATABASE + "[api]\ntokeniser_timeout_s = 0\n", "[api] tokeniser_timeout_s must be more than 0"),
+        (DATABASE + '[oauth]\nissuer = "i"\naudience = "a"\njwks = "ftp://x"\n', "[oauth] jwks must be file:"),
+        (DATABASE + OAUTH + 'algorithms = ["HS256"]\n', "[oauth] algorithms must be some of RS256"),
+        (DATABASE + OAUTH + "algorithms = []\n", "[oauth] algorithms must be some of RS256"),
+        (DATABASE + OAUTH + 'tenant_claim = "a b"\n', "[oauth] tenant_claim must be the name of a claim"),
+        (DATABASE + OAUTH.replace('"i"', '""'), "[oauth] issuer and audience must not be empty"),
+        (DATABASE + OAUTH + "leeway_s = 0\n", "[oauth] leeway_s must be more than 0"),
         (DATABASE + "[intake]\n", "intake.secret is missing"),
         (DATABASE + '[intake]\nsecret = "hush-hush"\n', "secret must be file:PATH"),
         (DATABASE + '[intake]\nsecret = "file:/s"\nuser = "a:b"\n', "user must be 1 to 64"),

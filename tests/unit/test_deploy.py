@@ -12,6 +12,7 @@ import pytest
 
 from esl_shield.cli.main import COMMANDS
 from esl_shield.config import serve
+from esl_shield.config.api import ApiConfig, TokeniserConfig
 from esl_shield.config.calls import EslConfig
 from esl_shield.config.resolver import ResolverConfig
 from esl_shield.config.webhooks import WebhooksConfig
@@ -26,6 +27,7 @@ DRAIN_S = {
     "worker": EslConfig().drain_timeout_s, "resolver": ResolverConfig().drain_timeout_s, "sealer": SEALER_DRAIN_S,
     "housekeeper": SEALER_DRAIN_S, "intake": INTAKE_DRAIN_S, "reaper": 0.0,
     "dispatcher": WebhooksConfig("file:/f").timeout_s,
+    "api": ApiConfig().drain_timeout_s, "tokeniser": TokeniserConfig().drain_timeout_s,
 }  # fmt: skip
 HARDENED = {
     "UMask": "0077", "LimitCORE": "0", "NoNewPrivileges": "yes", "ProtectSystem": "strict", "ProtectHome": "yes",

@@ -26,9 +26,10 @@ ALLOWED = {
     "audit": ANY | {"db"},
     "calls": ANY | {"db", "esl", "vault.tokens", "audit.events"},
     "resolver": ANY | {"db", "vault", "audit", "http"},
-    "service": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit"},
+    "api": ANY | {"db"},
+    "service": ANY | {"api", "db", "esl", "http", "calls", "resolver", "vault", "audit"},
     "tryout": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit", "service"},
-    "cli": ANY | {"db", "esl", "http", "calls", "resolver", "vault", "audit", "service", "tryout"},
+    "cli": ANY | {"api", "db", "esl", "http", "calls", "resolver", "vault", "audit", "service", "tryout"},
 }
 
 
@@ -105,6 +106,12 @@ def test_a_call_cannot_reach_decryption(module: str):
 def test_the_resolver_never_reaches_freeswitch(module: str):
     """The only code that decrypts never imports the event socket or the calls."""
     assert not [m for m in reachable(module) if in_room(m, "esl") or in_room(m, "calls")]
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if in_room(name, "api")))
+def test_the_api_cannot_reach_keys(module: str):
+    """Whatever the HTTP API's own code imports, transitively, holds no key, cipher or number."""
+    assert not [m for m in reachable(module) if in_room(m, "vault") or in_room(m, "resolver")]
 
 
 def test_every_room_is_drawn():

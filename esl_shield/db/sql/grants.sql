@@ -102,3 +102,8 @@ GRANT SELECT ON dba.tenants, dba.dialling, dba.dial_permissions, dba.clicks TO s
 GRANT EXECUTE ON FUNCTION shield_api.token_method, shield_api.method_key, shield_api.missing_method_keys TO shield_resolver;
 GRANT EXECUTE ON FUNCTION shield_api.computing_prefix TO shield_seeder;
 GRANT SELECT ON dba.token_prefixes TO shield_auditor, shield_seeder, shield_steward, shield_eraser;
+
+GRANT EXECUTE ON FUNCTION
+    shield_api.api_token, shield_api.api_change_token, shield_api.api_calls, shield_api.api_call TO shield_api;
+GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised TO shield_seeder;
+GRANT SELECT ON dba.api_keys TO shield_auditor;

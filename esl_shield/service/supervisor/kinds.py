@@ -120,6 +120,14 @@ def _dispatcher(config: Config) -> Description:
     return Description(drain_s=section(config).timeout_s)
 
 
+def _api(config: Config) -> Description:
+    return Description(_spell(config.api.listen), _spell(config.metrics.listen), config.api.drain_timeout_s)
+
+
+def _tokeniser(config: Config) -> Description:
+    return Description(_spell(config.tokeniser.listen), _spell(config.metrics.listen), config.tokeniser.drain_timeout_s)
+
+
 def _spell(address: object) -> str | None:
     return None if address is None else str(address)
 
@@ -131,5 +139,7 @@ KINDS = {
     "intake": Kind(("intake",), 1, _intake),
     "reaper": Kind(("reaper",), 1, _reaper),
     "dispatcher": Kind(("dispatcher",), 1, _dispatcher),
+    "api": Kind(("api",), 0, _api),
+    "tokeniser": Kind(("tokeniser",), 1, _tokeniser),
     "sealer": Kind(("sealer",), 2, _sealer),
 }

@@ -21,6 +21,7 @@ EXECUTE = {
     "shield_seeder": {
         "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
         "computing_prefix",
+        "api_tokenising", "api_tokenised",
     },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
@@ -38,7 +39,10 @@ EXECUTE = {
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
     "shield_reaper": {"call_gone", "open_calls"},
-    "shield_api": {"begin_click", "end_click", "grant_permission", "revoke_permission"},
+    "shield_api": {
+        "begin_click", "end_click", "grant_permission", "revoke_permission", "api_call", "api_calls", "api_change_token",
+        "api_token",
+    },
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
@@ -47,7 +51,7 @@ SELECT = {
     "shield_seeder": {"dids", "label_masks", "tenants", "token_prefixes", "tokens"},
     "shield_auditor": {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
-        *("reveals", "sealing", "tenants", "tokens"),
+        *("api_keys", "reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_prefixes", "token_inventory", "token_inventory_estimate", "unused_tokens"),

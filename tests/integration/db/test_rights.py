@@ -20,14 +20,14 @@ TABLES = (
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
     "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events", "dial_permissions", "clicks",
-    "token_prefixes", "rowless_tokens",
+    "token_prefixes", "rowless_tokens", "api_keys", "api_answers",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
     "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
-    "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes",
+    "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes", "api_keys",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
@@ -54,6 +54,14 @@ FUNCTIONS = {
     "accept_inbound_call": (("worker",), 6),
     "inbound_answered": (("worker",), 2),
     "worker_beat": (("worker",), 0),
+    "api_token": (("api",), 3),
+    "api_change_token": (("api",), 4),
+    "api_calls": (("api",), 10),
+    "api_call": (("api",), 2),
+    "api_tokenising": (("seeder",), 1),
+    "api_tokenised": (("seeder",), 5),
+    "add_api_key": ((), 8),
+    "revoke_api_key": ((), 2),
     "take_cdr": (("intake",), 10),
     "settle_cdrs": (("intake",), 1),
     "open_calls": (("reaper",), 1),
@@ -285,6 +293,7 @@ UNMAPPED = {
     "dispatcher": [("take_webhook_events", (9, 9, [], 9.0), []), ("bury_webhook_events", (0.0, 0.0), [(0, 0)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
     "api": [
+        ("api_token", (bytes(32), TOKEN, None), [("UNKNOWN_KEY", None)]),
         (
             "grant_permission",
             ("acme", SCAN, TOKEN, None, None, None, None, 1, None, None),

@@ -1,0 +1,126 @@
+"""Every operation of the HTTP API: path, method, scope, parameters, body, answers. The one source of them.
+
+Invariants: an operation that is not here has no route; what an operation takes beyond what stands here is refused.
+Operations of permissions and click-to-dial take scopes SCOPES names already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from esl_shield.api import schemas
+from esl_shield.api.schemas import listed, ref
+
+if TYPE_CHECKING:
+    from esl_shield.api.schemas import Schema
+
+SCOPES = {
+    "tokens:write": "make, revoke and expire tokens",
+    "tokens:read": "look tokens up",
+    "calls:read": "read call records",
+    "dial": "let an agent's phone ring and dial",
+    "permissions": "grant and take back dial permissions",
+    "blocklist": "say which tokens must not be called",
+}
+JSON = "application/json"
+NDJSON = "application/x-ndjson"
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter; ``place`` as OpenAPI's ``in``."""
+
+    name: str
+    place: Literal["path", "query", "header"]
+    schema: Schema
+    description: str
+
+    @property
+    def required(self) -> bool:
+        """Whether a request must have it."""
+        return self.place == "path"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. ``answers`` maps statuses that are no refusals to schemas, ``refusals`` names the rest."""
+
+    id: str
+    method: Literal["GET", "POST", "PUT", "DELETE"]
+    path: str
+    scope: str | None
+    summary: str
+    answers: dict[int, Schema]
+    parameters: tuple[Parameter, ...] = ()
+    body: str | None = None
+    media_type: str = JSON
+    refusals: tuple[int, ...] = ()
+    description: str = ""
+
+
+_TOKEN = Parameter("token", "path", schemas.TOKEN, "The token.")
+_IDEMPOTENCY = Parameter(
+    "Idempotency-Key", "header", {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
+    "Drawn anew for each request. The same key with the same request is answered the same for a day and does nothing "
+    "twice; with another request it is refused (422).",
+)  # fmt: skip
+_FILTERS = (
+    Parameter("agent", "query", schemas.AGENT, "Calls of this agent."),
+    Parameter("token", "query", schemas.TOKEN, "Calls to or from this token."),
+    Parameter("alias", "query", schemas.ALIAS, "Calls whose token had this alias."),
+    Parameter("state", "query", listed(schemas.STATE, maxItems=len(schemas.STATES)), "Calls in one of these states."),
+    Parameter("from", "query", schemas.MOMENT, "Started then or later. Without it: 31 days before `to`."),
+    Parameter("to", "query", schemas.MOMENT, "Started before. Without it: now."),
+)
+_PAGE = (
+    Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}, "Calls of a page."),
+    Parameter("cursor", "query", schemas.CURSOR, "`next` of the page before, with the same filters."),
+)
+
+OPERATIONS = (
+    Operation(
+        "tokenise", "POST", "/v1/tokens", "tokens:write", "Give a number a token",
+        {200: ref("MadeToken"), 201: ref("MadeToken")}, (_IDEMPOTENCY,), "NewToken", refusals=(413, 415, 422),
+        description="A number has one token in a tenant: asked again it is answered with 200 and the token there is.",
+    ),
+    Operation(
+        "tokenise_batch", "POST", "/v1/tokens:batch", "tokens:write", "Give up to 1000 numbers tokens",
+        {200: ref("MadeTokens")}, (_IDEMPOTENCY,), "NewTokens", refusals=(413, 415, 422),
+        description="Each row is answered in its place: its token, or why it was rejected. The other rows stand.",
+    ),
+    Operation(
+        "token_by_alias", "GET", "/v1/tokens/by-alias/{alias}", "tokens:read", "Find a token by its alias",
+        {200: ref("Token")}, (Parameter("alias", "path", schemas.ALIAS, "The alias."),), refusals=(404, 422),
+    ),
+    Operation(
+        "token", "GET", "/v1/tokens/{token}", "tokens:read", "Look at a token",
+        {200: ref("Token")}, (_TOKEN,), refusals=(404, 422),
+    ),
+    Operation(
+        "revoke_token", "POST", "/v1/tokens/{token}/revoke", "tokens:write", "Refuse every further call to a token",
+        {200: ref("Token")}, (_TOKEN,), refusals=(404, 422),
+        description="Again it changes nothing. Only a steward's `esl-shield token restore` undoes it.",
+    ),
+    Operation(
+        "expire_token", "PUT", "/v1/tokens/{token}/expiry", "tokens:write", "Say when a token ends",
+        {200: ref("Token")}, (_TOKEN,), "Expiry", refusals=(404, 413, 415, 422),
+    ),
+    Operation(
+        "calls", "GET", "/v1/calls", "calls:read", "List calls, newest first",
+        {200: ref("Calls")}, (*_FILTERS, *_PAGE), refusals=(422,),
+    ),
+    Operation(
+        "export_calls", "GET", "/v1/calls:export", "calls:read", "Stream calls, newest first, one JSON object a line",
+        {200: ref("Call")}, _FILTERS, media_type=NDJSON, refusals=(422,),
+        description="An export that breaks off ends without the last chunk of its body, so a client sees that it did.",
+    ),
+    Operation(
+        "call", "GET", "/v1/calls/{id}", "calls:read", "Look at a call",
+        {200: ref("Call")}, (Parameter("id", "path", schemas.UUID, "The call's id."),), refusals=(404, 422),
+    ),
+    Operation(
+        "openapi", "GET", "/v1/openapi.json", None, "This document", {200: {"type": "object"}},
+    ),
+)  # fmt: skip

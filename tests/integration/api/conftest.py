@@ -1,0 +1,154 @@
+"""A tenant's system before a real API and a real tokeniser, each a process of its own."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import re
+import signal
+import subprocess
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import psycopg2
+import pytest
+from fix_postgres import TEMPLATE, ShieldDatabase, _maintain
+from vault_lab import VaultLab
+
+from esl_shield.api.callers import new_key
+from esl_shield.api.operations import SCOPES
+from esl_shield.db.apikeys import ApiKeys
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+_numbers = itertools.count(1)
+READY = re.compile(r"(?:api|tokeniser) ready on (\S+):(\d+)\n")
+
+
+class Answered(NamedTuple):
+    """What came back; ``body`` is parsed JSON, or lines of it."""
+
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+class Process:
+    """A role as a user starts it; what it writes is kept for the search for numbers."""
+
+    def __init__(self, lab: VaultLab, role: str, config: Path) -> None:
+        self.log = lab.folder / f"{role}.log"
+        with self.log.open("wb") as log:
+            self.popen = subprocess.Popen(
+                lab.command(role, config=config), stdout=log, stderr=log, env=lab.environment(), cwd=lab.folder
+            )
+        self.port = 0
+
+    def wait(self) -> None:
+        """Return when it is ready."""
+        from polling import until
+
+        def ready() -> re.Match[str] | None:
+            text = self.log.read_text()
+            assert self.popen.poll() is None, text
+            return READY.search(text)
+
+        self.port = int(until(ready, "ready", within_s=60)[2])
+
+    def stop(self) -> int:
+        """End it as a unit does."""
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(30)
+
+
+class Crm:
+    """The tenants acme and brick, the site's API and tokeniser, and a key of acme's with every scope."""
+
+    def __init__(self, lab: VaultLab, folder: Path) -> None:
+        self.lab, self.database = lab, lab.database
+        lab.add_tenant("brick", "88")
+        self.key = self.make_key()
+        seeder = self._config("tokeniser", self.database.login("seeder"), f'[keys]\nkek = "{lab.kek_uri}"\n')
+        self.tokeniser = Process(lab, "tokeniser", seeder)
+        self.tokeniser.wait()
+        self.api = Process(lab, "api", self.api_config(folder))
+        self.api.wait()
+
+    def api_config(self, folder: Path, more: str = "") -> Path:
+        """The configuration of an API beside the tokeniser."""
+        del folder
+        section = f'requests_per_s = 1000\nburst = 2000\ntokeniser = "127.0.0.1:{self.tokeniser.port}"\n{more}'
+        return self._config("api", self.database.login("api"), "", section)
+
+    def _config(self, role: str, login: Any, more: str, section: str = "requests_per_s = 1000\nburst = 2000\n") -> Path:
+        path = self.lab.folder / f"{role}.toml"
+        text = f'[database]\nurl = "{login.url}"\nconnect_timeout_s = 5\nstatement_timeout_s = 10\n{more}'
+        path.write_text(f'{text}[{role}]\nlisten = "127.0.0.1:0"\n{section}')
+        path.chmod(0o600)
+        return path
+
+    def make_key(self, tenant: str = "acme", scopes: Sequence[str] = tuple(SCOPES), **more: Any) -> str:
+        """A key as an administrator makes one."""
+        key, hashed = new_key()
+        ApiKeys(self.database.admin, tenant).add(hashed, "crm", scopes, more.get("expires_at"))
+        return key
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, key: str | None = "", port: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answered:
+        """One request; without a key it is acme's, None sends none."""
+        sent = {"Content-Type": "application/json"} if body is not None else {}
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key or self.key}"
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        connection = http.client.HTTPConnection("127.0.0.1", port or self.api.port, timeout=30)
+        try:
+            connection.request(method, path, data, sent | (headers or {}))
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        if response.headers.get_content_type() == "application/x-ndjson":
+            return Answered(response.status, dict(response.headers), [json.loads(line) for line in content.splitlines()])
+        return Answered(response.status, dict(response.headers), json.loads(content))
+
+    def token(self, number: str, **fields: Any) -> str:
+        """A token for a number."""
+        answer = self.ask("POST", "/v1/tokens", {"number": number, **fields})
+        assert answer.status in (200, 201), answer
+        return answer.body["token"]
+
+    def events(self, *kinds: str) -> list[tuple[Any, ...]]:
+        """Audit events of these kinds, oldest first: kind, token, detail."""
+        return self.database.query(
+            "SELECT kind, token, detail FROM dba.audit_events WHERE kind = ANY (%s) ORDER BY id", list(kinds)
+        )
+
+    def everything_written(self) -> str:
+        """What processes wrote, and every row of the database as text."""
+        texts = [self.api.log.read_text(), self.tokeniser.log.read_text()]
+        tables = self.database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'shield'")
+        for (table,) in tables:
+            texts.append(str(self.database.query(f"SELECT to_jsonb(t) FROM shield.{table} t")))
+        return "\n".join(texts)
+
+
+@pytest.fixture(scope="session")
+def crm(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]:
+    folder = tmp_path_factory.mktemp("crm")
+    name = "test_crm"
+    _maintain(cluster, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+    database = ShieldDatabase(cluster, name)
+    lab = VaultLab(database, folder)
+    made = Crm(lab, folder)
+    try:
+        yield made
+    finally:
+        codes = [made.api.stop(), made.tokeniser.stop()]
+        lab.close()
+        database.close()
+        _maintain(cluster, f"DROP DATABASE {name} WITH (FORCE)")
+    assert codes == [0, 0]
