@@ -55,7 +55,7 @@ def test_a_webhook_from_its_adding_to_an_event_that_verifies(vault, site):
         ("admin", ("test", "nothing", "--tenant", "acme"), 1, "webhook.unknown"),
         ("admin", ("add", "crm", "--tenant", "nobody", "--url", "https://crm.example/"), 2, "tenant.unknown"),
         ("admin", ("add", "crm", "--tenant", "acme", "--url", "http://crm.example/"), 2, "webhook.rejected"),
-        ("auditor", ("add", "crm", "--tenant", "acme", "--url", "https://crm.example/"), 3, "database.no_right"),
+        ("auditor", ("add", "crm", "--tenant", "acme", "--url", "https://crm.example/"), 2, "database.right_missing"),
         ("admin", ("secret", "crm", "--tenant", "acme"), 2, "config.invalid"),
     ],
     ids=["unknown", "tenant", "plain http", "auditor", "no secret"],
