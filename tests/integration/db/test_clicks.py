@@ -1,4 +1,4 @@
-"""Calls by click: the row that is the agent's leg's principal, and what rings the agent, over the event socket's double."""
+"""Calls by click: the row that is the principal of the agent's leg, and what rings the agent, over a double."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_switch_that_refuses_us_makes_no_call(database, ring):
 
 
 def test_a_login_of_the_directory_may_be_used(ring):
-    """userauth NAME@DOMAIN, whose rights are FreeSWITCH's to limit."""
+    """Userauth NAME@DOMAIN, whose rights are FreeSWITCH's to limit."""
     user = "clicks@acme.example"
     with EventSocketDouble({}, job=lambda _: ANSWERED, login=f"userauth {user}:{PASSWORD}") as switch:
         assert ring(switch, user=user).click("acme", Click("1001", TOKEN)).outcome == "answered"
