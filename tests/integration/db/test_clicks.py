@@ -216,3 +216,21 @@ def test_a_click_takes_a_permissions_use_when_the_agent_has_answered(database, w
     assert taken(worker, second.channel)[:3] == ("ALLOWED", "T-NEW", "T-NEW")
     assert taken(worker, first.channel)[0] == "NOT_FOUND"
     assert reasons(database, "call.refused") == ["permission_used_up"]
+
+
+def test_a_dead_workers_clicked_call_was_answered_when_the_customer_did(database, worker, ring):
+    """FreeSWITCH's records: the agent's leg was answered before, so the customer's busy is what ended the call."""
+    with EventSocketDouble({}, job=lambda _: ANSWERED) as switch:
+        done = ring(switch).click("acme", Click("1001", TOKEN))
+    assert taken(worker, done.channel)[0] == "ALLOWED"
+    database.query(
+        "INSERT INTO shield.cdr_legs (call, call_started_at, tenant_id, channel, state, cause, answered_at, ended_at)"
+        " SELECT c.id, c.started_at, c.tenant_id, l.channel, l.state, l.cause, l.answered_at, now()"
+        " FROM shield.calls c,"
+        " LATERAL (VALUES (c.channel, 'NO_ANSWER', 'NORMAL_CLEARING', now()),"
+        " (c.customer_channel, 'BUSY', 'USER_BUSY', NULL)) l (channel, state, cause, answered_at)"
+    )
+    settled = database.query("SELECT shield.settle_call(id, started_at, true, NULL) FROM shield.calls")
+    assert settled == [("ENDED",)]
+    calls = database.query("SELECT state, hangup_cause, answered_at FROM dba.calls")
+    assert calls == [("BUSY", "USER_BUSY", None)]
