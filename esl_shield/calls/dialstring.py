@@ -90,7 +90,7 @@ def parked_leg_variables(
 def _route_data(call: UUID, allowed: Allowed, *, dialled: bool) -> dict[str, str]:
     """Return what recordings, FreeSWITCH's own record and an agent's phone know the call by; none goes to the carrier.
 
-    The business ID is in answers to a phone that dialled as ``X-Shield-Ref`` (``sip_ph_`` with 18x, ``sip_rh_`` with 200).
+    Answers to a phone that dialled have the business ID as ``X-Shield-Ref``: 18x by ``sip_ph_``, 200 by ``sip_rh_``.
     """
     ref = allowed.ref if allowed.ref and _SAFE.fullmatch(allowed.ref) else ""
     shown = showable(allowed.shown, allowed.token or "")

@@ -63,9 +63,10 @@ def grant(
     if calls != "any" and not re.fullmatch("[0-9]{1,5}", calls):
         raise PermissionRejected(problem="--calls is a whole number, or any")
     refuse_numbers(config, tenant, token=token, alias=alias)
+    often = None if calls == "any" else int(calls)
     wanted = Permission(
-        token, alias, agent, _moment("--from", from_), _moment("--until", until), None if calls == "any" else int(calls),
-        campaign, ref, **({"id": id_} if id_ else {}),
+        token, alias, agent, _moment("--from", from_), _moment("--until", until), often, campaign, ref,
+        **({"id": id_} if id_ else {}),
     )  # fmt: skip
     with _dialling(config) as dialling:
         done = dialling.grant(tenant, wanted)

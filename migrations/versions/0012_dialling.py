@@ -16,10 +16,10 @@ DOMAINS = """
 CREATE DOMAIN shield.business_id AS text CHECK (VALUE ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$');
 CREATE DOMAIN shield.shows AS text CHECK (VALUE ~ '^(token|alias|ref|[0-9]{2,6})$');
 CREATE DOMAIN shield.click_state AS text CHECK (VALUE IN ('ASKED', 'TAKEN', 'FAILED', 'VOID'));
-COMMENT ON DOMAIN shield.business_id IS 'a tenant''s own ID of a task, order or campaign; safe in file names and SIP headers';
+COMMENT ON DOMAIN shield.business_id IS 'a tenant''s own ID of a task, order or campaign';
 COMMENT ON DOMAIN shield.shows IS 'token, alias, ref, or 2 to 6 digits that are the same for every call';
 COMMENT ON DOMAIN shield.click_state IS
-    'ASKED: the agent''s phone rings; TAKEN: a worker has it; FAILED: the agent''s side; VOID: never asked of FreeSWITCH';
+    'ASKED: the agent''s phone rings; TAKEN: a worker has it; FAILED: the agent''s side; VOID: no phone was rung';
 """
 
 TENANTS = """
@@ -57,7 +57,7 @@ CREATE TABLE shield.dial_permissions (
 ) WITH (fillfactor = 80);
 CREATE INDEX dial_permissions_of_token ON shield.dial_permissions (tenant_id, token, valid_until);
 CREATE INDEX dial_permissions_by_end ON shield.dial_permissions (valid_until);
-COMMENT ON TABLE shield.dial_permissions IS 'who may dial which token, when and how often; kept for 30 days past their end';
+COMMENT ON TABLE shield.dial_permissions IS 'who may dial which token, when and how often; kept 30 days past the end';
 COMMENT ON COLUMN shield.dial_permissions.id IS 'drawn by who grants it, so that the same again changes nothing';
 COMMENT ON COLUMN shield.dial_permissions.tenant_id IS 'whose token it is';
 COMMENT ON COLUMN shield.dial_permissions.token IS 'the token that may be dialled';

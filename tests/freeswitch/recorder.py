@@ -21,8 +21,8 @@ from lab import DOMAIN, LUA_SECRET
 from ports import HOST
 
 from esl_shield.calls import dialstring
-from esl_shield.calls.records import Allowed
 from esl_shield.calls.permits import Permit
+from esl_shield.calls.records import Allowed
 from esl_shield.calls.routing import Route
 from esl_shield.calls.signs import EVENTS
 from esl_shield.config.gateways import Gateway

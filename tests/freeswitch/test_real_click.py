@@ -105,10 +105,10 @@ def test_a_phone_that_is_not_there_or_does_not_answer_calls_nobody(cast, clicks,
 def test_a_leg_of_no_click_is_hung_up_without_a_call(cast, clicks, api, number):
     """Whoever can originate but has no row in the database gets an agent's phone and nobody else's."""
     agent, token = cast.agent("1001"), cast.token(number)
-    cast.switch.esl.api(
-        f"bgapi originate {{shield_side=agent,shield_domain={DOMAIN}}}user/1001@{DOMAIN} shield_clicks XML shield_clicks"
-    )
-    until(lambda: agent.called()[0].ended, "the agent's leg is hung up", within_s=8)
+    mark = f"{{shield_side=agent,shield_domain={DOMAIN}}}"
+    cast.switch.esl.api(f"bgapi originate {mark}user/1001@{DOMAIN} shield_clicks XML shield_clicks")
+    leg = agent.ringing()
+    until(lambda: leg.ended, "the agent's leg is hung up", within_s=8)
     assert "click_unknown" in cast.shield.reasons()
     assert cast.customers.called() == []
     assert token

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from esl_shield.esl.double.park import Parked
 
-_SCRIPT = re.compile(r"\S*esl_shield\.lua (?P<permit>[0-9a-f]{32}) (?P<token>[0-9]+) (?P<gateway>[\w.-]+)( [\w+.-]+)?", re.ASCII)
+_SCRIPT = re.compile(
+    r"\S*esl_shield\.lua (?P<permit>[0-9a-f]{32}) (?P<token>[0-9]+) (?P<gateway>[\w.-]+)( [\w+.-]+)?", re.ASCII
+)
 _CARRIER_TEXT = (
     *("sip_invite_failure_phrase", "sip_hangup_phrase", "sip_reason", "sip_603plus_reason"),
     "switch_m_sdp",

@@ -1,4 +1,4 @@
-"""Calls by click: the row that is the agent's leg's principal, and what rings the agent, over the event socket's double."""
+"""Calls by click: the row that is the principal of the agent's leg, and what rings the agent, over a double."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_a_switch_that_refuses_us_makes_no_call(database, ring):
 
 
 def test_a_login_of_the_directory_may_be_used(ring):
-    """userauth NAME@DOMAIN, whose rights are FreeSWITCH's to limit."""
+    """Userauth NAME@DOMAIN, whose rights are FreeSWITCH's to limit."""
     user = "clicks@acme.example"
     with EventSocketDouble({}, job=lambda _: ANSWERED, login=f"userauth {user}:{PASSWORD}") as switch:
         assert ring(switch, user=user).click("acme", Click("1001", TOKEN)).outcome == "answered"
@@ -216,3 +216,21 @@ def test_a_click_takes_a_permissions_use_when_the_agent_has_answered(database, w
     assert taken(worker, second.channel)[:3] == ("ALLOWED", "T-NEW", "T-NEW")
     assert taken(worker, first.channel)[0] == "NOT_FOUND"
     assert reasons(database, "call.refused") == ["permission_used_up"]
+
+
+def test_a_dead_workers_clicked_call_was_answered_when_the_customer_did(database, worker, ring):
+    """FreeSWITCH's records: the agent's leg was answered before, so the customer's busy is what ended the call."""
+    with EventSocketDouble({}, job=lambda _: ANSWERED) as switch:
+        done = ring(switch).click("acme", Click("1001", TOKEN))
+    assert taken(worker, done.channel)[0] == "ALLOWED"
+    database.query(
+        "INSERT INTO shield.cdr_legs (call, call_started_at, tenant_id, channel, state, cause, answered_at, ended_at)"
+        " SELECT c.id, c.started_at, c.tenant_id, l.channel, l.state, l.cause, l.answered_at, now()"
+        " FROM shield.calls c,"
+        " LATERAL (VALUES (c.channel, 'NO_ANSWER', 'NORMAL_CLEARING', now()),"
+        " (c.customer_channel, 'BUSY', 'USER_BUSY', NULL)) l (channel, state, cause, answered_at)"
+    )
+    settled = database.query("SELECT shield.settle_call(id, started_at, true, NULL) FROM shield.calls")
+    assert settled == [("ENDED",)]
+    calls = database.query("SELECT state, hangup_cause, answered_at FROM dba.calls")
+    assert calls == [("BUSY", "USER_BUSY", None)]

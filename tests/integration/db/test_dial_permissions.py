@@ -36,7 +36,7 @@ def used(database):
 
 
 def test_a_permission_lets_a_call_through_once_and_is_in_its_record(database, worker, api):
-    """One use is one call, whose record and event name permission and business ID; the next is an unknown token's 404."""
+    """One use is one call, whose record and event name it and the business ID; the next is an unknown token."""
     verdict, permission = grant(api, ref="T-77", campaign="spring", alias="customer-1", token=None)
     assert verdict == "GRANTED"
     first = Attempt()
@@ -111,7 +111,7 @@ def test_a_further_gateway_takes_no_further_use(database, worker, api):
 
 
 def test_of_a_hundred_calls_at_the_last_use_one_is_let_through(database, api):
-    """Calls made at the same moment over many connections take each use once: two permissions, three uses, three calls."""
+    """Calls at the same moment over ten connections take each use once: two permissions, three uses."""
     grant(api, calls=2)
     grant(api, agent="1001")
     logins = [database.open(database.login("worker", ["acme"])) for _ in range(10)]

@@ -38,10 +38,12 @@ BEGIN
         RETURN 'WAITING';
     END IF;
 
-    -- The leg that calls was not answered before, save a transferred customer's, or a customer's who calls in.
+    -- The leg that calls was not answered before, save a transferred customer's, a customer's who calls in, or that of an
+    -- agent we rang.
     v_answered := CASE
         WHEN v_call.direction = 'inbound' THEN coalesce(v_call.answered_at, v_own.bridged_at)
-        WHEN v_call.referred_by IS NOT NULL THEN coalesce(v_far.answered_at, v_call.answered_at)
+        WHEN v_call.referred_by IS NOT NULL OR v_call.dialled_class = 'click'
+            THEN coalesce(v_far.answered_at, v_call.answered_at)
         ELSE coalesce(v_own.answered_at, v_far.answered_at, v_call.answered_at) END;
     v_last := CASE
         WHEN v_call.direction = 'inbound' THEN v_own
