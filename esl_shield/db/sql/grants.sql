@@ -54,7 +54,8 @@ GRANT EXECUTE ON FUNCTION
     shield_api.sealed_heads, shield_api.site_figures TO shield_sealer;
 GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
 GRANT EXECUTE ON FUNCTION shield_api.take_cdr, shield_api.settle_cdrs TO shield_intake;
-GRANT EXECUTE ON FUNCTION shield_api.open_calls, shield_api.call_gone TO shield_reaper;
+GRANT EXECUTE ON FUNCTION shield_api.open_calls, shield_api.call_gone, shield_api.mint_mark, shield_api.watch_minting
+    TO shield_reaper;
 
 GRANT EXECUTE ON FUNCTION
     shield_api.begin_rekeyings, shield_api.rekey_page, shield_api.reencrypt_tokens, shield_api.reindex_tokens,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shield_calls import Attempt
 
 TOKENS = [f"910000000000{i:02d}" for i in range(3)]
+NONE_LOCKED = {("locked", "agents"): 0, ("locked", "logins"): 0}
 
 
 def figures(database, most=50, tenants=None):
@@ -14,7 +15,7 @@ def figures(database, most=50, tenants=None):
 
 def test_permits_tokens_and_rekeyings_are_counted(database):
     """Live and expired permits, tokens of the largest tenants and of the rest, and a rekeying under way."""
-    assert figures(database) == {("permits", "live"): 0, ("permits", "expired"): 0}
+    assert figures(database) == {("permits", "live"): 0, ("permits", "expired"): 0, **NONE_LOCKED}
     acme, small, least = (
         database.tenant(name, prefix=prefix) for name, prefix in (("acme", "91"), ("b", "92"), ("c", "93"))
     )
@@ -33,7 +34,7 @@ def test_permits_tokens_and_rekeyings_are_counted(database):
     database.query("UPDATE shield.rekeyings SET finished_at = now() WHERE work = 'reindex'")
     assert figures(database, most=1) == {
         ("permits", "live"): 1, ("permits", "expired"): 1, ("tokens", "acme.example"): 3, ("tokens", "other"): 2,
-        ("rekeying_tokens", "reencrypt"): 3, ("rekeyed_tokens", "reencrypt"): 1,
+        ("rekeying_tokens", "reencrypt"): 3, ("rekeyed_tokens", "reencrypt"): 1, **NONE_LOCKED,
     }  # fmt: skip
 
 
@@ -43,3 +44,12 @@ def test_a_sealer_of_some_tenants_sees_theirs(database):
     database.tokens(database.tenant("b", prefix="92"), "92000000000001")
     assert figures(database, tenants=["b"])["tokens", "b.example"] == 1
     assert ("tokens", "acme.example") not in figures(database, tenants=["b"])
+
+
+def test_agents_and_logins_that_are_locked_are_counted(database):
+    """Until somebody unlocks them."""
+    database.tenant("acme")
+    database.login("worker", ["acme"])
+    database.query("INSERT INTO shield.agent_locks SELECT id, '1001', now(), 'wrong_tokens' FROM shield.tenants")
+    database.query("UPDATE shield.logins SET locked_at = now() WHERE role = 'worker'")
+    assert {what: figures(database)["locked", what] for what in ("agents", "logins")} == {"agents": 1, "logins": 1}
