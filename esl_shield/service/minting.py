@@ -1,7 +1,7 @@
 """Watches what workers' logins mint: permits nobody redeems, or somebody else does, are a stolen login's.
 
-Invariants: who is locked is decided in the database; here it is only asked, about the events of the last window; a login
-that is spared because it is one of the last is logged each time, never silently.
+Invariants: who is locked is decided in the database; here it is only asked, about the events of the last window; a
+login that is spared because it is one of the last is logged each time, never silently.
 """
 
 from __future__ import annotations

@@ -15,45 +15,49 @@ EXECUTE = {
     "shield_resolver": {
         "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
         "reveal_index_key", "bind_reveal", "note_reveal", "missing_data_keys",
+        *("do_not_call_lists", "do_not_call_key", "refuse_listed"),
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {
         "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
+        *("list_numbers", "unlist_numbers"),
     },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
     "shield_canary": {"canary_calls", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
     "shield_sealer": {
-        "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "unsealed_events",
+        "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "locked_figures",
+        "unsealed_events",
     },
-    "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
+    "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap", "explain_call", "unlock_agent"},
     "shield_eraser": {"erase_tokens"},
     "shield_housekeeper": {"keep_months"},
     "shield_rekeyer": {
         "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
-        "tenant_data_key",
+        "tenant_data_key", "do_not_call_page", "rekey_do_not_call",
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
-    "shield_reaper": {"call_gone", "open_calls"},
+    "shield_reaper": {"call_gone", "open_calls", "mint_mark", "watch_minting"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_masker": set(),
-    "shield_seeder": {"dids", "label_masks", "tenants", "tokens"},
+    "shield_seeder": {"dids", "do_not_call", "label_masks", "tenants", "tokens"},
     "shield_auditor": {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
         *("reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_inventory", "token_inventory_estimate", "unused_tokens"),
+        *("agent_locks", "do_not_call", "policies"),
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
     "shield_canary": set(),
     "shield_sealer": set(),
-    "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps"},
+    "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps", "policies", "agent_locks"},
     "shield_eraser": {"erasures", "holds", "tenants"},
     "shield_housekeeper": set(),
     "shield_rekeyer": set(),
@@ -210,4 +214,4 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats"}
+    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats", "wrong_dials"}

@@ -1,6 +1,6 @@
 -- Sealer: figures of the whole site for its metrics: permits nobody redeemed, tokens of the p_tenants tenants that have most
--- (the others in one), rekeyings under way, agents and logins that are locked. It reads small tables only: permits,
--- token_space, rekeyings, agent_locks, logins. A login that was mapped to some tenants is given those.
+-- (the others in one), rekeyings under way. It reads small tables only: permits, token_space, rekeyings. A login that was
+-- mapped to some tenants is given those.
 CREATE OR REPLACE FUNCTION shield_api.site_figures(p_tenants int)
 RETURNS TABLE (figure text, label text, value double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -12,10 +12,6 @@ AS $$
         FROM (SELECT t.domain, s.tokens, row_number() OVER (ORDER BY s.tokens DESC, t.id) AS place
             FROM shield.token_space s JOIN shield.tenants t ON t.id = s.tenant_id) o
         GROUP BY 2
-    UNION ALL
-    SELECT 'locked', 'agents', count(*)::double precision FROM shield.agent_locks
-    UNION ALL
-    SELECT 'locked', 'logins', count(*)::double precision FROM shield.logins l WHERE l.locked_at IS NOT NULL
     UNION ALL
     SELECT f.figure, r.work::text, sum(f.value)::double precision
         FROM shield.rekeyings r LEFT JOIN shield.token_space s ON s.tenant_id = r.tenant_id
