@@ -176,6 +176,24 @@ def login(  # noqa: PLR0917 - click passes by name
         click.echo(f"the server's log may hold what {name} asks for; as a superuser run: {made.missing}", err=True)
 
 
+@db.command("unlock")
+@click.argument("name", metavar="LOGIN")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; kept for good.")
+@format_option
+@pass_config
+def unlock(config: Config, name: str, reason: str, format_: Format) -> None:
+    """Let a worker's login mint permits again that the reaper locked; the reason stands in the audit trail.
+
+    Needs the administrator's login. Change its password first if it may have been stolen.
+
+      esl-shield db unlock worker1 --reason "edge was moved, permits went to the old one"
+    """
+    from esl_shield.vault.policy import unlock_login  # noqa: PLC0415 - `--help` needs no database
+
+    outcome = unlock_login(config.database, name, reason)
+    print_result({"login": name, "outcome": outcome}, [f"{outcome}: login {name}"], format_)
+
+
 def _password() -> str:
     if sys.stdin.isatty():
         return str(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True))

@@ -52,6 +52,28 @@ class SwitchConfig:
 
 
 @dataclass(frozen=True)
+class MintingConfig:
+    """When a worker's login is locked for permits that nobody redeems, or somebody else does; times in seconds.
+
+    Of ``least`` calls or more within ``window_s`` a share of ``unredeemed`` is too much, and ``elsewhere`` permits
+    brought by another gateway, delivery or leg are. ``lock_all``: also the last logins that mint.
+    """
+
+    every_s: float = 30.0
+    window_s: float = 300.0
+    least: int = 50
+    unredeemed: float = 0.9
+    elsewhere: int = 5
+    lock_all: bool = False
+
+    def __post_init__(self) -> None:
+        positive(self, "reaper.minting", "every_s", "window_s", "least", "unredeemed", "elsewhere")
+        if self.unredeemed > 1:
+            message = "[reaper.minting] unredeemed is a share of 1, such as 0.9"
+            raise ValueError(message)
+
+
+@dataclass(frozen=True)
 class ReaperConfig:
     """Every FreeSWITCH calls may be on, and how long a record of a leg that is gone is waited for."""
 
@@ -59,6 +81,7 @@ class ReaperConfig:
     every_s: float = 1.0
     record_wait_s: float = 30.0
     timeout_s: float = 5.0
+    minting: MintingConfig = field(default_factory=MintingConfig)
 
     def __post_init__(self) -> None:
         positive(self, "reaper", "every_s", "record_wait_s", "timeout_s")

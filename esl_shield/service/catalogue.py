@@ -125,6 +125,7 @@ SEALER = (
     _counter("sealer_failures", "What failed and is tried again: sealing, heads, sending, figures.", "what"),
     _gauge("site_permits", "Permits nobody redeemed: live, or expired and not swept yet.", "state"),
     _gauge("site_tokens", "Tokens; grows while an import runs.", "tenant"),
+    _gauge("site_locked", "Agents who may not call and logins that may not mint until somebody unlocks them.", "what"),
     _gauge("site_rekeying_tokens", "Tokens of tenants whose rekeying is under way: reencrypt, reindex.", "work"),
     _gauge("site_rekeyed_tokens", "Those of them that are done.", "work"),
     _gauge("site_figures_timestamp_seconds", "When the figures of the site were read."),

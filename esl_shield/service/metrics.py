@@ -261,7 +261,7 @@ class SealerMetrics(Metrics):
         self._kinds = Bounded(MOST_KINDS)
         self._figures = {
             figure: self.gauge(f"esl_shield_site_{figure}")
-            for figure in ("permits", "tokens", "rekeying_tokens", "rekeyed_tokens")
+            for figure in ("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens")
         }
         self._read_at = self.gauge("esl_shield_site_figures_timestamp_seconds")
 

@@ -18,6 +18,7 @@ from esl_shield.errors import ShieldError
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.freeswitch import FreeSwitchAway
 from esl_shield.esl.inbound import InboundSocket
+from esl_shield.service.minting import MintWatch
 
 if TYPE_CHECKING:
     import threading
@@ -111,6 +112,7 @@ class Reaper:
         self._config = config
         self.switches = switches
         self._clock = clock
+        self._minting = MintWatch(database, config.minting, clock=clock)
         self._sightings: dict[UUID, _Sighting] = {}
         self._all_at = float("-inf")
         self._problem = ""
@@ -131,6 +133,7 @@ class Reaper:
         alive()
         while not stop.wait(self._config.every_s * random.uniform(1 - JITTER, 1 + JITTER)):  # noqa: S311
             try:
+                self._minting.look()
                 self.look()
             except ShieldError as error:
                 self._note(error.error_id, str(error.args[0]))

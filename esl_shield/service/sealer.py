@@ -173,7 +173,10 @@ class SealerService:
         return True
 
     def _read_figures(self) -> bool:
-        self._metrics.site(self._figures.call("site_figures", self._tenants) if self._seals else [])
+        rows = []
+        if self._seals:
+            rows = [*self._figures.call("site_figures", self._tenants), *self._figures.call("locked_figures")]
+        self._metrics.site(rows)
         return False
 
     def _parts(self) -> Parts:

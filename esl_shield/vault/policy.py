@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from esl_shield.db.engine import Database
-from esl_shield.errors.database import DatabaseRefused
+from esl_shield.errors.database import DatabaseRefused, LoginRejected
 from esl_shield.errors.policy import RuleRejected
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.vault.provisioning import administering
@@ -252,3 +252,15 @@ class PolicyDesk:
     def unlock(self, tenant: str, agent: str, reason: str) -> str:
         """Let an agent call again; returns UNLOCKED, UNCHANGED, UNKNOWN or REFUSED."""
         return str(self._database.call("unlock_agent", tenant, agent, reason)[0][0])
+
+
+def unlock_login(database: DatabaseConfig, login: str, reason: str) -> str:
+    """Let a worker's login mint again; returns unlocked or unchanged.
+
+    Raises LoginRejected for an unknown login, DatabaseAway, DatabaseRefused.
+    """
+    with administering(database, "") as connection:
+        done = connection.exec_driver_sql("SELECT shield_api.unlock_login(%s, %s)", (login, reason)).scalar()
+    if done is None:
+        raise LoginRejected(login=login, why="there is no such login; see dba.logins")
+    return str(done)

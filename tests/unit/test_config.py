@@ -13,7 +13,7 @@ import pytest
 from esl_shield import config
 from esl_shield.config import serve
 from esl_shield.config.canary import CanaryConfig
-from esl_shield.config.endings import SwitchConfig
+from esl_shield.config.endings import MintingConfig, SwitchConfig
 from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
 from esl_shield.db import address
@@ -59,6 +59,7 @@ domains = ["bank.example"]
 SAMPLES = Path(__file__).parents[2] / "docs" / "samples"
 SECTIONS = {
     "[inbound]": config.InboundConfig,
+    "[policy]": config.PolicyConfig,
     "[database]": config.DatabaseConfig,
     "[keys]": config.KeysConfig,
     "[keys.device]": DeviceConfig,
@@ -86,6 +87,7 @@ SECTIONS = {
     "[api]": config.ApiConfig,
     "[tokeniser]": config.TokeniserConfig,
     "[oauth]": config.OAuthConfig,
+    "[reaper.minting]": MintingConfig,
 }
 
 

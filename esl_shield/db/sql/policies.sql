@@ -65,6 +65,14 @@ BEGIN
     DROP POLICY IF EXISTS auditors ON shield.logins;
     CREATE POLICY auditors ON shield.logins FOR SELECT USING ((SELECT pg_has_role(session_user, 'shield_auditor', 'MEMBER')));
 
+    -- The reaper locks workers' logins; the sealer counts those that are locked.
+    DROP POLICY IF EXISTS lockers ON shield.logins;
+    DROP POLICY IF EXISTS lockers_see ON shield.logins;
+    CREATE POLICY lockers ON shield.logins FOR UPDATE USING (role = 'worker'
+        AND (SELECT pg_has_role(session_user, 'shield_reaper', 'MEMBER')));
+    CREATE POLICY lockers_see ON shield.logins FOR SELECT USING (role = 'worker' AND (SELECT pg_has_role(session_user,
+        'shield_reaper', 'MEMBER') OR pg_has_role(session_user, 'shield_sealer', 'MEMBER')));
+
     DROP POLICY IF EXISTS own_login ON shield.logins;
     DROP POLICY IF EXISTS administrators ON shield.logins;
     DROP POLICY IF EXISTS administrators ON shield.applied_sql;

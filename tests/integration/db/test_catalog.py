@@ -15,59 +15,64 @@ EXECUTE = {
     "shield_resolver": {
         "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
         "reveal_index_key", "bind_reveal", "note_reveal", "missing_data_keys", "token_method", "method_key",
-        "missing_method_keys",
+        "missing_method_keys", *("do_not_call_lists", "do_not_call_key", "refuse_listed"),
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {
         "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
-        "computing_prefix",
-        "api_tokenising", "api_tokenised",
+        "computing_prefix", "api_tokenising", "api_tokenised", "list_numbers", "unlist_numbers",
     },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
     "shield_canary": {"canary_calls", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
     "shield_sealer": {
-        "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "unsealed_events",
+        "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "locked_figures",
+        "unsealed_events",
     },
-    "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap"},
+    "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap", "explain_call", "unlock_agent"},
     "shield_eraser": {"erase_tokens"},
     "shield_housekeeper": {"keep_months"},
     "shield_rekeyer": {
         "begin_rekeyings", "finish_rekeying", "reencrypt_tokens", "reindex_tokens", "rekey_page", "seeding_tenant",
-        "tenant_data_key",
+        "tenant_data_key", "do_not_call_page", "rekey_do_not_call",
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
-    "shield_reaper": {"call_gone", "open_calls"},
+    "shield_reaper": {"call_gone", "open_calls", "mint_mark", "watch_minting"},
     "shield_api": {
         "begin_click", "end_click", "grant_permission", "revoke_permission", "api_call", "api_calls", "api_change_token",
         "api_token",
     },
+    "shield_dispatcher": {"take_webhook_events", "webhook_taken", "webhook_failed", "bury_webhook_events"},
 }  # fmt: skip
 SELECT = {
     "shield_worker": set(),
     "shield_resolver": set(),
     "shield_masker": set(),
-    "shield_seeder": {"dids", "label_masks", "tenants", "token_prefixes", "tokens"},
+    "shield_seeder": {"dids", "do_not_call", "label_masks", "tenants", "token_prefixes", "tokens"},
     "shield_auditor": {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
         *("api_keys", "reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_prefixes", "token_inventory", "token_inventory_estimate", "unused_tokens"),
-        *("clicks", "dial_permissions", "dialling", "webhooks", "webhook_events"),
+        *("clicks", "dial_permissions", "dialling", "webhooks", "webhook_events", "agent_locks", "do_not_call"),
+        "policies",
     },
     "shield_revealer": {"reveals", "tenants"},
     "shield_scanner": set(),
     "shield_canary": set(),
     "shield_sealer": set(),
-    "shield_steward": {"erasures", "holds", "tenants", "tenant_caps", "token_caps", "token_prefixes"},
+    "shield_steward": {
+        *("erasures", "holds", "tenants", "tenant_caps", "token_caps", "token_prefixes", "policies", "agent_locks"),
+    },
     "shield_eraser": {"erasures", "holds", "tenants", "token_prefixes"},
     "shield_housekeeper": set(),
     "shield_rekeyer": set(),
     "shield_intake": set(),
     "shield_reaper": set(),
     "shield_api": {"clicks", "dial_permissions", "dialling", "tenants"},
+    "shield_dispatcher": set(),
 }
 USAGE = {
     "shield_worker": {"shield_api"},
@@ -86,6 +91,7 @@ USAGE = {
     "shield_intake": {"shield_api"},
     "shield_reaper": {"shield_api"},
     "shield_api": {"shield_api", "dba"},
+    "shield_dispatcher": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"
 # Every right anybody but the owner has, by object: (grantee or 'public', right).
@@ -220,4 +226,4 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats"}
+    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats", "wrong_dials"}

@@ -43,3 +43,13 @@ def test_a_sealer_of_some_tenants_sees_theirs(database):
     database.tokens(database.tenant("b", prefix="92"), "92000000000001")
     assert figures(database, tenants=["b"])["tokens", "b.example"] == 1
     assert ("tokens", "acme.example") not in figures(database, tenants=["b"])
+
+
+def test_agents_and_logins_that_are_locked_are_counted(database):
+    """Until somebody unlocks them."""
+    database.tenant("acme")
+    database.login("worker", ["acme"])
+    database.query("INSERT INTO shield.agent_locks SELECT id, '1001', now(), 'wrong_tokens' FROM shield.tenants")
+    database.query("UPDATE shield.logins SET locked_at = now() WHERE role = 'worker'")
+    sealer = database.open(database.login("sealer"))
+    assert sealer.call("locked_figures") == [("locked", "agents", 1.0), ("locked", "logins", 1.0)]

@@ -4,7 +4,8 @@ SELECT l.login, l.role, upper_inf(l.scope) AS all_tenants,
     l.deliveries, l.mint_per_s, l.lookups_per_s, l.person, l.rights, l.mapped_at,
     coalesce(r.rolcanlogin AND pg_has_role(r.oid, 'shield_' || l.role, 'MEMBER'), false) AS may_log_in,
     r.rolvaliduntil AS valid_until, nullif(r.rolconnlimit, -1) AS connection_limit,
-    (SELECT count(*) FROM pg_stat_activity a WHERE a.usename = l.login AND a.datname = current_database()) AS connections
+    (SELECT count(*) FROM pg_stat_activity a WHERE a.usename = l.login AND a.datname = current_database()) AS connections,
+    l.locked_at, l.locked_for
 FROM shield.logins l LEFT JOIN pg_roles r ON r.rolname = l.login
 WHERE l.scope && coalesce((SELECT o.scope FROM shield.logins o WHERE o.login = session_user::text),
     CASE WHEN pg_has_role(session_user, 'shield_owner', 'MEMBER') THEN '{(,)}' ELSE '{}' END::int4multirange);
