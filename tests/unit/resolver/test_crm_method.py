@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import time
 import traceback
 import uuid
+from pathlib import Path
 
 import gevent
 import pytest
@@ -18,6 +20,7 @@ from ports import free_port
 from esl_shield.config.crm import CrmConfig
 from esl_shield.errors.config import ConfigError
 from esl_shield.errors.methods import MethodAway, MethodRefused
+from esl_shield.resolver.methods import crmtalk
 from esl_shield.resolver.methods.choice import Methods
 from esl_shield.resolver.methods.crm import CrmMethod, CrmService
 from esl_shield.resolver.permits import Redeemed
@@ -114,6 +117,17 @@ def test_a_token_is_asked_for_and_its_number_given(start, configured, service):
     assert {tuple(asked) for asked in server.asked} == {("call", "nonce", "tenant", "timestamp", "token")}
     assert len({asked["nonce"] for asked in server.asked}) == 2
     assert server.rejected == []
+
+
+def test_the_documented_signatures():
+    """The request and the answer printed in docs/methods.md carry the signatures we make."""
+    page = (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
+    secret = b"0123456789abcdef0123456789abcdef"
+    bodies = [line.encode() for line in page.splitlines() if line.startswith('{"')]
+    asked = json.loads(bodies[0])
+    request = crmtalk.sign(secret, "request", "POST", PATH, str(asked["timestamp"]), body=bodies[0])
+    answer = crmtalk.sign(secret, "answer", "200", asked["nonce"], "1767225601", body=bodies[1])
+    assert [page.count(f"X-Shield-Signature: {signature}\n") for signature in (request, answer)] == [1, 1]
 
 
 def test_what_the_prefix_does_not_allow_is_refused(start, configured, service):
