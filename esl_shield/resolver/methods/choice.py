@@ -1,6 +1,6 @@
 """Which method decrypts a token, within its time and behind its circuit breaker.
 
-Invariants: a token with a ciphertext is decrypted from it and no other way, one without by the method its prefix names
+Invariants: a token with a row is decrypted from its ciphertext and no other way, one without by the method its prefix names
 and no other; what fails, is slow or is left alone by its breaker fails the call; each tenant's methods have a breaker
 of their own, so that one tenant's service takes nothing from another's calls.
 """
@@ -67,7 +67,7 @@ class Methods:
 
     def number_of(self, redeemed: Redeemed) -> SubscriberNumber:
         """Return a redeemed token's number; raises MethodRefused, MethodAway, CryptoError, DatabaseAway."""
-        if redeemed.ciphertext is not None:
+        if redeemed.key_version is not None:
             return self._guarded(self._stored, redeemed, lambda: self._stored.number_of(redeemed))
         prefix = self._prefix_of(redeemed)
         method = self._others.get(prefix.method)

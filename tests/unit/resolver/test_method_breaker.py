@@ -54,7 +54,7 @@ class Stored(Scripted):
 
 
 def redeemed(tenant_id=1, ciphertext=None):
-    return Redeemed(uuid.uuid4(), tenant_id, "8" * 20, ciphertext, None)
+    return Redeemed(uuid.uuid4(), tenant_id, "8" * 20, ciphertext, ciphertext and 1)
 
 
 def raising(error):
