@@ -1,8 +1,8 @@
 """Which method decrypts a token, within its time and behind its circuit breaker.
 
-Invariants: a token with a row is decrypted from its ciphertext and no other way, one without by the method its prefix names
-and no other; what fails, is slow or is left alone by its breaker fails the call; each tenant's methods have a breaker
-of their own, so that one tenant's service takes nothing from another's calls.
+Invariants: a token with a row is decrypted from its ciphertext and no other way, one without by the method its prefix
+names and no other; what fails, is slow or is left alone by its breaker fails the call; each tenant's methods have a
+breaker of their own, so that one tenant's service takes nothing from another's calls.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import pytest
 from certificates import Authority
 from crm_server import SECRET, CrmServer
 from fix_site import BANK, GATEWAYS, SHOP, CallCentre
+from permissions import grant
 
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
@@ -54,7 +55,7 @@ def centre(cluster, service, tmp_path_factory):
         for tenant in (BANK, SHOP)
     )
     with Site(folder, [BANK, SHOP], GATEWAYS, {"resolver": crm}) as site:
-        with sqlalchemy_engine(DatabaseConfig(site.config("admin").read_text().split('"')[1])).begin() as connection:
+        with administrator(site).begin() as connection:
             connection.exec_driver_sql("UPDATE shield.tenants SET requires_permission = true")
         for (tenant, method), prefix in PREFIXES.items():
             words = ("--tenant", tenant.name, "--prefix", prefix, "--method", method, "--country", "AU")
@@ -67,6 +68,15 @@ def centre(cluster, service, tmp_path_factory):
         made.resolver = resolver
         made.tokens = {case: token_of(site, service, *case) for case in PREFIXES}
         yield made
+
+
+def administrator(site):
+    return sqlalchemy_engine(DatabaseConfig(site.config("admin").read_text().split('"')[1]))
+
+
+def first(connection, statement, *values):
+    done = connection.exec_driver_sql(statement, values)
+    return done.scalar() if done.returns_rows else None
 
 
 def token_of(site, service, tenant, method):
@@ -86,6 +96,9 @@ def token_of(site, service, tenant, method):
 
 
 def place(centre, tenant, token):
+    """Have an agent who may call a token."""
+    with administrator(centre.site).begin() as connection:
+        grant(lambda *statement: first(connection, *statement), tenant.name, token)
     call = Call(token, Agent(domain=tenant.domain), gateways=CARRIERS, hangs_up_after_s=0.05)
     return centre.place(call)
 
@@ -157,7 +170,7 @@ def test_no_number_is_in_database_logs_or_metrics(centre):
     for path in centre.site.folder.rglob("*"):
         if path.is_file() and path.suffix != ".pem":
             written += path.read_text(errors="replace")
-    with sqlalchemy_engine(DatabaseConfig(centre.site.config("admin").read_text().split('"')[1])).connect() as opened:
+    with administrator(centre.site).connect() as opened:
         names = opened.exec_driver_sql(
             "SELECT c.oid::regclass::text FROM pg_class c"
             " WHERE c.relkind = 'r' AND c.relnamespace = 'shield'::regnamespace"
