@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
+import socket
 import ssl
 import threading
 import time
@@ -36,6 +38,7 @@ class CrmServer(ThreadingHTTPServer):
         self.rejected: list[str] = []
         self.last: tuple[int, dict[str, str], bytes] | None = None
         self.released = threading.Event()
+        self._open: list[ssl.SSLSocket] = []
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -52,14 +55,18 @@ class CrmServer(ThreadingHTTPServer):
         except (ssl.SSLError, OSError):
             return
         with secured:
+            self._open.append(secured)
             super().finish_request(secured, client_address)
 
     def handle_error(self, request, client_address) -> None:
         """A caller that went away is no error of the test."""
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Listen no more and hang up."""
         self.released.set()
+        for secured in self._open:
+            with contextlib.suppress(OSError):
+                secured.shutdown(socket.SHUT_RDWR)
         self.shutdown()
         self.server_close()
         self._thread.join(5)

@@ -199,6 +199,7 @@ class Resolver:
         self._listener.stop(drain_s)
         for keeper in self._keepers:
             keeper.stop()
+        self.methods.close()
         for database in self.databases:
             database.close()
         return 0

@@ -35,7 +35,7 @@ CREATE TABLE shield.token_prefixes (
     retired_at timestamptz,
     CHECK ((method = 'ff1') = (key_version IS NOT NULL))
 );
-COMMENT ON TABLE shield.token_prefixes IS 'prefixes of tokens without a row; one that was retired stays, so that its tokens never mean somebody else';
+COMMENT ON TABLE shield.token_prefixes IS 'prefixes of tokens without a row; a retired one stays and is never reused';
 CREATE TABLE shield.rowless_tokens (
     tenant_id int NOT NULL REFERENCES shield.tenants,
     token shield.token NOT NULL,
@@ -45,7 +45,7 @@ CREATE TABLE shield.rowless_tokens (
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, token)
 );
-COMMENT ON TABLE shield.rowless_tokens IS 'what was said of a token without a row: revoked, an end, a cap; most have nothing here';
+COMMENT ON TABLE shield.rowless_tokens IS 'what was said of a token without a row: revoked, an end, a cap';
 """
 
 PURPOSES = """

@@ -1,8 +1,8 @@
 """Which method decrypts a token, within its time and behind its circuit breaker.
 
-Invariants: a token with a ciphertext is decrypted from it and no other way, one without by the method its prefix names
-and no other; what fails, is slow or is left alone by its breaker fails the call; each tenant's methods have a breaker
-of their own, so that one tenant's service takes nothing from another's calls.
+Invariants: a token with a row is decrypted from its ciphertext and no other way, one without by the method its prefix
+names and no other; what fails, is slow or is left alone by its breaker fails the call; each tenant's methods have a
+breaker of their own, so that one tenant's service takes nothing from another's calls.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import gevent
 
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.methods import MethodAway, MethodRefused
-from esl_shield.resolver.methods.breaker import Breaker
+from esl_shield.resolver.methods.breaker import REST_S, Breaker
 from esl_shield.vault.prefixes import TokenPrefix
 
 if TYPE_CHECKING:
@@ -40,12 +40,19 @@ class Methods:
     """The methods of a resolver; safe to call from many greenlets."""
 
     def __init__(
-        self, database: Functions, stored: StoredMethod, others: Iterable[Method], count: MethodCount = no_method_count
+        self,
+        database: Functions,
+        stored: StoredMethod,
+        others: Iterable[Method],
+        count: MethodCount = no_method_count,
+        *,
+        rest_s: float = REST_S,
     ) -> None:
         self._database = database
         self._stored = stored
         self._others = {method.name: method for method in others}
         self._count = count
+        self._rest_s = rest_s
         self._breakers: dict[tuple[str, int], Breaker] = {}
 
     @property
@@ -53,9 +60,14 @@ class Methods:
         """How many tenants' methods are left alone now, or tried by one caller."""
         return sum(breaker.is_open for breaker in self._breakers.values())
 
+    def close(self) -> None:
+        """Keep nothing open."""
+        for method in self._others.values():
+            method.close()
+
     def number_of(self, redeemed: Redeemed) -> SubscriberNumber:
         """Return a redeemed token's number; raises MethodRefused, MethodAway, CryptoError, DatabaseAway."""
-        if redeemed.ciphertext is not None:
+        if redeemed.key_version is not None:
             return self._guarded(self._stored, redeemed, lambda: self._stored.number_of(redeemed))
         prefix = self._prefix_of(redeemed)
         method = self._others.get(prefix.method)
@@ -73,7 +85,7 @@ class Methods:
     def _guarded(
         self, method: Method | StoredMethod, redeemed: Redeemed, work: Callable[[], SubscriberNumber]
     ) -> SubscriberNumber:
-        breaker = self._breakers.setdefault((method.name, redeemed.tenant_id), Breaker())
+        breaker = self._breakers.setdefault((method.name, redeemed.tenant_id), Breaker(rest_s=self._rest_s))
         if not breaker.admit():
             self._count(method.name, "open", 0.0)
             raise MethodAway(method=method.name, reason="method_open")

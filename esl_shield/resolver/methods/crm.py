@@ -28,7 +28,7 @@ from esl_shield.resolver.methods import crmtalk
 from esl_shield.vault.prefixes import CRM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from esl_shield.config.crm import CrmConfig
     from esl_shield.resolver.permits import Redeemed
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 IDLE_S = 30.0
 ADDRESSES_S = 60.0
 _MAX_KEY_BYTES = 64 << 10
+_CLOSED = "closed"
 _GONE = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError)
 
 
@@ -49,6 +50,11 @@ class CrmMethod:
 
     def __init__(self, services: Iterable[CrmService]) -> None:
         self._services = {service.tenant: service for service in services}
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        for service in self._services.values():
+            service.close()
 
     def number_of(self, redeemed: Redeemed, prefix: TokenPrefix) -> SubscriberNumber:
         """Return the token's number; raises MethodRefused, MethodAway."""
@@ -101,6 +107,7 @@ class CrmService:
         self._idle: list[_Connection] = []
         self._addresses: tuple[float, list[tuple[Any, ...]]] = (0.0, [])
         self._under_way = 0
+        self._closed = False
 
     def ask(self, redeemed: Redeemed) -> SubscriberNumber | None:
         """Return the number of a redeemed permit's token, None when the service knows none; raises MethodAway."""
@@ -116,11 +123,12 @@ class CrmService:
     def _ask(self, redeemed: Redeemed) -> SubscriberNumber | None:
         """Ask over a kept connection, or a new one where there is none or it was closed; raises MethodAway."""
         kept = self._take_idle()
-        if kept is not None:
-            with contextlib.suppress(*_GONE), _translated():
-                return self._ask_over(kept, redeemed)
-        with _translated(*_GONE):
-            return self._ask_over(self._connect(), redeemed)
+        number, failed = _attempt(lambda: self._ask_over(kept or self._connect(), redeemed))
+        if failed == _CLOSED and kept is not None:
+            number, failed = _attempt(lambda: self._ask_over(self._connect(), redeemed))
+        if failed:
+            raise _away("away" if failed == _CLOSED else failed)
+        return number
 
     def _ask_over(self, connection: _Connection, redeemed: Redeemed) -> SubscriberNumber | None:
         question = crmtalk.ask(
@@ -132,20 +140,22 @@ class CrmService:
 
     def _send(self, connection: _Connection, question: crmtalk.Question) -> _Answer:
         whole = False
-        try:
+        with contextlib.ExitStack() as closing:
+            closing.callback(lambda: self._put_back(connection, whole=whole))
             connection.request("POST", self._path, question.body, question.headers)
-            response = connection.getresponse()
+            response = closing.enter_context(connection.getresponse())
             body = response.read(crmtalk.MAX_ANSWER_BYTES + 1)
             if len(body) > crmtalk.MAX_ANSWER_BYTES:
                 raise _away("size")
             whole = response.isclosed() and not response.will_close
             return _Answer(response.status, response.headers, body)
-        finally:
-            if whole and len(self._idle) < self._config.max_requests:
-                connection.idle_since = time.monotonic()
-                self._idle.append(connection)
-            else:
-                connection.close()
+
+    def _put_back(self, connection: _Connection, *, whole: bool) -> None:
+        if whole and not self._closed and len(self._idle) < self._config.max_requests:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
 
     def _take_idle(self) -> _Connection | None:
         while self._idle:
@@ -155,25 +165,34 @@ class CrmService:
             connection.close()
         return None
 
+    def close(self) -> None:
+        """Close the connections that are kept, and keep none from now on."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
     def _connect(self) -> _Connection:
         failure: OSError = OSError("no address")
         for family, kind, protocol, _, address in self._look_up():
-            plain = socket.socket(family, kind, protocol)
             try:
-                plain.connect(address)
-                plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return _Connection(self._host, self._port, self._context.wrap_socket(plain, server_hostname=self._host))
+                return self._connect_to(socket.socket(family, kind, protocol), address)
             except ssl.SSLError:
-                plain.close()
                 raise
             except OSError as error:
-                plain.close()
                 failure = error
-            except BaseException:
-                plain.close()
-                raise
         self._addresses = (0.0, [])
         raise failure
+
+    def _connect_to(self, opened: Any, address: Any) -> _Connection:
+        try:
+            opened.connect(address)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            opened = self._context.wrap_socket(opened, server_hostname=self._host, do_handshake_on_connect=False)
+            opened.do_handshake()
+        except BaseException:
+            opened.close()
+            raise
+        return _Connection(self._host, self._port, opened)
 
     def _look_up(self) -> list[tuple[Any, ...]]:
         """Return the host's addresses, looked up in a thread once a minute."""
@@ -184,28 +203,21 @@ class CrmService:
         return found
 
 
-@contextlib.contextmanager
-def _translated(*but: type[Exception]) -> Iterator[None]:
-    """Turn what sockets, TLS and HTTP raise into MethodAway; what a kept connection's end raises only if named."""
+def _attempt(work: Callable[[], SubscriberNumber | None]) -> tuple[SubscriberNumber | None, str]:
+    """Do it and say what failed, if anything did; the error itself, which may hold the answer's bytes, ends here."""
     try:
-        yield
-    except MethodAway:
-        raise
-    except _GONE as error:
-        if not isinstance(error, but or ()):
-            raise
-        what = "away"
+        return work(), ""
+    except _GONE:
+        failed = _CLOSED
     except ssl.SSLCertVerificationError:
-        what = "certificate"
+        failed = "certificate"
     except ssl.SSLError:
-        what = "tls"
+        failed = "tls"
     except OSError:
-        what = "away"
+        failed = "away"
     except http.client.HTTPException:
-        what = "answer"
-    else:
-        return
-    raise _away(what)
+        failed = "answer"
+    return None, failed
 
 
 def _away(what: str) -> MethodAway:

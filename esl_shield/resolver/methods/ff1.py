@@ -24,6 +24,9 @@ class Ff1Method:
     def __init__(self, keys: MethodKeys) -> None:
         self._keys = keys
 
+    def close(self) -> None:
+        """Nothing is open."""
+
     def number_of(self, redeemed: Redeemed, prefix: TokenPrefix) -> SubscriberNumber:
         """Return the token's number; raises MethodRefused, CryptoError, DatabaseAway."""
         key = self._keys.get(redeemed.tenant_id, prefix.key_version or 0)

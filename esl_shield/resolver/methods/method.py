@@ -22,3 +22,6 @@ class Method(Protocol):
 
     def number_of(self, redeemed: Redeemed, prefix: TokenPrefix) -> SubscriberNumber:
         """Return the token's number; raises MethodRefused, MethodAway, CryptoError, DatabaseAway."""
+
+    def close(self) -> None:
+        """Keep nothing open."""

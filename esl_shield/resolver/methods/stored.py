@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from esl_shield.errors.methods import MethodRefused
 from esl_shield.vault import cipher
 
 if TYPE_CHECKING:
@@ -26,7 +25,8 @@ class StoredMethod:
         """Return the token's number; raises CryptoError, DatabaseAway. ``prefix`` says nothing of stored tokens."""
         del prefix
         if redeemed.ciphertext is None or redeemed.key_version is None:
-            raise MethodRefused(method=self.name, reason="rowless")
+            message = "a row without a ciphertext"
+            raise TypeError(message)
         key = self._keys.get(redeemed.tenant_id, redeemed.key_version)
         blob = bytes(redeemed.ciphertext)
         return cipher.decrypt(key, blob, redeemed.tenant_id, redeemed.token, redeemed.key_version)

@@ -8,6 +8,7 @@ import secrets
 
 import pytest
 from click.testing import CliRunner
+from permissions import grant
 from resolver_process import NUMBERS, REFUSED
 
 from esl_shield.cli.main import root
@@ -89,6 +90,12 @@ def compute(console, folder, prefix, numbers):
         return {numbers[int(row["alias"][2:])]: row["token"] for row in csv.DictReader(file)}
 
 
+def permit_for(vault, token):
+    """A permit for a token that may be dialled."""
+    grant(vault.one, vault.tenant, token)
+    return vault.permit(token)
+
+
 def count(vault):
     return vault.one("SELECT count(*) FROM shield.rowless_tokens"), vault.one("SELECT count(*) FROM shield.tokens")
 
@@ -98,7 +105,7 @@ def test_a_computed_token_reaches_its_customer(resolver, vault, computed):
     before = count(vault)
     for number, token in computed.items():
         assert tokens.valid_for(token, "81", 20)
-        permit = vault.permit(token)
+        permit = permit_for(vault, token)
         assert resolver.edge(permit).body == number
         assert vault.audit(permit.call) == [("call.authorized", None), ("permit.redeemed", None)]
         assert vault.one("SELECT token FROM shield.calls WHERE id = %s", permit.call) == token
@@ -108,7 +115,7 @@ def test_a_computed_token_reaches_its_customer(resolver, vault, computed):
 
 def test_a_token_that_stands_for_nobody_is_refused_like_a_permit(resolver, vault, computed):
     """A guess with the right prefix, length and check digit is 404 as a used permit is; the reason is audited."""
-    permit = vault.permit(tokens.draw("81", 20))
+    permit = permit_for(vault, tokens.draw("81", 20))
     assert resolver.edge(permit).raw == REFUSED
     assert vault.audit(permit.call)[1:] == [("permit.redeemed", None), ("permit.refused_number", "token_nobody")]
 
@@ -119,7 +126,7 @@ def test_a_token_that_stands_for_nobody_is_refused_like_a_permit(resolver, vault
 def test_what_is_no_token_of_a_prefix_is_not_called(resolver, vault, computed, token):
     """Another length or prefix is unknown to the database; a wrong check digit is refused where it is decrypted."""
     try:
-        permit = vault.permit(token)
+        permit = permit_for(vault, token)
     except AssertionError:
         assert vault.one(
             "SELECT detail->>'reason' FROM shield.audit_events WHERE kind = 'call.refused' ORDER BY id DESC LIMIT 1"
@@ -131,21 +138,21 @@ def test_what_is_no_token_of_a_prefix_is_not_called(resolver, vault, computed, t
 def test_revocation_expiry_and_caps_need_no_row_before(resolver, vault, console, computed):
     """A token without a row is revoked, ends and is capped by the commands for stored ones, also with a permit out."""
     token = computed[CUSTOMERS[2]]
-    late = vault.permit(token)
+    late = permit_for(vault, token)
     console.run("seeder", "token", "revoke", token, "--tenant", "bank")
     assert resolver.edge(late).raw == REFUSED
     assert vault.audit(late.call)[1] == ("permit.refused", "token_over")
     with pytest.raises(AssertionError):
-        vault.permit(token)
+        permit_for(vault, token)
     other = computed[CUSTOMERS[1]]
     console.run("seeder", "token", "expire", other, "--tenant", "bank", "--at", "now")
     with pytest.raises(AssertionError):
-        vault.permit(other)
+        permit_for(vault, other)
     console.run("seeder", "token", "expire", other, "--tenant", "bank", "--at", "never")
     console.run("steward", "token", "caps", other, "--tenant", "bank", "--per-day", "1")
-    assert resolver.edge(vault.permit(other)).status == 200
+    assert resolver.edge(permit_for(vault, other)).status == 200
     with pytest.raises(AssertionError):
-        vault.permit(other)
+        permit_for(vault, other)
     reasons = "SELECT array_agg(DISTINCT detail->>'reason') FROM shield.audit_events WHERE kind = 'call.refused' AND token = ANY (%s)"  # noqa: E501
     assert set(vault.one(reasons, [token, other])) == {"token_revoked", "token_expired", "token_cap"}
     assert console.run("seeder", "token", "show", token, "--tenant", "bank").exit_code == 0
@@ -159,12 +166,12 @@ def test_a_new_key_is_a_new_prefix_and_the_old_one_serves_until_retired(resolver
     (tmp_path / "new").mkdir()
     new = compute(console, tmp_path / "new", "84", [number])[number]
     assert new[2:-1] != computed[number][2:-1]
-    assert [resolver.edge(vault.permit(token)).body for token in (computed[number], new)] == [number, number]
-    late = vault.permit(new)
+    assert [resolver.edge(permit_for(vault, token)).body for token in (computed[number], new)] == [number, number]
+    late = permit_for(vault, new)
     console.run("admin", "tenant", "prefix", "remove", "--tenant", "bank", "--prefix", "84")
     assert resolver.edge(late).raw == REFUSED
     with pytest.raises(AssertionError):
-        vault.permit(new)
+        permit_for(vault, new)
     with pytest.raises(PrefixTaken, match="retired"):
         console.add("84")
     with pytest.raises(PrefixUnknown):
@@ -193,7 +200,7 @@ def test_the_crms_own_key(console, vault, resolver, computed, tmp_path):
     console.add("86", "--key-file", str(key))
     number = "+8613800138001"
     token = compute(console, tmp_path, "86", [number])[number]
-    assert resolver.edge(vault.permit(token)).body == number
+    assert resolver.edge(permit_for(vault, token)).body == number
     with pytest.raises(PrefixTaken):
         console.add("86", "--key-file", str(key))
     assert bytes(range(32)).hex() not in console.said
@@ -217,7 +224,7 @@ def test_without_permissions_no_token_without_a_row_is_called(vault, computed):
     vault.one("UPDATE shield.tenants SET requires_permission = false WHERE id = %s", vault.tenant_id)
     try:
         with pytest.raises(AssertionError):
-            vault.permit(computed[CUSTOMERS[0]])
+            permit_for(vault, computed[CUSTOMERS[0]])
     finally:
         vault.one("UPDATE shield.tenants SET requires_permission = true WHERE id = %s", vault.tenant_id)
 

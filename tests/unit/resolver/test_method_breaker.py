@@ -30,7 +30,7 @@ class Database:
     def __init__(self, rows) -> None:
         self._rows = rows
 
-    def call(self, function, *arguments):
+    def call(self, function, *_):
         assert function == "token_method"
         return self._rows
 
@@ -44,7 +44,7 @@ class Scripted:
         self.does = lambda: NUMBER
         self.asked = 0
 
-    def number_of(self, redeemed, prefix=None):
+    def number_of(self, redeemed, prefix=None):  # noqa: ARG002 - it does what it is told
         self.asked += 1
         return self.does()
 
@@ -54,7 +54,7 @@ class Stored(Scripted):
 
 
 def redeemed(tenant_id=1, ciphertext=None):
-    return Redeemed(uuid.uuid4(), tenant_id, "8" * 20, ciphertext, None)
+    return Redeemed(uuid.uuid4(), tenant_id, "8" * 20, ciphertext, ciphertext and 1)
 
 
 def raising(error):

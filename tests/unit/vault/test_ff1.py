@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 
 import ffx
 import pytest
@@ -86,6 +87,7 @@ def test_the_documented_token():
     made = Ff1Tokens(Key(bytes(range(32))), BANK).token_of(MOBILE)
     body = ffx.FF1(bytes(range(32)), radix=10).encrypt("00000113800138001", tweak=b"bank|71")
     assert made == "71" + body + tokens.damm_digit("71" + body) == DOCUMENTED
+    assert f"`{DOCUMENTED}`" in (Path(__file__).parents[3] / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("length", [15, 16, 18, 20])
