@@ -14,9 +14,7 @@ DOMAIN_NAMES = ("method", "token_prefix")
 
 TENANTS = """
 ALTER TABLE shield.tenants ADD COLUMN rowless boolean NOT NULL DEFAULT false;
-ALTER TABLE shield.tenants ADD COLUMN IF NOT EXISTS requires_permission boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN shield.tenants.rowless IS 'true: it has token prefixes whose tokens need no row';
-COMMENT ON COLUMN shield.tenants.requires_permission IS 'true: a token is dialled with a dial permission only';
 """
 
 PREFIXES = """
@@ -59,7 +57,7 @@ DELETE FROM shield.data_keys WHERE purpose = 'ff1';
 ALTER TABLE shield.data_keys FORCE ROW LEVEL SECURITY;
 ALTER TABLE shield.data_keys DROP CONSTRAINT data_keys_purpose_check,
     ADD CONSTRAINT data_keys_purpose_check CHECK (purpose IN ('data', 'index'));
-ALTER TABLE shield.tenants DROP COLUMN rowless, DROP COLUMN IF EXISTS requires_permission;
+ALTER TABLE shield.tenants DROP COLUMN rowless;
 """
 
 
