@@ -150,13 +150,13 @@ def test_a_failure_shows_its_place_and_nothing_else(serve, path, capfd):
 def test_a_drain_ends_idle_connections_at_once_and_lets_others_finish(serve):
     """A kept connection is closed; nobody new is accepted."""
     server = serve()
-    kept = socket.create_connection((server.where.host, server.where.port))
-    kept.sendall(GET + b"\r\n")
-    assert kept.recv(4096).startswith(b"HTTP/1.1 200")
-    gevent.sleep(0)
-    with gevent.Timeout(3.0):
-        server.drain(60.0)
-        while kept.recv(4096):
-            pass
+    with socket.create_connection((server.where.host, server.where.port)) as kept:
+        kept.sendall(GET + b"\r\n")
+        assert kept.recv(4096).startswith(b"HTTP/1.1 200")
+        gevent.sleep(0)
+        with gevent.Timeout(3.0):
+            server.drain(60.0)
+            while kept.recv(4096):
+                pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((server.where.host, server.where.port))
