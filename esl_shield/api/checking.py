@@ -93,11 +93,12 @@ def moment(text: str, where: str) -> dt.datetime:
     """Read an RFC 3339 moment; raises ApiInvalid."""
     try:
         read = dt.datetime.fromisoformat(text)
-        if read.tzinfo is None:
-            raise ValueError
-        return read.astimezone(dt.UTC)
+        utc = read.astimezone(dt.UTC)
     except (ValueError, OverflowError):
-        raise ApiInvalid(where=where, problem="is no moment such as 2030-01-31T18:00:00Z") from None
+        read = utc = None
+    if read is None or utc is None or read.tzinfo is None:
+        raise ApiInvalid(where=where, problem="is no moment such as 2030-01-31T18:00:00Z")
+    return utc
 
 
 def _validator(schema: Schema) -> Draft202012Validator:

@@ -29,7 +29,19 @@ if TYPE_CHECKING:
 STATEMENT_TIMEOUT_MS = 1000
 MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver", "masker", "api")
-_QUIET = ("worker", "resolver", "masker", "seeder", "revealer", "scanner", "canary", "steward", "eraser", "rekeyer", "api")
+_QUIET = (
+    "worker",
+    "resolver",
+    "masker",
+    "seeder",
+    "revealer",
+    "scanner",
+    "canary",
+    "steward",
+    "eraser",
+    "rekeyer",
+    "api",
+)
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")
 # What writes statements into the server's log (PostgreSQL's "Error Reporting and Logging"), and its value for never.

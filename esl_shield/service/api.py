@@ -21,7 +21,6 @@ from esl_shield.db.health import Health, refuse_foreign_right
 from esl_shield.errors.config import ConfigError
 from esl_shield.http.healthpages import database_and_keys
 from esl_shield.service.inherited import LISTEN, check
-from esl_shield.service.metrics import ApiMetrics
 from esl_shield.service.oauth import open_tokens
 from esl_shield.service.pages import adopted, pages
 from esl_shield.vault.keks import open_keks
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from esl_shield.config.values import Address
     from esl_shield.http.healthpages import Parts
     from esl_shield.service.inherited import Inherited
+    from esl_shield.service.metrics import ApiMetrics
 
 NO_KEY = bytes(32)
 
@@ -51,7 +51,7 @@ class Closing(Protocol):
 class HttpService:
     """Answers until it is stopped."""
 
-    def __init__(  # noqa: PLR0913 - what a process is composed of
+    def __init__(
         self, config: Config, http: HttpConfig, handlers: Mapping[str, Handler], *, health: Health, metrics: ApiMetrics,
         closing: Closing, inherited: Inherited,
     ) -> None:  # fmt: skip

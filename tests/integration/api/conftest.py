@@ -10,7 +10,6 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg2
 import pytest
 from fix_postgres import TEMPLATE, ShieldDatabase, _maintain
 from polling import until
@@ -74,6 +73,7 @@ class Process:
 
     def wait(self) -> None:
         """Return when it is ready."""
+
         def ready() -> re.Match[str] | None:
             text = self.log.read_text()
             assert self.popen.poll() is None, text
@@ -105,7 +105,9 @@ class Crm:
         """The configuration of an API beside the tokeniser."""
         del folder
         section = f'requests_per_s = 1000\nburst = 2000\ntokeniser = "127.0.0.1:{self.tokeniser.port}"\n{more}'
-        return self._config("api", self.database.login("api"), f'[metrics]\nlisten = "127.0.0.1:{self.pages}"\n', section)
+        return self._config(
+            "api", self.database.login("api"), f'[metrics]\nlisten = "127.0.0.1:{self.pages}"\n', section
+        )
 
     def _config(self, role: str, login: Any, more: str, section: str = "requests_per_s = 1000\nburst = 2000\n") -> Path:
         path = self.lab.folder / f"{role}.toml"
@@ -121,7 +123,13 @@ class Crm:
         return key
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, key: str | None = "", port: int | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = "",
+        port: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answered:
         """One request; without a key it is acme's, None sends none."""

@@ -8,9 +8,10 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis import checks, errors
+from schemathesis import checks
+from vault_lab import ROOT
 
-from esl_shield.api.document import document
+from esl_shield.api.document import document, text
 
 SCHEMA = schemathesis.openapi.from_dict(document())
 # A path parameter that is empty, or has a slash or a dot, is another path: it has an answer, but not this operation's.
@@ -58,9 +59,6 @@ def test_many_requests_of_each_operation_keep_to_the_document(case, crm):
 
 def test_the_document_is_served_and_shipped_as_it_is_made(crm):
     """What the process serves without a key is docs/openapi.json, to the byte."""
-    from esl_shield.api.document import text
-    from vault_lab import ROOT
-
     served = requests.get(f"http://127.0.0.1:{crm.api.port}/v1/openapi.json", timeout=10)
     shipped = (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8")
     assert served.text == shipped == text()

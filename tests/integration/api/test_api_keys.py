@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
+from contextlib import nullcontext
 
 import falcon.testing
-import psycopg2
 import pytest
 from click.testing import CliRunner
-from contextlib import nullcontext
 
 from esl_shield.api import handlers
 from esl_shield.api.app import application
@@ -114,7 +112,10 @@ def test_a_registered_client_may_do_what_both_sides_allow(crm):
     ApiKeys(crm.database.admin, "acme").add(hashed, "oauth", ["calls:read"], None, kind="oauth")
     database = crm.database.open(crm.database.login("api", ["acme"]))
     assert database.call("api_token", hashed, None, "none")[0][0] == "NO_SCOPE"
-    assert database.call("api_token", client_hash("https://login.example", "crm", "brick"), None, "none")[0][0] == "UNKNOWN_KEY"
+    assert (
+        database.call("api_token", client_hash("https://login.example", "crm", "brick"), None, "none")[0][0]
+        == "UNKNOWN_KEY"
+    )
 
 
 def test_without_a_key_the_login_reaches_no_tenant(crm):
@@ -154,7 +155,7 @@ def test_an_unexpected_failure_is_a_500_that_says_nothing(crm, caplog):
     """What nobody thought of is one problem; the request's values are not in it."""
 
     class Broken:
-        def call(self, function, *arguments):
+        def call(self, *arguments):
             raise RuntimeError(arguments)
 
     app = application(

@@ -54,7 +54,8 @@ def test_a_token_ends_when_it_is_told_to(crm):
     token = crm.token(NUMBER.format(4), expires_at="2031-01-01T00:00:00Z")
     assert crm.ask("GET", f"/v1/tokens/{token}").body["expires_at"] == "2031-01-01T00:00:00+00:00"
     path = f"/v1/tokens/{token}/expiry"
-    assert crm.ask("PUT", path, {"expires_at": "2030-01-01T08:00:00+08:00"}).body["expires_at"].startswith("2030-01-01T00")
+    ended = crm.ask("PUT", path, {"expires_at": "2030-01-01T08:00:00+08:00"})
+    assert ended.body["expires_at"] == "2030-01-01T00:00:00+00:00"
     assert crm.ask("PUT", path, {"expires_at": None}).body["expires_at"] is None
     assert crm.ask("PUT", path, {"expires_at": "tomorrow"}).status == 422
     assert crm.ask("PUT", path, {"expires_at": "2030-01-01T08:00:00"}).status == 422
@@ -81,9 +82,7 @@ def test_a_batch_is_answered_row_by_row(crm):
     ]  # fmt: skip
     assert reasons[0].startswith("number.")
     masked = {row["rejected"]["number"] for row in answer["rows"] if "rejected" in row}
-    assert masked == {"***", "***********12", "***********13", "***********14", "***********15", "***********16"} or all(
-        set(number[:-2]) == {"*"} for number in masked
-    )
+    assert masked == {"*****", *(f"***********{last}" for last in range(12, 17))}
 
 
 def test_a_repeated_request_is_answered_the_same_and_done_once(crm):
