@@ -163,3 +163,17 @@ def test_a_drain_ends_idle_connections_at_once_and_lets_others_finish(serve):
                 pass
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection((server.where.host, server.where.port))
+
+
+def test_a_listener_that_was_handed_over_is_used():
+    """A supervisor's socket, bound before, is the one callers reach."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(8)
+    server = Server(ApiConfig(listen=Address("127.0.0.1", 0)), application, listener=listener)
+    server.start()
+    try:
+        assert server.where.port == listener.getsockname()[1]
+        assert say(server, POST + b"Content-Length: 0\r\n\r\n").startswith(b"HTTP/1.1 200")
+    finally:
+        server.drain(1.0)
