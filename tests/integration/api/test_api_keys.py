@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import re
+import threading
+import time
 from contextlib import nullcontext
 
 import falcon.testing
 import pytest
 from click.testing import CliRunner
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from esl_shield.api import handlers
 from esl_shield.api.app import application
 from esl_shield.api.callers import client_hash, key_hash, new_key
 from esl_shield.api.limits import Limits
 from esl_shield.cli.main import root
+from esl_shield.config.api import OAuthConfig
 from esl_shield.db.apikeys import ApiKeys
 from esl_shield.errors import ShieldError
+from esl_shield.service.oauth import open_tokens
 
 
 @pytest.fixture
@@ -116,6 +124,51 @@ def test_a_registered_client_may_do_what_both_sides_allow(crm):
         database.call("api_token", client_hash("https://login.example", "crm", "brick"), None, "none")[0][0]
         == "UNKNOWN_KEY"
     )
+
+
+@pytest.mark.parametrize("source", ["file", "http"])
+def test_an_access_token_opens_what_token_and_registration_both_name(crm, tmp_path, source):
+    """A token of the server whose keys are in a file, or at an address, acts for its client's one tenant."""
+    key = ECKey.generate_key("P-256", {"kid": "k1"})
+    (tmp_path / "jwks").write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"file:{tmp_path}/jwks" if source == "file" else f"http://127.0.0.1:{server.server_port}/jwks"
+        config = OAuthConfig(f"https://{source}.example", "shield", where)
+        hashed = client_hash(config.issuer, "crm", "acme")
+        ApiKeys(crm.database.admin, "acme").add(hashed, "oauth", ["calls:read", "tokens:read"], None, kind="oauth")
+        app = application(
+            handlers.handlers(crm.database.open(crm.database.login("api"))), limits=Limits(100, 100),
+            tokens=open_tokens(config), max_body_bytes=1000, reading=nullcontext, observe=lambda *_: None,
+        )  # fmt: skip
+
+        def ask(path, **changes):
+            claims = {
+                "iss": config.issuer, "aud": "shield", "exp": int(time.time()) + 60, "client_id": "crm",
+                "tenant": "acme", "scope": "calls:read tokens:write",
+            } | changes  # fmt: skip
+            token = jwt.encode({"alg": "ES256", "kid": "k1"}, claims, key)
+            headers = {"Authorization": f"Bearer {token}"}
+            return (
+                falcon.testing.TestClient(app)
+                .simulate_request("POST" if path.endswith("revoke") else "GET", path, headers=headers)
+                .status_code
+            )
+
+        assert ask("/v1/calls") == 200
+        assert ask("/v1/tokens/by-alias/C-1") == 403  # the token does not name it
+        assert ask("/v1/tokens/12345678/revoke") == 403  # the registration does not
+        assert ask("/v1/calls", tenant="brick") == 401
+        assert ask("/v1/calls", aud="other") == 401
+        server.shutdown()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *arguments):
+        """Say nothing."""
 
 
 def test_without_a_key_the_login_reaches_no_tenant(crm):
