@@ -73,7 +73,7 @@ Reading = Callable[[], "AbstractContextManager[object]"]
 """Makes the timer a body must be read within."""
 
 
-def application(  # noqa: PLR0913 - what a process is composed of
+def application(
     handlers: Mapping[str, Handler], *, limits: Limits, tokens: Tokens | None, max_body_bytes: int, reading: Reading,
     observe: Observe,
 ) -> falcon.App[Any, Any]:  # fmt: skip
@@ -118,7 +118,7 @@ class _Shared:
         """Answer an exception."""
         del params
         if not isinstance(error, ShieldError):
-            LOG.exception("api.unexpected", exc_info=error)  # the formatter keeps type and place, nothing else
+            LOG.error("api.unexpected", exc_info=error)  # the formatter keeps type and place, nothing else
             error = ApiUnexpected()
         status, headers, body = problem(error)
         if status >= 500:  # noqa: PLR2004 - ours

@@ -53,7 +53,7 @@ def key_hash(key: str) -> bytes:
 
 def client_hash(issuer: str, client: str, tenant: str) -> bytes:
     """Return what the database knows a client of an authorization server by, for the one tenant it was registered."""
-    return hashlib.sha256("\0".join(("oauth", issuer, client, tenant)).encode()).digest()
+    return hashlib.sha256(f"oauth\0{issuer}\0{client}\0{tenant}".encode()).digest()
 
 
 def read_caller(authorization: str | None, tokens: Tokens | None) -> Caller:

@@ -45,7 +45,7 @@ def _forward(tokeniser: Address, timeout_s: float, path: str, asked: Asked) -> A
         try:
             with gevent.Timeout(timeout_s, TimeoutError()):
                 # gevent's socket: http.client's own would hold up every other request
-                connection.sock = socket.create_connection((tokeniser.host, tokeniser.port))  # type: ignore[assignment]
+                connection.sock = socket.create_connection((tokeniser.host, tokeniser.port))
                 connection.request("POST", path, asked.raw, headers)
                 response = connection.getresponse()
                 body = response.read(MAX_ANSWER_BYTES)

@@ -45,7 +45,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path. ``answers`` maps statuses that are no refusals to schemas, ``refusals`` names the rest."""
+    """One method of one path. ``answers``: schemas by status; ``refusals``: beside those of every operation."""
 
     id: str
     method: Literal["GET", "POST", "PUT", "DELETE"]

@@ -14,7 +14,7 @@ import contextlib
 import ipaddress
 import logging
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gevent
 from gevent import socket
@@ -39,6 +39,11 @@ _LOOPBACK = ("127.0.0.0/8", "::1/128")
 _REQUEST_LINE = re.compile(r"[A-Z]{1,16} [\x21-\x7e]{1,4096} HTTP/1\.[01]")
 _LENGTH = re.compile(r"[0-9]{1,12}")
 _ONCE = ("content-length", "transfer-encoding", "host", "authorization", "idempotency-key", "content-type")
+
+
+def within(seconds: float) -> gevent.Timeout:
+    """Return a timer for ``with``; a block that takes longer ends without an error, after its last statement."""
+    return gevent.Timeout(seconds, cast("Any", False))
 
 
 class _NoLog:
@@ -104,8 +109,6 @@ class Handler(WSGIHandler):
                 outcome = None
             if outcome is not True:
                 self._linger(outcome)
-                return None
-            return True
         except gevent.Timeout as timer:
             if timer is not self._timer:
                 raise
@@ -115,13 +118,14 @@ class Handler(WSGIHandler):
         finally:
             self._timer.close()
             self.server.idle.discard(this)
+        return outcome if outcome is True else None
 
     def _linger(self, outcome: Any) -> None:
         """Send what is left to say and close so that the caller gets it, even if it had more to say."""
         if outcome is not None:
             self.socket.sendall(outcome[1])
         self.socket.shutdown(socket.SHUT_WR)
-        with gevent.Timeout(LINGER_S, False):
+        with within(LINGER_S):
             while self.socket.recv(4096):
                 pass
 
@@ -135,7 +139,7 @@ class Handler(WSGIHandler):
         line: str = super().read_requestline()
         return line
 
-    def read_request(self, raw_requestline: str) -> bool:
+    def read_request(self, raw_requestline: str) -> Any:
         """Read the head; raises ValueError for what is not plainly a request."""
         if not _REQUEST_LINE.fullmatch(raw_requestline.rstrip("\r\n")):
             raise ValueError
@@ -152,7 +156,7 @@ class Handler(WSGIHandler):
 
     def MessageClass(self, file: Any, *more: Any) -> Any:  # noqa: N802 - pywsgi's name
         """Parse the headers of a bounded head; keeps the length given, which pywsgi forgets of a chunked body."""
-        headers = super().MessageClass(_Head(file), *more)
+        headers = super().MessageClass(cast("Any", _Head(file)), *more)
         folded = any("\n" in value for value in headers.values())
         if folded or headers.defects or headers.get_payload():  # a payload is lines after one that is no header
             raise ValueError
@@ -162,7 +166,7 @@ class Handler(WSGIHandler):
     def get_environ(self) -> Any:
         """Make the environment, with a body that nobody reads to its end."""
         environ = super().get_environ()
-        given = self.wsgi_input
+        given = cast("Input", self.wsgi_input)
         self.wsgi_input = _Body(self.rfile, self.content_length, given.socket, given.chunked_input)
         environ["wsgi.input"] = self.wsgi_input
         return environ
@@ -209,10 +213,10 @@ class Server(WSGIServer):
         self._allowed = [ipaddress.ip_network(network) for network in config.allow or _LOOPBACK]
         self._max_connections = config.max_connections
         self._connections: Group = Group()
-        quiet = _NoLog()
+        quiet = cast("Any", _NoLog())
         super().__init__(
-            listener or (config.listen.host, config.listen.port), application, spawn=self._connections.spawn,
-            log=quiet, error_log=quiet, handler_class=Handler,
+            listener or (config.listen.host, config.listen.port), application,
+            spawn=cast("Any", self._connections.spawn), log=quiet, error_log=quiet, handler_class=Handler,
             environ={"SERVER_NAME": "esl-shield"},  # else it asks the DNS
         )  # fmt: skip
 
@@ -227,7 +231,7 @@ class Server(WSGIServer):
             sock.close()
             return
         if len(self._connections) > self._max_connections:
-            with contextlib.suppress(OSError), contextlib.closing(sock), gevent.Timeout(LINGER_S, False):
+            with contextlib.suppress(OSError), contextlib.closing(sock), within(LINGER_S):
                 sock.sendall(_refusal("503 Service Unavailable", ApiBusy()))
                 sock.shutdown(socket.SHUT_WR)
                 while sock.recv(4096):

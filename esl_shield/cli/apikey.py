@@ -48,7 +48,7 @@ def add(
 ) -> None:  # fmt: skip
     """Make a key for one of a tenant's systems and print it, once. Needs the administrator's login.
 
-      esl-shield apikey add crm --tenant bank --scope tokens:write --scope tokens:read > crm.key
+    esl-shield apikey add crm --tenant bank --scope tokens:write --scope tokens:read > crm.key
     """
     keys = ApiKeys(config.database, tenant)
     ends = times.from_now("--expires-in", expires_in) if expires_in else None
@@ -73,15 +73,15 @@ def add(
 @expiry_option
 @format_option
 @pass_config
-def rotate(
-    config: Config, *, key: int, tenant: str, overlap: str, expires_in: str | None, format_: Format
-) -> None:
+def rotate(config: Config, *, key: int, tenant: str, overlap: str, expires_in: str | None, format_: Format) -> None:
     """Make a key with the name and scopes of another, print it, and let the other end after the overlap."""
     now = dt.datetime.now(dt.UTC)
     old_ends = now if overlap == "0m" else times.from_now("--overlap", overlap)
     ends = times.from_now("--expires-in", expires_in) if expires_in else None
     new, hashed = new_key()
-    _show(ApiKeys(config.database, tenant).rotate(key, hashed, ends, old_ends), new, format_, replaced=key, ends=old_ends)
+    _show(
+        ApiKeys(config.database, tenant).rotate(key, hashed, ends, old_ends), new, format_, replaced=key, ends=old_ends
+    )
 
 
 @apikey.command()

@@ -68,7 +68,9 @@ class HttpConfig:
             "drain_timeout_s",
         )  # fmt: skip
         if not self.listen.is_loopback and not self.allow:
-            message = f"[{self.SECTION}] listen = {self.listen} is reachable from outside; name callers' addresses in allow"
+            message = (
+                f"[{self.SECTION}] listen = {self.listen} is reachable from outside; name callers' addresses in allow"
+            )
             raise ValueError(message)
 
 

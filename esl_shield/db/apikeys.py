@@ -86,9 +86,11 @@ class ApiKeys:
         if error.pgcode == _TENANT_INVISIBLE:
             return TenantUnknown(tenant=self._tenant)
         if error.pgcode == NO_RIGHT:
-            return RightMissing(function="keys of the HTTP API", needs="an administrator, who is a member of shield_owner")
+            return RightMissing(
+                function="keys of the HTTP API", needs="an administrator, who is a member of shield_owner"
+            )
         if error.pgcode == _REFUSED_VALUE:
-            why = "its name begins with a letter, then letters, digits, dots, dashes, underscores, not five digits in a row"
+            why = "a name is a letter, then letters, digits, dots, dashes, underscores, never five digits in a row"
             return ApiKeyRejected(problem=why)
         if error.pgcode == _UNIQUE:
             return ApiKeyRejected(problem="this client is registered already")

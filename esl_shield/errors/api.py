@@ -17,7 +17,9 @@ class ApiUnauthorized(ApiError, NegativeAnswer):
     """No key, or one that is unknown, revoked or over."""
 
     error_id = "api.unauthorized"
-    sentence = "The request has no valid key: send Authorization: Bearer with a key of esl-shield apikey add, or a token."
+    sentence = (
+        "The request has no valid key: send Authorization: Bearer with a key of esl-shield apikey add, or a token."
+    )
     status = 401
 
 

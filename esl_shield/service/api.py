@@ -21,7 +21,6 @@ from esl_shield.db.health import Health, refuse_foreign_right
 from esl_shield.errors.config import ConfigError
 from esl_shield.http.healthpages import database_and_keys
 from esl_shield.service.inherited import LISTEN, check
-from esl_shield.service.metrics import ApiMetrics
 from esl_shield.service.oauth import open_tokens
 from esl_shield.service.pages import adopted, pages
 from esl_shield.vault.keks import open_keks
@@ -34,9 +33,11 @@ if TYPE_CHECKING:
     from esl_shield.api.app import Handler
     from esl_shield.config import Config
     from esl_shield.config.api import HttpConfig
+    from esl_shield.config.resolver import KeysConfig
     from esl_shield.config.values import Address
     from esl_shield.http.healthpages import Parts
     from esl_shield.service.inherited import Inherited
+    from esl_shield.service.metrics import ApiMetrics
 
 NO_KEY = bytes(32)
 
@@ -51,7 +52,7 @@ class Closing(Protocol):
 class HttpService:
     """Answers until it is stopped."""
 
-    def __init__(  # noqa: PLR0913 - what a process is composed of
+    def __init__(
         self, config: Config, http: HttpConfig, handlers: Mapping[str, Handler], *, health: Health, metrics: ApiMetrics,
         closing: Closing, inherited: Inherited,
     ) -> None:  # fmt: skip
@@ -102,11 +103,25 @@ class HttpService:
         return database_and_keys(self._health.problem())
 
 
-def api_service(config: Config, metrics: ApiMetrics, inherited: Inherited) -> HttpService:
-    """Compose the API; raises ConfigError."""
-    http = config.api
+def check_api(config: Config) -> None:
+    """Raise ConfigError when an API would not start with this configuration."""
     if config.keys is not None:
         raise ConfigError(source="file", problem="it has [keys], which the API must not be able to open")
+    open_tokens(config.oauth)
+
+
+def check_tokeniser(config: Config) -> KeysConfig:
+    """Return the section of the KEK; raises ConfigError when a tokeniser would not start with this configuration."""
+    if config.keys is None:
+        raise ConfigError(source="file", problem="[keys] kek is missing; the tokeniser encrypts under it")
+    open_tokens(config.oauth)
+    return config.keys
+
+
+def api_service(config: Config, metrics: ApiMetrics, inherited: Inherited) -> HttpService:
+    """Compose the API; raises ConfigError."""
+    check_api(config)
+    http = config.api
     database = Database(config.database, application_name="esl-shield api")
     metrics.watch_databases({"api": database})
     made = {**handlers.handlers(database), **forwarding.handlers(http.tokeniser, http.tokeniser_timeout_s)}
@@ -126,10 +141,9 @@ def _readiness(database: Database) -> Callable[[], None]:
 
 def tokeniser_service(config: Config, metrics: ApiMetrics, inherited: Inherited) -> HttpService:
     """Compose the tokeniser; raises ConfigError, CryptoError."""
-    if config.keys is None:
-        raise ConfigError(source="file", problem="[keys] kek is missing; the tokeniser encrypts under it")
+    keys = check_tokeniser(config)
     store = Store(config.database, pool_size=config.database.pool_size)
-    tokeniser = Tokeniser(store, open_keks(config.keys), pause=lambda: gevent.sleep(0))
+    tokeniser = Tokeniser(store, open_keks(keys), pause=lambda: gevent.sleep(0))
     metrics.watch_databases({"tokeniser": store.database})
     return HttpService(
         config, config.tokeniser, _tokenising(tokeniser), health=Health(tokeniser.ready), metrics=metrics,

@@ -102,7 +102,9 @@ class Store:
     """A seeder login's connection; raises DatabaseAway when PostgreSQL does not answer."""
 
     def __init__(self, config: DatabaseConfig, *, pool_size: int = 1) -> None:
-        patient = replace(config, pool_size=pool_size, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S))
+        patient = replace(
+            config, pool_size=pool_size, statement_timeout_s=max(config.statement_timeout_s, BATCH_TIMEOUT_S)
+        )
         self._database = Database(patient, application_name=APPLICATION, needs="a seeder")
         self._call = self._database.call
 

@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     """A tenant's seeder, the key its requests are remembered under, until when (monotonic) both are kept."""
 
     seeder: Seeder
-    index: bytes
+    memory_key: bytes
     until: float
 
 
@@ -123,8 +123,8 @@ class Tokeniser:
         known = self._known.get(tenant)
         if known is None or known.until < self._clock():
             seeder = Seeder(self._store, self._keks, tenant)
-            index = open_keys(self._keks, seeder.tenant).index.raw
-            known = self._known[tenant] = _Known(seeder, index, self._clock() + KEPT_S)
+            memory_key = open_keys(self._keks, seeder.tenant).index.raw
+            known = self._known[tenant] = _Known(seeder, memory_key, self._clock() + KEPT_S)
             if len(self._known) > MAX_TENANTS:
                 self._known.popitem(last=False)
         return known
@@ -133,8 +133,8 @@ class Tokeniser:
         """Return what the request is remembered by, and the answer it had before."""
         tenant = known.seeder.tenant.id
         digests = (
-            None if request.name is None else _digest(known.index, tenant, b"name", request.name.encode()),
-            _digest(known.index, tenant, b"request", request.raw),
+            None if request.name is None else _digest(known.memory_key, tenant, b"name", request.name.encode()),
+            _digest(known.memory_key, tenant, b"request", request.raw),
         )
         return digests, self._keep(request, digests, None, {}) if digests[0] else None
 

@@ -33,7 +33,7 @@ COMMENT ON TABLE shield.api_keys IS 'who may use the HTTP API for which tenant; 
 COMMENT ON COLUMN shield.api_keys.id IS 'what revoking and audit events name it by';
 COMMENT ON COLUMN shield.api_keys.tenant_id IS 'the one tenant it acts for';
 COMMENT ON COLUMN shield.api_keys.name IS 'what the administrator calls it';
-COMMENT ON COLUMN shield.api_keys.kind IS 'secret: its bearer is the client; oauth: a client an authorization server vouches for';
+COMMENT ON COLUMN shield.api_keys.kind IS 'secret: whoever has it; oauth: a client an authorization server vouches for';
 COMMENT ON COLUMN shield.api_keys.key_hash IS 'SHA-256 of the key, or of issuer and client';
 COMMENT ON COLUMN shield.api_keys.scopes IS 'what it may do';
 COMMENT ON COLUMN shield.api_keys.created_at IS 'when it was made';
@@ -54,7 +54,7 @@ CREATE TABLE shield.api_answers (
     PRIMARY KEY (tenant_id, name)
 );
 CREATE INDEX api_answers_by_age ON shield.api_answers (tenant_id, made_at);
-COMMENT ON TABLE shield.api_answers IS 'what requests with an idempotency key were answered, for a day; tokens, never numbers';
+COMMENT ON TABLE shield.api_answers IS 'answers to requests with an idempotency key, for a day; tokens, never numbers';
 COMMENT ON COLUMN shield.api_answers.tenant_id IS 'whose request it was';
 COMMENT ON COLUMN shield.api_answers.name IS 'HMAC of the idempotency key, which may be a number';
 COMMENT ON COLUMN shield.api_answers.request IS 'HMAC of the request, which holds numbers';

@@ -379,5 +379,5 @@ def test_the_reference_names_every_key_with_its_default():
 
 def test_every_role_has_a_sample():
     """Nobody starts from an empty file."""
-    roles = {"admin", "tokeniser", *LOGIN_ROLES} - {"masker"}
+    roles = {"admin", "tokeniser", *LOGIN_ROLES} - {"masker"}  # the tokeniser has a seeder's login
     assert {path.stem for path in SAMPLES.glob("*.toml")} == roles

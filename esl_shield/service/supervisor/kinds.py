@@ -121,10 +121,16 @@ def _dispatcher(config: Config) -> Description:
 
 
 def _api(config: Config) -> Description:
+    from esl_shield.service.api import check_api  # noqa: PLC0415 - keeps its framework out of the supervisor
+
+    check_api(config)
     return Description(_spell(config.api.listen), _spell(config.metrics.listen), config.api.drain_timeout_s)
 
 
 def _tokeniser(config: Config) -> Description:
+    from esl_shield.service.api import check_tokeniser  # noqa: PLC0415 - keeps its framework out of the supervisor
+
+    check_tokeniser(config)
     return Description(_spell(config.tokeniser.listen), _spell(config.metrics.listen), config.tokeniser.drain_timeout_s)
 
 

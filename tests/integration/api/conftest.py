@@ -10,21 +10,31 @@ import signal
 import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import psycopg2
 import pytest
 from fix_postgres import TEMPLATE, ShieldDatabase, _maintain
+from polling import until
+from ports import free_port
 from vault_lab import VaultLab
 
 from esl_shield.api.callers import new_key
+from esl_shield.api.checking import _validator
+from esl_shield.api.document import document
 from esl_shield.api.operations import SCOPES
 from esl_shield.db.apikeys import ApiKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _numbers = itertools.count(1)
 READY = re.compile(r"(?:api|tokeniser) ready on (\S+):(\d+)\n")
+
+
+DOCUMENT = document()
+PATHS = {
+    re.compile(re.sub(r"\{\w+\}", "[^/]+", re.escape(path).replace(r"\{", "{").replace(r"\}", "}"))): operations
+    for path, operations in DOCUMENT["paths"].items()
+}
 
 
 class Answered(NamedTuple):
@@ -33,6 +43,21 @@ class Answered(NamedTuple):
     status: int
     headers: dict[str, str]
     body: Any
+
+
+def hold_to_contract(method: str, path: str, answer: Answered) -> None:
+    """Fail unless the document says that this may be answered."""
+    operations = next((found for pattern, found in PATHS.items() if pattern.fullmatch(path.partition("?")[0])), {})
+    operation = operations.get(method.lower())
+    if operation is None:
+        assert answer.status in (400, 401, 404, 405), answer
+        return
+    promised = operation["responses"][str(answer.status)]["content"]
+    media_type = answer.headers["Content-Type"].partition(";")[0]
+    lines = answer.body if media_type == "application/x-ndjson" else [answer.body]
+    for line in lines:
+        errors = list(_validator(promised[media_type]["schema"]).iter_errors(line))
+        assert not errors, (method, path, errors)
 
 
 class Process:
@@ -48,7 +73,6 @@ class Process:
 
     def wait(self) -> None:
         """Return when it is ready."""
-        from polling import until
 
         def ready() -> re.Match[str] | None:
             text = self.log.read_text()
@@ -67,8 +91,9 @@ class Crm:
     """The tenants acme and brick, the site's API and tokeniser, and a key of acme's with every scope."""
 
     def __init__(self, lab: VaultLab, folder: Path) -> None:
-        self.lab, self.database = lab, lab.database
+        self.lab, self.database, self.pages = lab, lab.database, free_port()
         lab.add_tenant("brick", "88")
+        self.heard: list[str] = []
         self.key = self.make_key()
         seeder = self._config("tokeniser", self.database.login("seeder"), f'[keys]\nkek = "{lab.kek_uri}"\n')
         self.tokeniser = Process(lab, "tokeniser", seeder)
@@ -80,7 +105,9 @@ class Crm:
         """The configuration of an API beside the tokeniser."""
         del folder
         section = f'requests_per_s = 1000\nburst = 2000\ntokeniser = "127.0.0.1:{self.tokeniser.port}"\n{more}'
-        return self._config("api", self.database.login("api"), "", section)
+        return self._config(
+            "api", self.database.login("api"), f'[metrics]\nlisten = "127.0.0.1:{self.pages}"\n', section
+        )
 
     def _config(self, role: str, login: Any, more: str, section: str = "requests_per_s = 1000\nburst = 2000\n") -> Path:
         path = self.lab.folder / f"{role}.toml"
@@ -96,7 +123,13 @@ class Crm:
         return key
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, key: str | None = "", port: int | None = None,
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = "",
+        port: int | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answered:
         """One request; without a key it is acme's, None sends none."""
@@ -111,9 +144,12 @@ class Crm:
             content = response.read()
         finally:
             connection.close()
-        if response.headers.get_content_type() == "application/x-ndjson":
-            return Answered(response.status, dict(response.headers), [json.loads(line) for line in content.splitlines()])
-        return Answered(response.status, dict(response.headers), json.loads(content))
+        self.heard.append(content.decode() + str(response.headers))
+        lines = response.headers.get_content_type() == "application/x-ndjson"
+        read = [json.loads(line) for line in content.splitlines()] if lines else json.loads(content)
+        answer = Answered(response.status, {name.title(): value for name, value in response.headers.items()}, read)
+        hold_to_contract(method, path, answer)
+        return answer
 
     def token(self, number: str, **fields: Any) -> str:
         """A token for a number."""
@@ -129,7 +165,7 @@ class Crm:
 
     def everything_written(self) -> str:
         """What processes wrote, and every row of the database as text."""
-        texts = [self.api.log.read_text(), self.tokeniser.log.read_text()]
+        texts = [*self.heard, self.api.log.read_text(), self.tokeniser.log.read_text()]
         tables = self.database.query("SELECT tablename FROM pg_tables WHERE schemaname = 'shield'")
         for (table,) in tables:
             texts.append(str(self.database.query(f"SELECT to_jsonb(t) FROM shield.{table} t")))

@@ -16,7 +16,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from esl_shield.calls.states import cause_of
 from esl_shield.db.usage import Usage
 from esl_shield.service import catalogue
-from esl_shield.service.metrics import Bounded, IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.metrics import (
+    ApiMetrics,
+    Bounded,
+    IntakeMetrics,
+    ResolverMetrics,
+    SealerMetrics,
+    WorkerMetrics,
+)
 from esl_shield.service.supervisor.metrics import SupervisorMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -79,11 +86,13 @@ def all_pages():
     intake = IntakeMetrics()
     intake.count("ended")
     intake.watch_databases({"records": Pool()})
+    api = ApiMetrics("api")
+    api.answered("token_by_alias", 200, 0.01)
     supervisor = SupervisorMetrics()
     supervisor.population({("worker", "ready"): 2}, {"worker": 0})
     supervisor.died("worker", "killed")
     supervisor.reloaded("done")
-    return [process.page().decode() for process in (worker, resolver, sealer, intake, supervisor)]
+    return [process.page().decode() for process in (worker, resolver, sealer, intake, api, supervisor)]
 
 
 def test_the_page_of_documentation_is_the_catalogue():

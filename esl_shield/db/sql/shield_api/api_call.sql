@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     SELECT * INTO v_by FROM shield.api_key(p_key, 'calls:read');
     IF v_by.verdict = 'OK' THEN
-        SELECT shield.api_call_body(v_by.tenant_id, c.id, c.started_at) INTO v_body
+        SELECT shield.api_call_body(c) INTO v_body
             FROM shield.calls c WHERE c.id = p_call AND c.tenant_id = v_by.tenant_id;
     END IF;
     RETURN QUERY SELECT CASE WHEN v_by.verdict = 'OK' AND v_body IS NULL THEN 'NOT_FOUND' ELSE v_by.verdict END, v_body;

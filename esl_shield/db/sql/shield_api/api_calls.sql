@@ -13,9 +13,8 @@ DECLARE
 BEGIN
     SELECT * INTO v_by FROM shield.api_key(p_key, 'calls:read');
     IF v_by.verdict = 'OK' THEN
-        SELECT coalesce(jsonb_agg(shield.api_call_body(v_by.tenant_id, p.id, p.started_at)
-                ORDER BY p.started_at DESC, p.id DESC), '[]') INTO v_calls
-            FROM (SELECT c.id, c.started_at FROM shield.calls c
+        SELECT coalesce(jsonb_agg(shield.api_call_body(p) ORDER BY p.started_at DESC, p.id DESC), '[]') INTO v_calls
+            FROM (SELECT c.* FROM shield.calls c
                 WHERE c.tenant_id = v_by.tenant_id AND c.started_at >= p_from AND c.started_at < p_to
                     AND (p_agent IS NULL OR c.agent = p_agent) AND (p_token IS NULL OR c.token = p_token)
                     AND (p_alias IS NULL OR c.alias = p_alias) AND (p_states IS NULL OR c.state = ANY (p_states))

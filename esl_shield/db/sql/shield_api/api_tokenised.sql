@@ -23,7 +23,9 @@ BEGIN
                 FROM shield.api_answers o WHERE o.tenant_id = v_by.tenant_id AND o.made_at < now() - interval '1 day'
                 ORDER BY o.made_at LIMIT 10 FOR UPDATE SKIP LOCKED);
             INSERT INTO shield.api_answers AS a (tenant_id, name, request, answer)
-                VALUES (v_by.tenant_id, p_name, p_request, p_answer) ON CONFLICT DO NOTHING;
+                VALUES (v_by.tenant_id, p_name, p_request, p_answer) 
+                ON CONFLICT (tenant_id, name) DO UPDATE SET request = excluded.request, answer = excluded.answer,
+                    made_at = now() WHERE a.made_at < now() - interval '1 day';
         END IF;
     END IF;
     SELECT a.* INTO v_kept FROM shield.api_answers a WHERE a.tenant_id = v_by.tenant_id AND a.name = p_name

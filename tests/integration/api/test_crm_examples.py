@@ -1,0 +1,44 @@
+"""docs/crm.md: its examples run as they are printed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+from vault_lab import ROOT
+
+BLOCKS = re.findall(
+    r"^```(sh|python)\n(.*?)^```$", (ROOT / "docs" / "crm.md").read_text(), flags=re.DOTALL | re.MULTILINE
+)
+NUMBERS = ("2079460123", "2079460201", "2079460203")
+
+
+@pytest.fixture(scope="module")
+def printed(crm):
+    """What all examples print, in the document's order; each must end well."""
+    if shutil.which("curl") is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("curl is not installed")
+    environment = os.environ | {"SHIELD": f"http://127.0.0.1:{crm.api.port}", "KEY": crm.key}
+    said = []
+    for language, text in BLOCKS:
+        command = ["bash", "-euo", "pipefail", "-c", text] if language == "sh" else [sys.executable, "-c", text]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+        assert (done.returncode, done.stderr) == (0, ""), text
+        said.append(done.stdout)
+    return said
+
+
+def test_every_example_runs_and_shows_no_number(crm, printed):
+    """Curl and Python say what the text says they do."""
+    made, found, changed, batch, calls, _export = printed
+    token = re.search(r'"token": "([0-9]{14})"', made)[1]
+    assert token in found
+    assert '"status": "revoked"' in changed
+    assert "2035-01-31T18:00:00+00:00" in changed
+    assert re.fullmatch(r"C-2001 [0-9]{14}\nC-2002 number\.[a-z_]+\nC-2003 [0-9]{14}\n", batch)
+    assert '"calls": []' in calls
+    assert not any(number in text for text in printed for number in NUMBERS)
