@@ -82,6 +82,7 @@ SECTIONS = {
     "[intake]": config.IntakeConfig,
     "[reaper]": config.ReaperConfig,
     "[[reaper.switches]]": SwitchConfig,
+    "[clicks]": config.ClicksConfig,
 }
 
 
