@@ -44,7 +44,7 @@ def test_headers_towards_the_carrier_are_those_it_needs(stage):
             ("X-Shield-Ref", "TASK-812"),
             ("P-Preferred-Identity", "<sip:1001@x>"),
             ("Route", "<sip:x;lr>"),
-        ]  # fmt: skip
+        ]
     )
     assert ringing.invite.names == {
         "via",
