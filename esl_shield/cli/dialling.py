@@ -11,7 +11,7 @@ from esl_shield.cli.careful import CarefulCommand
 from esl_shield.cli.context import pass_config
 from esl_shield.cli.output import Format, format_option, print_record
 from esl_shield.errors.tenants import TenantUnknown
-from esl_shield.service.dialling import set_dialling
+from esl_shield.vault.dialling import set_dialling
 
 if TYPE_CHECKING:
     from esl_shield.config import Config

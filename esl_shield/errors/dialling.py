@@ -22,7 +22,7 @@ class PermissionUnknown(NegativeAnswer):
 class BusinessIdRejected(InputRejected):
     """A business ID or campaign is not fit to travel with a call."""
 
-    error_id = "business_id.rejected"
+    error_id = "ref.rejected"
     sentence = (
         "What was given as {option} was not taken: it is 1 to 64 of letters, digits, dot, dash and underscore, begins "
         "with a letter or digit, and is no telephone number."

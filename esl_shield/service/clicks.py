@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from uuid import UUID, uuid4
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 SETTLE_S = 0.5  # by then FreeSWITCH has said that a phone is not registered
 ANSWER_MARGIN_S = 2.0
+Apart = Callable[[Callable[[], "str | None"]], "str | None"]
 _KEY = re.compile(r"[!-~]{1,128}")
 _CAUSE = re.compile(r"-ERR ([A-Z][A-Z_]{0,63})")
 
@@ -60,12 +62,21 @@ class Clicked(NamedTuple):
     state: str
 
 
+def _here(conversation: Callable[[], str | None]) -> str | None:
+    return conversation()
+
+
 class Clicks:
     """Rings agents through one FreeSWITCH, over a ``database`` with an API's login."""
 
-    def __init__(self, database: Database, config: ClicksConfig) -> None:
-        """Read the password; raises ConfigError. Connects to nothing."""
+    def __init__(self, database: Database, config: ClicksConfig, *, apart: Apart = _here) -> None:
+        """Read the password; raises ConfigError. Connects to nothing.
+
+        ``apart`` runs the conversation with FreeSWITCH, which blocks: a gevent process gives its thread pool's
+        ``apply``.
+        """
         self._database = database
+        self._apart = apart
         self._config = config
         self._password = read_secret("password", config.password, table="[clicks] ").decode()
         self._dialling = Dialling(database)
@@ -113,20 +124,20 @@ class Clicks:
         try:
             ring_s = self._config.ring_s
             command = dialstring.ring_for_click(agent, domain, channel, shown=shown, ref=ref, ring_s=ring_s)
-            with self._connect() as socket:
-                socket.listen("BACKGROUND_JOB")
-                job = socket.begin(command)
-                try:
-                    return socket.outcome(job, wait_s)
-                except FreeSwitchAway:
-                    return None  # it was asked, and said yes: the phone rings
+            return self._apart(lambda: self._converse(command, wait_s))
         except (FreeSwitchAway, FreeSwitchRefused, UnsafeArgument):
             self._database.call("end_click", tenant, channel, "VOID", None)
             raise
 
-    def _connect(self) -> InboundSocket:
+    def _converse(self, command: str, wait_s: float) -> str | None:
         config = self._config
-        return InboundSocket(config.address, self._password, timeout_s=config.timeout_s, user=config.user)
+        with InboundSocket(config.address, self._password, timeout_s=config.timeout_s, user=config.user) as socket:
+            socket.listen("BACKGROUND_JOB")
+            job = socket.begin(command)
+            try:
+                return socket.outcome(job, wait_s)
+            except FreeSwitchAway:
+                return None  # it was asked, and said yes: the phone rings
 
 
 def _refuse(verdict: str, tenant: str, click: Click) -> None:

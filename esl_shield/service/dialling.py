@@ -1,4 +1,4 @@
-"""Who may dial what, said by a tenant's own systems: dial permissions, and the settings they depend on.
+"""Who may dial what, said by a tenant's own systems: dial permissions.
 
 Invariants: one method is one call of one ``shield_api`` function, after its text was checked: a business ID or
 campaign that could be a telephone number is refused before it reaches a statement. Nothing here takes a key, or returns
@@ -12,26 +12,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 from uuid import UUID, uuid4
 
-from phonenumbers import shortnumberinfo
-
-from esl_shield.errors.dialling import BusinessIdRejected, PermissionRejected, PermissionUnknown, ShownRejected
+from esl_shield.errors.dialling import BusinessIdRejected, PermissionRejected, PermissionUnknown
 from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.errors.tokens import TokenUnknown
 from esl_shield.vault import lookalikes
-from esl_shield.vault.numbers import read_valid
-from esl_shield.vault.provisioning import NO_REGION, administering
 
 if TYPE_CHECKING:
     import datetime as dt
 
-    from esl_shield.config.database import DatabaseConfig
     from esl_shield.db.engine import Database
 
-MAX_DAYS = 366
+_NO_COUNTRY = "001"  # of a tenant whose people write numbers of no one country
 MAX_CALLS = 10_000
 _BUSINESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _AGENT = re.compile(r"[A-Za-z0-9._+\-]{1,64}")
-_SHOWS = re.compile(r"token|alias|ref|[0-9]{2,6}")
 
 
 @dataclass(frozen=True)
@@ -103,32 +97,13 @@ class Dialling:
         rows = self._database.read("SELECT region FROM dba.tenants WHERE name = %s", tenant)
         if not rows:
             raise TenantUnknown(tenant=tenant)
-        return None if rows[0][0] == NO_REGION else str(rows[0][0])
+        return None if rows[0][0] == _NO_COUNTRY else str(rows[0][0])
 
 
 def check_business_id(option: str, text: str | None, region: str | None) -> None:
     """Raise BusinessIdRejected unless the text may travel with a call: in file names, SIP headers and the CDR."""
     if text is not None and (not _BUSINESS_ID.fullmatch(text) or lookalikes.looks_like_number(text, region)):
         raise BusinessIdRejected(option=option)
-
-
-def set_dialling(
-    database: DatabaseConfig, tenant: str, *, requires_permission: bool | None = None, shows: str | None = None,
-    clicks_per_minute: int | None = None,
-) -> str:  # fmt: skip
-    """Change how a tenant's tokens are dialled, with an administrator's login; None leaves a setting as it is.
-
-    Returns changed or unchanged. Raises ShownRejected, TenantUnknown, DatabaseAway, DatabaseRefused.
-    """
-    with administering(database, tenant) as connection:
-        region = connection.exec_driver_sql("SELECT region FROM dba.tenants WHERE name = %s", (tenant,)).scalar()
-        if region is None:
-            raise TenantUnknown(tenant=tenant)
-        if shows is not None:
-            _check_shows(shows, None if region == NO_REGION else region)
-        values = (tenant, requires_permission, shows, clicks_per_minute)
-        done: str = connection.exec_driver_sql("SELECT shield_api.set_dialling(%s, %s, %s, %s)", values).scalar_one()
-        return done
 
 
 def _check(permission: Permission) -> None:
@@ -143,13 +118,3 @@ def _check(permission: Permission) -> None:
         problem = "its times need an offset from UTC"
     if problem:
         raise PermissionRejected(problem=problem)
-
-
-def _check_shows(shows: str, region: str | None) -> None:
-    if not _SHOWS.fullmatch(shows):
-        raise ShownRejected
-    if shows.isdigit() and (
-        read_valid(shows, region) is not None
-        or (region is not None and shortnumberinfo.connects_to_emergency_number(shows, region))
-    ):
-        raise ShownRejected

@@ -39,7 +39,12 @@ def test_the_carrier_alone_is_told_the_number(stage):
 def test_headers_towards_the_carrier_are_those_it_needs(stage):
     """Whatever else FreeSWITCH writes into its INVITE ends at the edge."""
     ringing = stage.dial(
-        headers=[("X-Agent", "1001"), ("P-Preferred-Identity", "<sip:1001@x>"), ("Route", "<sip:x;lr>")]
+        headers=[
+            ("X-Agent", "1001"),
+            ("X-Shield-Ref", "TASK-812"),
+            ("P-Preferred-Identity", "<sip:1001@x>"),
+            ("Route", "<sip:x;lr>"),
+        ]
     )
     assert ringing.invite.names == {
         "via",

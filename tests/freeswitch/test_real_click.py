@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cast import Cast, inside
+from cast import Cast, inside, until_bridged
 from lab import DOMAIN
 from polling import until
 from ports import HOST
@@ -134,6 +134,7 @@ def test_an_agent_dials_an_alias_and_the_phone_hears_the_business_id(cast, api, 
     Dialling(api).grant(TENANT, Permission(alias="C-20231", ref=REF))
     line = agent.dial("C-20231").until_answered()
     cast.until_talks(number, "1001")
+    until_bridged(cast.switch, cast.called[number])
     assert [m["x-shield-ref"] for m in line.heard if m.status == 200][-1] == REF
     line.hang_up()
     call = cast.call(number)

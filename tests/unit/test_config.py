@@ -88,6 +88,7 @@ SECTIONS = {
     "[tokeniser]": config.TokeniserConfig,
     "[oauth]": config.OAuthConfig,
     "[reaper.minting]": MintingConfig,
+    "[clicks]": config.ClicksConfig,
 }
 
 

@@ -66,9 +66,9 @@ def test_a_permission_is_granted_listed_and_revoked(run, token):
 @pytest.mark.parametrize(
     ("arguments", "code", "error"),
     [
-        (("--ref", MOBILE), 2, "business_id.rejected"),
-        (("--campaign", "+447700900123"), 2, "business_id.rejected"),
-        (("--ref", "../x"), 2, "business_id.rejected"),
+        (("--ref", MOBILE), 2, "ref.rejected"),
+        (("--campaign", "+447700900123"), 2, "ref.rejected"),
+        (("--ref", "../x"), 2, "ref.rejected"),
         (("--calls", "0"), 2, "permission.rejected"),
         (("--calls", "many"), 2, "permission.rejected"),
         (("--agent", "a b"), 2, "permission.rejected"),
