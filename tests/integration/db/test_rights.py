@@ -25,7 +25,8 @@ VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
-    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "policies", "agent_locks", "do_not_call",
+    "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "policies", "agent_locks",
+    "do_not_call",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
