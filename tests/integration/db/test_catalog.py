@@ -226,4 +226,6 @@ def test_new_functions_of_the_owner_are_nobodys(database):
 def test_permits_do_not_survive_a_crash(database):
     """The table is unlogged; calls, audit events and tokens are not."""
     rows = database.query("SELECT relname FROM pg_class WHERE relpersistence = 'u' AND relkind = 'r'")
-    assert {name for (name,) in rows} == {"permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats", "wrong_dials"}
+    assert {name for (name,) in rows} == {
+        *("permits", "mint_buckets", "mask_buckets", "reveal_tickets", "worker_beats", "wrong_dials"),
+    }

@@ -21,6 +21,7 @@ TABLES = (
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
     "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events", "dial_permissions", "clicks",
     "token_prefixes", "rowless_tokens", "api_keys", "api_answers",
+    "policies", "policy_marks", "wrong_dials", "agent_locks", "do_not_call",
 )  # fmt: skip
 VIEWS = (
     "tenants", "tokens", "dids", "calls", "call_agents", "audit_events", "keys", "reveals", "audit_lines",
@@ -28,6 +29,7 @@ VIEWS = (
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
     "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
     "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes", "api_keys",
+    "policies", "agent_locks", "do_not_call",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
@@ -125,6 +127,21 @@ FUNCTIONS = {
     "append_block": (("sealer",), 6),
     "sealed_heads": (("sealer",), 2),
     "site_figures": (("sealer",), 1),
+    "locked_figures": (("sealer",), 0),
+    "set_policy": ((), 2),
+    "share_list": ((), 2),
+    "unlock_login": ((), 2),
+    "explain_call": (("steward",), 4),
+    "unlock_agent": (("steward",), 3),
+    "list_numbers": (("seeder",), 4),
+    "unlist_numbers": (("seeder",), 2),
+    "do_not_call_lists": (("resolver",), 1),
+    "do_not_call_key": (("resolver",), 2),
+    "refuse_listed": (("resolver",), 3),
+    "do_not_call_page": (("rekeyer",), 4),
+    "rekey_do_not_call": (("rekeyer",), 4),
+    "mint_mark": (("reaper",), 0),
+    "watch_minting": (("reaper",), 5),
     "add_tenant": ((), 5),
     "set_caps": ((), 4),
     "resize_tenant": ((), 2),

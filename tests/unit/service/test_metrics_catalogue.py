@@ -82,7 +82,8 @@ def all_pages():
     sealer.behind(0.5, 2, 1)
     sealer.unexported("file", 0)
     sealer.failed("heads")
-    sealer.site([(figure, "live", 1.0) for figure in ("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens")])
+    figures = "permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"
+    sealer.site([(figure, "live", 1.0) for figure in figures])
     intake = IntakeMetrics()
     intake.count("ended")
     intake.watch_databases({"records": Pool()})
