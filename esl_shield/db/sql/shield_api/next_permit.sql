@@ -19,12 +19,9 @@ BEGIN
         WHEN v_call.state <> 'AUTHORIZED' THEN 'call_over'
         WHEN v_call.started_at <= clock_timestamp() - interval '5 minutes' THEN 'call_old'
         WHEN v_call.permits >= 4 THEN 'permit_limit'
-        WHEN NOT EXISTS (SELECT FROM shield.tokens k WHERE k.tenant_id = v_call.tenant_id AND k.token = v_call.token
-            AND k.status = 'active' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp()))
-            AND NOT EXISTS (SELECT FROM shield.rowless_token(v_call.tenant_id, v_call.token) r
-            WHERE r.status = 'active' AND (r.expires_at IS NULL OR r.expires_at > clock_timestamp())
-            AND NOT EXISTS (SELECT FROM shield.tokens k WHERE k.tenant_id = v_call.tenant_id AND k.token = v_call.token))
-            THEN 'token_over'
+        WHEN NOT coalesce((SELECT k.status = 'active' AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
+            FROM shield.tokens k WHERE k.tenant_id = v_call.tenant_id AND k.token = v_call.token),
+            shield.rowless_live(v_call.tenant_id, v_call.token)) THEN 'token_over'
     END;
     IF v_reason IS NULL AND NOT shield.take_mint(
             (SELECT CASE WHEN l.locked_at IS NULL THEN l.mint_per_s ELSE 0 END FROM shield.logins l WHERE l.login = session_user::text)) THEN

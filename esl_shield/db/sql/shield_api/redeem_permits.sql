@@ -3,7 +3,7 @@
 -- the same one only the first gets it, in this statement and in others. A row for each that is exactly as minted (place counts
 -- from 1), none for a refused one. With p_wait false nobody waits for another's row: what some other transaction holds is left
 -- as it is, without an event, and named by a row of NULLs behind its place; ask for it again, alone, with p_wait true.
--- The ciphertext of a token without a row is NULL: token_method says how it is decrypted.
+-- The ciphertext of a token without a row is NULL, its key version too: token_method says how it is decrypted.
 CREATE OR REPLACE FUNCTION shield_api.redeem_permits(
     p_permit_hashes bytea[], p_tokens text[], p_gateways text[], p_deliveries text[], p_sip_call_ids text[], p_wait boolean
 ) RETURNS TABLE (place int, call uuid, tenant_id int, token text, ciphertext bytea, key_version int)
@@ -36,15 +36,13 @@ BEGIN
             WHEN a.delivery IS DISTINCT FROM t.delivery THEN 'delivery_differs'
             WHEN t.sip_call_id IS NOT NULL AND a.sip_call_id IS DISTINCT FROM t.sip_call_id THEN 'call_id_differs'
             WHEN (t.delivery = ANY (v_deliveries)) IS NOT TRUE THEN 'delivery_foreign'
-            WHEN coalesce(k.status::text, r.status) IS DISTINCT FROM 'active'
-                OR coalesce(k.expires_at, r.expires_at) <= clock_timestamp() THEN 'token_over'
+            WHEN k.status <> 'active' OR k.expires_at <= clock_timestamp() THEN 'token_over'
+            WHEN k.token IS NULL THEN CASE WHEN NOT shield.rowless_live(t.tenant_id, t.token) THEN 'token_over' END
             END AS reason
         FROM unnest(p_permit_hashes, p_tokens, p_gateways, p_deliveries, p_sip_call_ids) WITH ORDINALITY
             AS a (permit_hash, token, gateway, delivery, sip_call_id, place)
         LEFT JOIN taken t ON t.permit_hash = a.permit_hash AND a.place = array_position(p_permit_hashes, a.permit_hash)
         LEFT JOIN shield.tokens k ON k.tenant_id = t.tenant_id AND k.token = t.token
-        LEFT JOIN LATERAL (SELECT o.status, o.expires_at FROM shield.rowless_token(t.tenant_id, t.token) o
-            WHERE t.call IS NOT NULL AND k.token IS NULL) r ON true
     ), noted AS (
         INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail)
             SELECT j.tenant_id, CASE WHEN j.reason IS NULL THEN 'permit.redeemed' ELSE 'permit.refused' END,
