@@ -14,7 +14,7 @@ from ports import free_port
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.esl import double
-from esl_shield.tryout.site import Site, Tenant
+from esl_shield.tryout.site import Process, Site, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -127,11 +127,16 @@ def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> It
 def open_centre(site: Site, folder: Path, tenants: Sequence[Tenant] = (BANK, SHOP, LOST)) -> CallCentre:
     """Import each tenant's customers and start a worker and a resolver."""
     tokens = {tenant.name: seed(site, tenant, folder) for tenant in tenants}
-    worker, resolver = site.start("worker").address, site.start("resolver").address
+    return connected(site, tokens, site.start("worker"), site.start("resolver"))
+
+
+def connected(site: Site, tokens: dict[str, dict[str, str]], worker: Process, resolver: Process) -> CallCentre:
+    """Return the call centre of processes that run."""
     redeem = double.HttpRedeem(
-        f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
-    )
-    return CallCentre(site, (worker.host, worker.port), redeem, tokens)
+        f"http://{resolver.address}/redeem",
+        edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode(),
+    )  # fmt: skip
+    return CallCentre(site, (worker.address.host, worker.address.port), redeem, tokens)
 
 
 def seed(site: Site, tenant: Tenant, folder: Path) -> dict[str, str]:
