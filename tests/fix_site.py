@@ -29,6 +29,7 @@ DUMMY = "9000"
 RECORD_TIMEOUT_S = 10.0
 DEADLINE_S = 20.0
 
+GATEWAY_NAMES = ("carrier-a", "carrier-b", "edge-a", "edge-b")
 GATEWAYS = """
 [[gateways]]
 name = "carrier-a"
@@ -75,10 +76,11 @@ class CallCentre:
         return double.play(call, self.worker, redeem=redeem or self.redeem)
 
     def call(self, tenant: Tenant, position: int, carrier: double.Carrier | None = None, **changes: Any) -> double.Call:
-        """An agent's short call to the tenant's customer at a position, through carrier-a."""
-        gateways = {"carrier-a": double.Gateway(carrier or double.Carrier(after_s=0.02))}
-        wanted = {"gateways": gateways, "hangs_up_after_s": 0.05} | changes
-        return double.Call(dialled=self.token(tenant, position), agent=double.Agent(domain=tenant.domain), **wanted)
+        """An agent's short call to the tenant's customer at a position; the carrier is behind every gateway."""
+        gateways = dict.fromkeys(GATEWAY_NAMES, double.Gateway(carrier or double.Carrier(after_s=0.02)))
+        agent = double.Agent(domain=tenant.domain)
+        wanted = {"agent": agent, "gateways": gateways, "hangs_up_after_s": 0.05} | changes
+        return double.Call(dialled=self.token(tenant, position), **wanted)
 
     def record(self, tenant: Tenant, result: double.Result) -> dict[str, object] | None:
         """Return the call's CDR once it is final, None if there is none."""
