@@ -17,6 +17,8 @@ from esl_shield.cli.output import Format, format_option, print_result
 if TYPE_CHECKING:
     from esl_shield.config import Config
 
+INTERRUPTED = 130
+
 
 @click.command()
 @click.option("--once", is_flag=True, help="Look once, say what was found, and end.")
@@ -48,16 +50,24 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
                 print_result(dataclasses.asdict(looked), lines, format_)
                 return
             log.set_up("reaper")
-            notifier, stop = Notifier.from_environment(), _stopped()
+            notifier, stop = Notifier.from_environment(), threading.Event()
+            signals = _noted(stop)
             print(f"reaper ready, asking {len(made.switches)} FreeSWITCH", file=sys.stderr, flush=True)
             notifier.ready(f"asking {len(made.switches)} FreeSWITCH")
-            made.run_until(stop, notifier.alive)
+            made.run_until(stop, notifier.alive, alive_every_s=notifier.ping_every_s)
             notifier.stopping("ending")
+    if signals[0] == signal.SIGINT:
+        raise click.exceptions.Exit(INTERRUPTED)
 
 
-def _stopped() -> threading.Event:
-    """Return what SIGTERM and SIGINT set."""
-    stop = threading.Event()
+def _noted(stop: threading.Event) -> list[int]:
+    """Have SIGTERM and SIGINT end it; returns where they are noted."""
+    signals: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        signals.append(number)
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+        signal.signal(number, note)
+    return signals

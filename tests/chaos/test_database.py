@@ -107,7 +107,7 @@ HALTS = ["kill", "immediate", "fast"]
 
 @pytest.mark.parametrize("halt", HALTS)
 def test_the_database_ends_under_calls_and_is_started_again(scene, halt):
-    """However it ends, no call goes through unauthorised, each accepted one has its one true record; then all is well."""
+    """However it ends, no call goes through unauthorised, each accepted one has one true record; then all is well."""
     at = 5 * HALTS.index(halt)
     with scene.held(at) as held:
         scene.end_database(halt)
