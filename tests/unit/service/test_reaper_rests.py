@@ -8,8 +8,11 @@ import sys
 
 import pytest
 
-from esl_shield.config.endings import ReaperConfig
+from esl_shield.config.endings import ReaperConfig, SwitchConfig
+from esl_shield.config.values import Address
 from esl_shield.service.reaper import JITTER, Reaper
+
+SELDOM = ReaperConfig((SwitchConfig(Address("127.0.0.1", 8021), "file:/nowhere"),), every_s=12.0)
 
 
 class Stop:
@@ -38,7 +41,7 @@ class Empty:
 def test_a_reaper_that_rests_for_longer_than_its_watchdog_says_that_it_lives():
     """Of twelve seconds between two looks no more than two pass without a sign."""
     database, stop, signs = Empty(), Stop(15), []
-    reaper = Reaper(database, ReaperConfig(every_s=12.0), [])
+    reaper = Reaper(database, SELDOM, [])
     reaper.run_until(stop, lambda: signs.append(len(stop.waited_s)), alive_every_s=2.0)
     assert max(stop.waited_s) == 2.0
     assert set(range(15)) <= set(signs)
@@ -50,7 +53,7 @@ def test_a_reaper_that_rests_for_longer_than_its_watchdog_says_that_it_lives():
 def test_a_reaper_nobody_watches_wakes_for_its_looks_alone():
     """Without a watchdog a rest is one wait."""
     database, stop = Empty(), Stop(3)
-    Reaper(database, ReaperConfig(every_s=12.0), []).run_until(stop, lambda: None)
+    Reaper(database, SELDOM, []).run_until(stop, lambda: None)
     assert all(10.0 < part < 14.0 for part in stop.waited_s)
     assert database.looks == 2
 
