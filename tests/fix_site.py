@@ -102,9 +102,9 @@ class CallCentre:
             return [dict(row) for row in connection.exec_driver_sql(statement, values).mappings()]
 
 
-def eventually(look: Callable[[], Any]) -> Any:
+def eventually(look: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:
     """Return the first true answer of a look; fail when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if answer := look():
             return answer

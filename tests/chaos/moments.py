@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+import fix_site
 import gevent
 from fix_site import BANK, NUMBERS
 from gevent.event import Event
@@ -22,13 +24,15 @@ if TYPE_CHECKING:
 
     from esl_shield.esl.double import Redeem, Result
 
+    Place = Callable[[int, Carrier, Redeem | None], Result]
+
 PARKED, REDEEMING, RINGING, TALKING = "before authorisation", "redeeming", "ringing", "talking"
 MOMENTS = (PARKED, REDEEMING, RINGING, TALKING)
 OPEN = {"AUTHORIZED", "ANSWERED"}
-RINGS_S, TALKS_S, CALL_S = 6.0, 3.0, 30.0
-WITHIN_S = 60.0
+RINGS_S = 6.0
+WITHIN_S = 60.0  # on a machine that has other things to do
 
-Place = "Callable[[int, Carrier, Redeem | None], Result]"
+eventually = functools.partial(fix_site.eventually, within_s=WITHIN_S)
 
 
 class End(NamedTuple):
@@ -114,14 +118,6 @@ class Held:
 
     def _early(self) -> list[gevent.Greenlet[..., Result]]:
         return [self._playing[moment] for moment in (PARKED, REDEEMING, RINGING) if moment in self._playing]
-
-
-def eventually(look: Callable[[], object], within_s: float = WITHIN_S) -> object:
-    """Return the first true answer of a look."""
-    with gevent.Timeout(within_s, AssertionError("it did not come true in time")):
-        while not (answer := look()):
-            gevent.sleep(0.02)
-        return answer
 
 
 def settled(centre: CallCentre, channel: str) -> list[dict[str, object]]:
