@@ -108,9 +108,9 @@ def scene(cluster, tmp_path_factory):
         disk, made = Disk(shims), clocks(shims, "database", *ROLES)
         both = f"{disk.variables['LD_PRELOAD']}:{made['database'].variables['LD_PRELOAD']}"
         binaries = binaries_with(shims, disk.variables | made["database"].variables | {"LD_PRELOAD": both})
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
-        patch.setenv(BINARIES_VARIABLE, str(binaries))
-        site = stack.enter_context(Site(folder, [BANK, SHOP], GATEWAYS, more))
+        with pytest.MonkeyPatch.context() as going_by:  # this cluster remembers them, others are as they are
+            going_by.setenv(BINARIES_VARIABLE, str(binaries))
+            site = stack.enter_context(Site(folder, [BANK, SHOP], GATEWAYS, more))
         tokens = {tenant.name: seed(site, tenant, folder) for tenant in (BANK, SHOP)}
         processes = {}
         for role in ROLES:
