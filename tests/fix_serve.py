@@ -18,7 +18,7 @@ from supervised import Supervisor
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.esl import double
-from esl_shield.esl.double import Agent, Call, Carrier, Gateway
+from esl_shield.esl.double import Agent
 
 PATIENCE_S = 200.0
 UNHURRIED = "connect_timeout_s = 10\nstatement_timeout_s = 10\n"  # a busy machine refuses no call
@@ -56,13 +56,12 @@ class Service:
         (found,) = set(re.findall(rf"{role} ready on ([0-9.]+):([0-9]+)", self.supervisor.log.read_text()))
         return found[0], int(found[1])
 
-    def place(self, position, **changes):
+    def place(self, position, carrier=None, redeem=None, **changes):
         """Have an agent call a customer of the bank."""
         agent = Agent(username=f"{next(self._agents)}", domain=BANK.domain)
-        wanted = {"hangs_up_after_s": 0.4, "sched_hangup_s": 30.0} | changes
-        gateways = {"carrier-a": Gateway(Carrier(after_s=0.02))}
-        call = Call(dialled=self.call_centre.token(BANK, position), agent=agent, gateways=gateways, **wanted)
-        return double.play(call, self.worker, redeem=self.redeem)
+        wanted = {"agent": agent, "hangs_up_after_s": 0.4, "sched_hangup_s": 30.0} | changes
+        call = self.call_centre.call(BANK, position, carrier, **wanted)
+        return double.play(call, self.worker, redeem=redeem or self.redeem)
 
     def processes(self, role):
         """The processes of a role by their command lines."""

@@ -14,7 +14,7 @@ from ports import free_port
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
 from esl_shield.esl import double
-from esl_shield.tryout.site import Site, Tenant
+from esl_shield.tryout.site import Process, Site, Tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +29,7 @@ DUMMY = "9000"
 RECORD_TIMEOUT_S = 10.0
 DEADLINE_S = 20.0
 
+GATEWAY_NAMES = ("carrier-a", "carrier-b", "edge-a", "edge-b")
 GATEWAYS = """
 [[gateways]]
 name = "carrier-a"
@@ -75,10 +76,11 @@ class CallCentre:
         return double.play(call, self.worker, redeem=redeem or self.redeem)
 
     def call(self, tenant: Tenant, position: int, carrier: double.Carrier | None = None, **changes: Any) -> double.Call:
-        """An agent's short call to the tenant's customer at a position, through carrier-a."""
-        gateways = {"carrier-a": double.Gateway(carrier or double.Carrier(after_s=0.02))}
-        wanted = {"gateways": gateways, "hangs_up_after_s": 0.05} | changes
-        return double.Call(dialled=self.token(tenant, position), agent=double.Agent(domain=tenant.domain), **wanted)
+        """An agent's short call to the tenant's customer at a position; the carrier is behind every gateway."""
+        gateways = dict.fromkeys(GATEWAY_NAMES, double.Gateway(carrier or double.Carrier(after_s=0.02)))
+        agent = double.Agent(domain=tenant.domain)
+        wanted = {"agent": agent, "gateways": gateways, "hangs_up_after_s": 0.05} | changes
+        return double.Call(dialled=self.token(tenant, position), **wanted)
 
     def record(self, tenant: Tenant, result: double.Result) -> dict[str, object] | None:
         """Return the call's CDR once it is final, None if there is none."""
@@ -100,9 +102,9 @@ class CallCentre:
             return [dict(row) for row in connection.exec_driver_sql(statement, values).mappings()]
 
 
-def eventually(look: Callable[[], Any]) -> Any:
+def eventually(look: Callable[[], Any], within_s: float = DEADLINE_S) -> Any:
     """Return the first true answer of a look; fail when there is none in time."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         if answer := look():
             return answer
@@ -127,11 +129,16 @@ def call_centre(cluster: object, tmp_path_factory: pytest.TempPathFactory) -> It
 def open_centre(site: Site, folder: Path, tenants: Sequence[Tenant] = (BANK, SHOP, LOST)) -> CallCentre:
     """Import each tenant's customers and start a worker and a resolver."""
     tokens = {tenant.name: seed(site, tenant, folder) for tenant in tenants}
-    worker, resolver = site.start("worker").address, site.start("resolver").address
+    return connected(site, tokens, site.start("worker"), site.start("resolver"))
+
+
+def connected(site: Site, tokens: dict[str, dict[str, str]], worker: Process, resolver: Process) -> CallCentre:
+    """Return the call centre of processes that run."""
     redeem = double.HttpRedeem(
-        f"http://{resolver}/redeem", edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode()
-    )
-    return CallCentre(site, (worker.host, worker.port), redeem, tokens)
+        f"http://{resolver.address}/redeem",
+        edge_secret=site.edge_secret.encode(), lua_secret=site.lua_secret.encode(),
+    )  # fmt: skip
+    return CallCentre(site, (worker.address.host, worker.address.port), redeem, tokens)
 
 
 def seed(site: Site, tenant: Tenant, folder: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Post what is due, say what became of it, and end.")
 @format_option
 @pass_config
-def dispatcher(config: Config, *, once: bool, format_: Format) -> None:
+def dispatcher(config: Config, *, once: bool, format_: Format) -> int:
     """Run the dispatcher: posts what happens to calls to the tenants' webhooks, until SIGTERM.
 
     It needs [database] with a dispatcher's login (`db login NAME --role dispatcher --all-tenants`) and [webhooks]
@@ -28,7 +29,7 @@ def dispatcher(config: Config, *, once: bool, format_: Format) -> None:
 
       esl-shield --config dispatcher.toml dispatcher --once
     """
-    from esl_shield.cli.signals import stopped  # noqa: PLC0415 - `--help` needs none of them
+    from esl_shield.cli.signals import Signals  # noqa: PLC0415 - `--help` needs none of them
     from esl_shield.db.engine import Database  # noqa: PLC0415
     from esl_shield.service import log  # noqa: PLC0415
     from esl_shield.service.hardening import harden  # noqa: PLC0415
@@ -42,10 +43,12 @@ def dispatcher(config: Config, *, once: bool, format_: Format) -> None:
             if once:
                 sent = made.run_dry()
                 print_result(dataclasses.asdict(sent), [f"{sent.taken} taken, {sent.failed} attempts failed"], format_)
-                return
+                return 0
             log.set_up("dispatcher")
-            notifier, stop = Notifier.from_environment(), stopped()
+            notifier, stop = Notifier.from_environment(), threading.Event()
+            signals = Signals(stop)
             print("dispatcher ready", file=sys.stderr, flush=True)
             notifier.ready("posting events")
             made.run_until(stop, notifier.alive)
             notifier.stopping("ending")
+    return signals.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import click
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Look once, say what was found, and end.")
 @format_option
 @pass_config
-def reaper(config: Config, *, once: bool, format_: Format) -> None:
+def reaper(config: Config, *, once: bool, format_: Format) -> int:
     """Run the reaper: every second, ask FreeSWITCH about open calls whose worker died, until SIGTERM.
 
     It needs [database] with a reaper's login (`db login NAME --role reaper --all-tenants`) and in [reaper] every
@@ -29,7 +30,7 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
 
       esl-shield --config reaper.toml reaper --once
     """
-    from esl_shield.cli.signals import stopped  # noqa: PLC0415 - `--help` needs none of them
+    from esl_shield.cli.signals import Signals  # noqa: PLC0415 - `--help` needs none of them
     from esl_shield.db.engine import Database  # noqa: PLC0415
     from esl_shield.service import log  # noqa: PLC0415
     from esl_shield.service.hardening import harden  # noqa: PLC0415
@@ -45,10 +46,12 @@ def reaper(config: Config, *, once: bool, format_: Format) -> None:
                 words = [f"{count} {verdict.lower()}" for verdict, count in sorted(looked.verdicts.items())]
                 lines = [f"{looked.open} to look at: {', '.join([f'{looked.up} up', *words])}"]
                 print_result(dataclasses.asdict(looked), lines, format_)
-                return
+                return 0
             log.set_up("reaper")
-            notifier, stop = Notifier.from_environment(), stopped()
+            notifier, stop = Notifier.from_environment(), threading.Event()
+            signals = Signals(stop)
             print(f"reaper ready, asking {len(made.switches)} FreeSWITCH", file=sys.stderr, flush=True)
             notifier.ready(f"asking {len(made.switches)} FreeSWITCH")
-            made.run_until(stop, notifier.alive)
+            made.run_until(stop, notifier.alive, alive_every_s=notifier.ping_every_s)
             notifier.stopping("ending")
+    return signals.exit_code

@@ -47,9 +47,9 @@ Handler = Callable[[Session], None]
 BACKLOG = 128
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_PAUSE_S = 0.1
-_GIVE_WAY_S = 0.2  # of the 2 s FreeSWITCH waits
+_GIVE_WAY_S = 0.5  # of the 2 s FreeSWITCH waits; what others have room for they take in much less, unless all are busy
 _GLANCE_S = 0.02
-_MOST_WAITING = BACKLOG // 4
+_MOST_WAITING = BACKLOG * 3 // 4  # beyond it a burst would overflow the queue, and each lost SYN costs a second
 _UNACKED = struct.Struct("=24xI")
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 

@@ -1,7 +1,8 @@
 """``GET /livez``, ``/readyz`` and ``/healthz``: whether a process lives, and whether it could do its work now.
 
 Invariants: an answer to ``/livez`` asks nobody; the others say of each part ``ok`` or a word of ours; who restarts
-processes asks ``/livez``, who sends them work asks ``/readyz``: a database that is away mends by no restart.
+processes asks ``/livez``, who sends them work asks ``/readyz``: a database that is away mends by no restart. Without
+gevent, as the supervisor is.
 """
 
 from __future__ import annotations
@@ -9,8 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from esl_shield.http.listener import Reply
-from esl_shield.http.messages import reply
+from esl_shield.http.messages import Reply, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

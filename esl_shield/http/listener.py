@@ -13,16 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import os
 import socket as _socket
-from typing import TYPE_CHECKING, NamedTuple, ParamSpec, Protocol
+from typing import TYPE_CHECKING, ParamSpec, Protocol
 
 import gevent
 from gevent.pool import Group
 from gevent.server import StreamServer
 
 from esl_shield.config.values import Address
+from esl_shield.errors.config import ConfigError
 from esl_shield.errors.resolver import RequestRejected
-from esl_shield.http.messages import MAX_BODY_BYTES, Request, RequestReader
+from esl_shield.http.messages import MAX_BODY_BYTES, Reply, Request, RequestReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,13 +64,6 @@ class Limits(Protocol):
         """How many callers are heard at once."""
 
 
-class Reply(NamedTuple):
-    """Bytes to send, and whether the connection ends with them."""
-
-    data: bytes
-    close: bool
-
-
 class Site(Protocol):
     """What is behind the listener."""
 
@@ -89,9 +84,11 @@ class Listener:
     """Accepts callers and carries their requests to a site, one greenlet a connection."""
 
     def __init__(
-        self, config: Limits, site: Site, *, listener: socket.socket | None = None,
+        self, config: Limits, site: Site, *, key: str, listener: socket.socket | None = None,
         max_body_bytes: int = MAX_BODY_BYTES,
     ) -> None:  # fmt: skip
+        """``key`` is what the address is called in the configuration, such as ``[intake] listen``."""
+        self._key = key
         self._site = site
         self._max_body_bytes = max_body_bytes
         self._allowed = [ipaddress.ip_network(network) for network in config.allow or _LOOPBACK]
@@ -108,8 +105,12 @@ class Listener:
         return Address(self._server.server_host or "", self._server.server_port or 0)
 
     def start(self) -> None:
-        """Bind and accept; raises OSError."""
-        self._server.start()
+        """Bind and accept; raises ConfigError when the address cannot be had."""
+        try:
+            self._server.start()
+        except OSError as error:
+            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
+            raise ConfigError(source=self._key, problem=problem) from None
 
     def wait(self) -> None:
         """Return when ``stop`` was called."""

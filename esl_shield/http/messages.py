@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.resolver import RequestRejected
 
@@ -42,6 +42,13 @@ class Request:
     headers: Mapping[str, str]
     body: bytes
     keep_alive: bool
+
+
+class Reply(NamedTuple):
+    """Bytes to send, and whether the connection ends with them."""
+
+    data: bytes
+    close: bool
 
 
 class RequestReader:

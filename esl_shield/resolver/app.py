@@ -9,7 +9,6 @@ the ones it composes know a number, and only between its request or its decrypti
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -21,8 +20,8 @@ from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.resolver import CallerError, RequestRejected
 from esl_shield.http.healthpages import Parts, answer_health, database_and_keys
-from esl_shield.http.listener import Listener, Reply, within
-from esl_shield.http.messages import Request, reply
+from esl_shield.http.listener import Listener, within
+from esl_shield.http.messages import Reply, Request, reply
 from esl_shield.resolver.callers import Callers
 from esl_shield.resolver.counting import JournalKeeper
 from esl_shield.resolver.datakeys import DataKeys, KeyKeeper, MethodKeys
@@ -120,7 +119,7 @@ class Resolver:
         self._metrics_page = metrics_page
         self._max_requests = config.max_requests
         self.open_requests = 0
-        self._listener = Listener(config, self, listener=listener)
+        self._listener = Listener(config, self, key="[resolver] listen", listener=listener)
 
     @classmethod
     def from_config(
@@ -181,11 +180,7 @@ class Resolver:
         self._health.check()
         for keeper in self._keepers:
             keeper.start()
-        try:
-            self._listener.start()
-        except OSError as error:
-            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
-            raise ConfigError(source="[resolver] listen", problem=problem) from None
+        self._listener.start()
 
     def serve_forever(self) -> None:
         """Serve until ``stop`` is called."""

@@ -24,8 +24,8 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.endings import CdrRejected
 from esl_shield.http.healthpages import OK
-from esl_shield.http.listener import Listener, Reply
-from esl_shield.http.messages import reply
+from esl_shield.http.listener import Listener
+from esl_shield.http.messages import Reply, reply
 from esl_shield.service.inherited import LISTEN, check
 from esl_shield.service.pages import adopted, pages
 from esl_shield.service.spool import Spool
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+KEY = "[intake] listen"
 SETTLE_S = 1.0
 SETTLE_MOST = 200  # in one transaction, for which workers that end such a call wait
 _NOBODY = -1
@@ -110,8 +111,10 @@ class Intake:
         self._authorization = b"Basic " + base64.b64encode(intake.user.encode() + b":" + secret)
         listener = inherited.get(LISTEN)
         if listener is not None:
-            check(listener, intake.listen, key="[intake] listen")
-        self._listener = Listener(intake, self, listener=adopted(listener), max_body_bytes=legs.MAX_BYTES)
+            check(listener, intake.listen, key=KEY)
+        self._listener = Listener(
+            intake, self, key=KEY, listener=adopted(listener), max_body_bytes=legs.MAX_BYTES
+        )
         self._spools = [Spool(folder) for folder in intake.spool]
         self._spool_every_s = intake.spool_every_s
         self._problems: dict[str, str] = {}
@@ -138,10 +141,7 @@ class Intake:
 
     def start(self) -> None:
         """Listen; raises ConfigError when an address cannot be had."""
-        try:
-            self._listener.start()
-        except OSError as error:
-            raise ConfigError(source="[intake] listen", problem=f"it cannot be had ({error.strerror})") from None
+        self._listener.start()
         if self._pages:
             self._pages.start()
         self._greenlets.append(gevent.spawn(self._settle_forever))

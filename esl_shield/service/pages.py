@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import TYPE_CHECKING
 
 from gevent import socket
 
 from esl_shield.config.resolver import ResolverConfig
-from esl_shield.errors.config import ConfigError
 from esl_shield.http.healthpages import answer_health
-from esl_shield.http.listener import Listener, Reply
-from esl_shield.http.messages import reply
+from esl_shield.http.listener import Listener
+from esl_shield.http.messages import Reply, reply
 from esl_shield.resolver.app import METRICS_TYPE
 from esl_shield.service.inherited import METRICS, Inherited, check
 
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from esl_shield.config.values import Address
     from esl_shield.http.healthpages import Parts
     from esl_shield.http.messages import Request
+
+KEY = "[metrics] listen"
 
 
 def pages(
@@ -36,7 +36,7 @@ def pages(
         return None
     given = inherited.get(METRICS)
     if given is not None:
-        check(given, dataclasses.replace(listen, port=0), key="[metrics] listen")
+        check(given, dataclasses.replace(listen, port=0), key=KEY)
     return Pages(listen, metrics_page, parts, adopted(given))
 
 
@@ -57,7 +57,7 @@ class Pages:
     ) -> None:  # fmt: skip
         self._metrics_page = metrics_page
         self._parts = parts
-        self._listener = Listener(ResolverConfig(listen=listen), self, listener=listener)
+        self._listener = Listener(ResolverConfig(listen=listen), self, key=KEY, listener=listener)
 
     @property
     def address(self) -> Address:
@@ -66,11 +66,7 @@ class Pages:
 
     def start(self) -> None:
         """Answer; raises ConfigError when the address cannot be had."""
-        try:
-            self._listener.start()
-        except OSError as error:
-            problem = f"the address cannot be had ({os.strerror(error.errno or 0)})"
-            raise ConfigError(source="[metrics] listen", problem=problem) from None
+        self._listener.start()
 
     def stop(self) -> None:
         """Close the listener."""

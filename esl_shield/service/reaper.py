@@ -124,14 +124,16 @@ class Reaper:
         reaper = section(config)
         return cls(database, reaper, [Switch(switch, reaper.timeout_s) for switch in reaper.switches])
 
-    def run_until(self, stop: threading.Event, alive: Callable[[], None]) -> None:
+    def run_until(
+        self, stop: threading.Event, alive: Callable[[], None], *, alive_every_s: float | None = None
+    ) -> None:  # fmt: skip
         """Look about every ``every_s`` seconds until ``stop`` is set; what fails is tried again, and logged once.
 
-        ``alive`` is told before each question, none of which takes longer than a time-out.
+        ``alive`` is told before each question, none of which takes longer than a time-out, and between two looks every
+        ``alive_every_s`` seconds (None: not then).
         """
         self._alive = alive
-        alive()
-        while not stop.wait(self._config.every_s * random.uniform(1 - JITTER, 1 + JITTER)):  # noqa: S311
+        while not self._rests(stop, alive_every_s):
             try:
                 self._minting.look()
                 self.look()
@@ -139,6 +141,18 @@ class Reaper:
                 self._note(error.error_id, str(error.args[0]))
             else:
                 self._note("", "")
+
+    def _rests(self, stop: threading.Event, alive_every_s: float | None) -> bool:
+        """Wait until the next look; True when there is none."""
+        rest_s = self._config.every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - not a secret
+        while True:
+            self._alive()
+            part_s = rest_s if alive_every_s is None else min(rest_s, alive_every_s)
+            if stop.wait(part_s):
+                return True
+            rest_s -= part_s
+            if rest_s <= 0:
+                return False
 
     def look(self) -> Looked:
         """Ask about every call that is due; raises FreeSwitchAway, FreeSwitchRefused, DatabaseAway, DatabaseRefused."""

@@ -1,41 +1,23 @@
-"""PostgreSQL on a disk that can be told to be full or slow."""
+"""A disk that can be told to be full or slow."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
-import subprocess
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
-from esl_shield.db.binaries import find_binaries
+from preloading import built
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-SOURCE = Path(__file__).with_name("faulty_disk.c")
+    from pathlib import Path
 
 
 class Disk:
-    """``binaries`` is a folder whose ``postgres`` runs on this disk."""
+    """Well until it is told otherwise; a PostgreSQL started with ``variables`` in its environment writes to it."""
 
     def __init__(self, folder: Path) -> None:
         self._wish = folder / "wish"
-        self.binaries = folder / "bin"
-        self.binaries.mkdir()
-        library = folder / "faulty_disk.so"
-        command = ["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", str(library), str(SOURCE), "-ldl"]
-        subprocess.run(command, check=True)
-        real = find_binaries()
-        for name in ("initdb", "postgres"):
-            preload = f"LD_PRELOAD={library} FAULTY_DISK={self._wish} " if name == "postgres" else ""
-            script = self.binaries / name
-            script.write_text(f'#!/bin/sh\n{preload}exec {real / name} "$@"\n')
-            script.chmod(0o755)
+        self.variables = {"LD_PRELOAD": str(built("faulty_disk", folder)), "FAULTY_DISK": str(self._wish)}
 
     @contextlib.contextmanager
     def full(self) -> Iterator[None]:
@@ -59,13 +41,3 @@ class Disk:
             yield
         finally:
             self._wish.unlink()
-
-
-@contextlib.contextmanager
-def faulty_disk() -> Iterator[Disk]:
-    """A disk that is well until it is told otherwise; without a compiler the test is skipped, with CI=true it fails."""
-    if shutil.which("cc") is None:
-        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("there is no C compiler")
-    with tempfile.TemporaryDirectory(prefix="esl-disk-", dir="/tmp") as folder:  # the server's user must reach it
-        Path(folder).chmod(0o755)
-        yield Disk(Path(folder))

@@ -83,7 +83,7 @@ def _post(url: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
         head, _, content = _read_all(sock).partition(b"\r\n\r\n")
     status_line, *fields = head.decode("latin-1").split("\r\n")
     lengths = [int(field.split(":", 1)[1]) for field in fields if field.lower().startswith("content-length:")]
-    if lengths and len(content) < lengths[0]:
+    if not head or (lengths and len(content) < lengths[0]):
         message = "the answer was cut short"
         raise ValueError(message)
     return int(status_line.split(" ")[1]), content.decode().strip()

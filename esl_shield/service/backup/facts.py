@@ -65,7 +65,6 @@ class Server:
     folders: tuple[str, ...]
     segment_bytes: int
     system_id: int
-    current_wal: str
     archived_wal: str
     archived_age_s: float | None
     failing: str
@@ -135,7 +134,6 @@ SELECT array(SELECT current_setting('data_directory')
         UNION ALL SELECT pg_tablespace_location(oid) FROM pg_tablespace WHERE pg_tablespace_location(oid) <> ''),
     pg_size_bytes(current_setting('wal_segment_size')),
     (SELECT system_identifier FROM pg_control_system()),
-    CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END,
     coalesce(a.last_archived_wal, ''),
     extract(epoch FROM clock_timestamp() - a.last_archived_time)::float8,
     CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity') THEN a.last_failed_wal ELSE '' END,

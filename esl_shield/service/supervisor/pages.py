@@ -1,4 +1,4 @@
-"""``GET /metrics`` and ``/healthz`` of the supervisor, without gevent and without a thread.
+"""``GET /metrics``, ``/livez``, ``/readyz`` and ``/healthz`` of the supervisor, without gevent and without a thread.
 
 Invariants: a connection has REQUEST_S to ask and to take its answer, and MOST may at a time: beyond that the oldest is
 closed; nothing here waits.
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 from esl_shield.errors.process import AddressTaken
 from esl_shield.errors.resolver import RequestRejected
+from esl_shield.http.healthpages import answer_health
 from esl_shield.http.messages import RequestReader, reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esl_shield.config.values import Address
+    from esl_shield.http.healthpages import Parts
 
 MOST = 32
 REQUEST_S = 2.0
@@ -26,12 +28,12 @@ _CHUNK_BYTES = 4096
 
 
 class Pages:
-    """Two pages behind a listener, served whenever ``turn`` is called."""
+    """The pages behind a listener, served whenever ``turn`` is called."""
 
-    def __init__(self, listen: Address, metrics_page: Callable[[], bytes], is_well: Callable[[], bool]) -> None:
+    def __init__(self, listen: Address, metrics_page: Callable[[], bytes], parts: Callable[[], Parts]) -> None:
         """Bind; raises AddressTaken."""
         self.listen = listen
-        self._metrics_page, self._is_well = metrics_page, is_well
+        self._metrics_page, self._parts = metrics_page, parts
         self._open: list[_Connection] = []
         self._socket = socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET, socket.SOCK_STREAM)
         try:
@@ -72,14 +74,13 @@ class Pages:
 
     def _answer(self, method: str, target: str) -> bytes:
         match method, target:
-            case "GET", "/healthz":
-                return reply("200 OK", b"ok", close=True) if self._is_well() else _AWAY
             case "GET", "/metrics":
                 return reply("200 OK", self._metrics_page(), close=True, content_type=METRICS_TYPE)
+            case "GET", _ if page := answer_health(target, self._parts, closing=True):
+                return page.data
         return _REFUSED
 
 
-_AWAY = reply("503 Service Unavailable", b"away", close=True)
 _REFUSED = reply("404 Not Found", b"refused", close=True)
 
 

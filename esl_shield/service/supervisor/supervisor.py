@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from esl_shield.errors import ShieldError
 from esl_shield.errors.process import SystemRefused
+from esl_shield.http.healthpages import OK
 from esl_shield.service import log
 from esl_shield.service.hardening import harden
 from esl_shield.service.notify import Notifier
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from esl_shield.config.serve import ServeConfig
+    from esl_shield.http.healthpages import Parts
     from esl_shield.service.supervisor.kinds import Kind
 
 TICK_S = 0.1
@@ -178,7 +180,7 @@ class Supervisor:
             self._pages.close()
             self._pages = None
         if serve.metrics and self._pages is None:
-            self._pages = Pages(serve.metrics, self._metrics.page, lambda: not self._stops and self._fleet.is_ready)
+            self._pages = Pages(serve.metrics, self._metrics.page, self._parts)
             LOG.info("serve.pages", extra={"fields": {"port": self._pages.port}})
 
     def _done(self, serve: ServeConfig) -> None:
@@ -215,9 +217,19 @@ class Supervisor:
             self._notifier.tell(f"STATUS={status}")
 
     def _spell(self) -> str:
+        return ", ".join(f"{role} {ready}/{count}" for role, (ready, count) in self._readiness().items())
+
+    def _parts(self) -> Parts:
+        """Say of each role whether all its processes are ready, else how many are, and whether a stop is on."""
+        roles = self._readiness().items()
+        parts = {role: OK if ready == count else f"{ready}/{count} ready" for role, (ready, count) in roles}
+        return parts | {"supervisor": "draining" if self._stops else OK}
+
+    def _readiness(self) -> dict[str, tuple[int, int]]:
+        """Return of each role how many processes are ready, and how many there shall be."""
         wanted = Counter(slot.place.role for slot in self._fleet.slots)
         ready = Counter(slot.place.role for slot in self._fleet.slots if slot.is_ready)
-        return ", ".join(f"{role} {ready[role]}/{count}" for role, count in wanted.items())
+        return {role: (ready[role], count) for role, count in wanted.items()}
 
 
 @contextlib.contextmanager

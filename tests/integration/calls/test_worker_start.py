@@ -16,7 +16,6 @@ from fix_site import BANK, DEADLINE_S, eventually
 from sqlalchemy.engine import make_url
 
 from esl_shield.esl import double
-from esl_shield.esl.double import Agent, Call, Carrier, Gateway
 from esl_shield.service.worker import LEDGER_DRAIN_S
 
 
@@ -138,14 +137,14 @@ def test_a_database_away_at_the_start_is_waited_for(call_centre, start, unused_t
     try:
         process, health = start("eager", unused_tcp_port)
         assert health() == 503
-        refused = double.play(call_of(call_centre, 51), address_of(process), redeem=call_centre.redeem)
+        refused = double.play(call_centre.call(BANK, 51), address_of(process), redeem=call_centre.redeem)
         assert refused.status == 503
         assert "event=health.unwell error_id=database.away" in process.log.read_text()
     finally:
         call_centre.site.postgres.start()
     eventually(lambda: health() == 200)
     assert "event=health.well" in process.log.read_text()
-    result = double.play(call_of(call_centre, 51), address_of(process), redeem=call_centre.redeem)
+    result = double.play(call_centre.call(BANK, 51), address_of(process), redeem=call_centre.redeem)
     assert call_centre.record(BANK, result)["state"] == "COMPLETED"
 
 
@@ -164,7 +163,7 @@ def test_health_follows_the_database(call_centre, start, unused_tcp_port):
 def test_a_call_longer_than_the_drain_is_recorded_as_lost(call_centre, start, unused_tcp_port):
     """The worker leaves in time with 0; the two people talk on; the record says that we lost sight of them."""
     process, health = start("brief", unused_tcp_port, "drain_timeout_s = 0.3\n")
-    call = call_of(call_centre, 52, hangs_up_after_s=4.0)
+    call = call_centre.call(BANK, 52, hangs_up_after_s=4.0)
     playing = gevent.spawn(double.play, call, address_of(process), redeem=call_centre.redeem)
     record = eventually(lambda: live(call_centre, call))[0]
     assert health() == 200
@@ -180,7 +179,7 @@ def test_a_call_longer_than_the_drain_is_recorded_as_lost(call_centre, start, un
 def test_records_that_cannot_be_written_are_counted_at_the_end(call_centre, start, unused_tcp_port):
     """With the database away at the stop the exit code is 1 and the log says how many statements were lost."""
     process, _ = start("unheard", unused_tcp_port, "drain_timeout_s = 0.3\n")
-    call = call_of(call_centre, 53, hangs_up_after_s=2.0)
+    call = call_centre.call(BANK, 53, hangs_up_after_s=2.0)
     playing = gevent.spawn(double.play, call, address_of(process), redeem=call_centre.redeem)
     eventually(lambda: live(call_centre, call))
     call_centre.site.postgres.halt("immediate")
@@ -194,15 +193,6 @@ def test_records_that_cannot_be_written_are_counted_at_the_end(call_centre, star
     assert "event=worker.records_lost count=1" in log
     assert len(re.findall(r"event=cdr\.lost call=[0-9a-f-]{36}", log)) == 1
     playing.get(timeout=DEADLINE_S)
-
-
-def call_of(call_centre, position, **changes):
-    """A call to a customer of the bank that the carrier answers."""
-    wanted = {"hangs_up_after_s": 0.05} | changes
-    return Call(
-        dialled=call_centre.token(BANK, position), agent=Agent(domain=BANK.domain),
-        gateways={"carrier-a": Gateway(Carrier(after_s=0.02))}, **wanted,
-    )  # fmt: skip
 
 
 def address_of(process):

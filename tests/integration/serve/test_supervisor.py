@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -85,15 +86,18 @@ def test_a_child_that_keeps_dying_is_told_and_not_restarted_busily(supervisor):
     supervisor.path.write_text(supervisor.path.read_text().replace("[serve]", f'[serve]\nmetrics = "127.0.0.1:{port}"'))
     supervisor.start()
     supervisor.wait("event=serve.ready")
-    assert page(port, "healthz") == "ok"
+    well = {"live": True, "ready": True, "parts": {"early": "ok", "supervisor": "ok"}}
+    assert json.loads(page(port, "healthz")) == json.loads(page(port, "readyz")) == well
     supervisor.behave("early", "exit 7")
     os.kill(supervisor.pids("early")[0], signal.SIGKILL)
     supervisor.wait("event=serve.child_failing", 3)
     assert supervisor.said("reason=exited exit_code=7 deaths=3")
     assert 'esl_shield_serve_failing{role="early"} 1.0' in page(port)
     assert 'esl_shield_serve_deaths_total{reason="exited",role="early"}' in page(port)
-    with pytest.raises(urllib.error.HTTPError, match="503"):
+    with pytest.raises(urllib.error.HTTPError, match="503") as away:
         page(port, "healthz")
+    assert json.loads(away.value.read())["parts"] == {"early": "0/1 ready", "supervisor": "ok"}
+    assert json.loads(page(port, "livez")) == {"live": True}
     supervisor.behave("early", "")
     until(lambda: 'esl_shield_serve_failing{role="early"} 0.0' in page(port), "it is well again")
     assert supervisor.end() == 0

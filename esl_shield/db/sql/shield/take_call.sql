@@ -1,6 +1,7 @@
 -- Counts one call against the caps; answers the reason it may not be made, or NULL. Locks one row of each kind, always in
 -- this order, so calls cannot deadlock. What was counted before a later cap said no is given back. Time is the clock's: a
--- transaction may have started as long ago as its caller likes.
+-- transaction may have started as long ago as its caller likes. A window that began in the future, before the clock was set
+-- back, begins now.
 CREATE OR REPLACE FUNCTION shield.take_call(
     p_tenant_id int, p_token text, p_agent text,
     p_token_per_day int, p_agent_per_hour int, p_tenant_per_day int, p_mint_per_s int
@@ -19,7 +20,7 @@ BEGIN
         INSERT INTO shield.token_usage AS u (tenant_id, token, since, used)
             SELECT p_tenant_id, p_token, v_now, 1 WHERE p_token_per_day > 0
         ON CONFLICT (tenant_id, token) DO UPDATE
-            SET since = CASE WHEN u.since <= v_now - interval '24 hours' THEN v_now ELSE u.since END,
+            SET since = CASE WHEN u.since <= v_now - interval '24 hours' THEN v_now ELSE least(u.since, v_now) END,
                 used = CASE WHEN u.since <= v_now - interval '24 hours' THEN 1 ELSE u.used + 1 END
             WHERE u.since <= v_now - interval '24 hours' OR u.used < p_token_per_day;
         IF NOT FOUND THEN
@@ -30,7 +31,7 @@ BEGIN
         INSERT INTO shield.agent_usage AS u (tenant_id, agent, since, used)
             SELECT p_tenant_id, p_agent, v_now, 1 WHERE p_agent_per_hour > 0
         ON CONFLICT (tenant_id, agent) DO UPDATE
-            SET since = CASE WHEN u.since <= v_now - interval '1 hour' THEN v_now ELSE u.since END,
+            SET since = CASE WHEN u.since <= v_now - interval '1 hour' THEN v_now ELSE least(u.since, v_now) END,
                 used = CASE WHEN u.since <= v_now - interval '1 hour' THEN 1 ELSE u.used + 1 END
             WHERE u.since <= v_now - interval '1 hour' OR u.used < p_agent_per_hour;
         IF NOT FOUND THEN

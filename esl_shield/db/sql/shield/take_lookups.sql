@@ -19,7 +19,9 @@ BEGIN
     v_most := greatest(60, 1000.0 / v_rate) * 1000000;
     PERFORM pg_advisory_xact_lock(v_counter::oid::int8);
     v_now := floor(extract(epoch FROM clock_timestamp()) * 1000000);
-    v_used_until := greatest(coalesce(pg_sequence_last_value(v_counter), 0), v_now) + p_count * 1000000::bigint / v_rate;
+    -- More than that is never granted: beyond it the clock was set back.
+    v_used_until := greatest(least(coalesce(pg_sequence_last_value(v_counter), 0), v_now + v_most), v_now)
+        + p_count * 1000000::bigint / v_rate;
     IF v_used_until - v_now > v_most THEN
         RETURN ceil((v_used_until - v_now - v_most) / 1000.0);
     END IF;

@@ -25,7 +25,7 @@ BEGIN
     v_verdict := CASE
         WHEN v_did.tenant_id IS NULL THEN 'NOT_FOUND'
         WHEN EXISTS (SELECT FROM shield.calls c WHERE c.id = p_call
-            AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour') THEN 'FORBIDDEN'
+            AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days') THEN 'FORBIDDEN'
         ELSE 'ACCEPTED'
     END;
     INSERT INTO shield.audit_events (tenant_id, kind, token, call, detail) VALUES (

@@ -52,7 +52,7 @@ BEGIN
     END;
     IF v_tenant.id IS NOT NULL THEN
         PERFORM pg_advisory_xact_lock(hashtextextended(p_call::text, 0));
-        IF EXISTS (SELECT FROM shield.calls c WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour') THEN
+        IF EXISTS (SELECT FROM shield.calls c WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days') THEN
             INSERT INTO shield.audit_events (tenant_id, kind, agent, call, detail)
                 VALUES (v_tenant.id, 'call.refused', v_agent, p_call, '{"reason": "call_repeated"}');
             RETURN QUERY SELECT 'FORBIDDEN';

@@ -17,7 +17,7 @@ BEGIN
             AND g.call_started_at = c.started_at ORDER BY g.position DESC LIMIT 1), c.agent)::text AS agent
         INTO v_from FROM shield.calls c JOIN shield.tenants t ON t.id = c.tenant_id
         WHERE t.domain = lower(p_domain) AND c.customer_channel = p_channel AND c.state = 'ANSWERED'
-        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
+        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
         ORDER BY c.started_at DESC LIMIT 1 FOR UPDATE OF c;
     IF v_from.id IS NULL THEN
         INSERT INTO shield.audit_events (tenant_id, kind, call, detail) VALUES (
@@ -29,7 +29,7 @@ BEGIN
     SELECT a.verdict INTO v_verdict FROM shield_api.authorize_call(p_call, p_domain, v_from.agent, p_token,
         p_dialled_class, p_dialled_length, p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel) a;
     UPDATE shield.calls c SET referred_by = v_from.id WHERE c.id = p_call AND c.tenant_id = v_from.tenant_id
-        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour' AND c.referred_by IS NULL
+        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' AND c.referred_by IS NULL
         AND c.channel = p_channel AND c.state IN ('AUTHORIZED', 'REFUSED');
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (v_from.tenant_id,
         'call.transferred', v_from.agent, v_from.token, v_from.id,

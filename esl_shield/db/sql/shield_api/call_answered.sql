@@ -8,13 +8,13 @@ DECLARE
     v_call record;
 BEGIN
     UPDATE shield.calls c SET state = 'ANSWERED', gateway = coalesce(p_gateway, c.gateway), answered_at = now()
-        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
+        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
         AND c.state = 'AUTHORIZED' RETURNING c.started_at, c.hooked INTO v_call;
     v_done := FOUND;
     IF v_done THEN
         INSERT INTO shield.call_agents (call, call_started_at, tenant_id, position, agent, channel, from_at)
             SELECT c.id, c.started_at, c.tenant_id, 1, c.agent, c.channel, c.answered_at FROM shield.calls c
-            WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
+            WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
             AND c.referred_by IS NULL;
         IF v_call.hooked THEN
             PERFORM shield.post_call(p_call, v_call.started_at, 'call.answered');

@@ -16,7 +16,7 @@ DECLARE
 BEGIN
     SELECT c.id, c.started_at, c.tenant_id, c.agent, c.token, c.state, c.delivery, c.login, c.worker, c.hooked INTO v_call
         FROM shield.calls c WHERE c.id = p_call
-        AND c.started_at BETWEEN now() - interval '8 days' AND now() + interval '1 hour' FOR UPDATE;
+        AND c.started_at BETWEEN now() - interval '8 days' AND now() + interval '2 days' FOR UPDATE;
     IF v_call.id IS NULL THEN
         RETURN 'UNKNOWN';
     ELSIF v_call.state IN ('AUTHORIZED', 'ANSWERED') AND p_gone_s < 60

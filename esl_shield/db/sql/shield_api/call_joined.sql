@@ -10,7 +10,7 @@ DECLARE
 BEGIN
     SELECT c.id, c.started_at, c.tenant_id INTO v_call FROM shield.calls c
         WHERE c.id = p_call AND c.login = session_user::text AND c.state = 'ANSWERED'
-        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour' FOR UPDATE;
+        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' FOR UPDATE;
     SELECT coalesce(max(g.position), 0) INTO v_before FROM shield.call_agents g
         WHERE g.call = v_call.id AND g.call_started_at = v_call.started_at;
     IF v_call.id IS NULL OR p_agent IS NULL OR p_agent !~ '^[^[:cntrl:]]{1,64}$' OR v_before >= 100

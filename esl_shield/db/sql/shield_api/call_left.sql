@@ -7,7 +7,7 @@ BEGIN
     UPDATE shield.call_agents g SET until_at = greatest(coalesce(p_at, now()), g.from_at)
         FROM shield.calls c
         WHERE c.id = p_call AND c.login = session_user::text AND c.state = 'ANSWERED'
-        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
+        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
         AND g.call = c.id AND g.call_started_at = c.started_at AND g.channel = p_channel AND g.until_at IS NULL;
     RETURN FOUND;
 END

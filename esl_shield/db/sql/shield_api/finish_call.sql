@@ -26,7 +26,7 @@ BEGIN
             ended_at = coalesce(p_ended_at, now()),
             ended_by = NULL,
             ended_before = NULL
-        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour'
+        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
         AND (c.state IN ('AUTHORIZED', 'ANSWERED') OR (c.state = 'LOST' AND c.ended_by = 'reaper' AND p_state <> 'LOST'))
         RETURNING c.started_at, c.hooked INTO v_call;
     v_done := FOUND;
@@ -36,7 +36,7 @@ BEGIN
                     ELSE g.from_at END,
                 until_at = coalesce(g.until_at, greatest(coalesce(p_ended_at, now()),
                     CASE g.position WHEN 1 THEN coalesce(p_answered_at, g.from_at) ELSE g.from_at END))
-            WHERE g.call = p_call AND g.call_started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour';
+            WHERE g.call = p_call AND g.call_started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days';
         DELETE FROM shield.permits m WHERE m.call = p_call;
         DELETE FROM shield.permits m WHERE m.permit_hash IN (
             SELECT s.permit_hash FROM shield.permits s WHERE s.expires_at < now() - interval '1 minute'

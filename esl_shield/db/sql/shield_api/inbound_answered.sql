@@ -9,7 +9,7 @@ BEGIN
     UPDATE shield.calls c SET state = 'ANSWERED', answered_at = now(),
             agent = CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END
         WHERE c.id = p_call AND c.login = session_user::text AND c.direction = 'inbound'
-        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour' AND c.state = 'AUTHORIZED'
+        AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' AND c.state = 'AUTHORIZED'
         RETURNING c.started_at, c.hooked INTO v_call;
     IF v_call.hooked THEN
         PERFORM shield.post_call(p_call, v_call.started_at, 'call.answered');

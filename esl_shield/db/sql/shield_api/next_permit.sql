@@ -13,7 +13,7 @@ DECLARE
     v_reason text;
 BEGIN
     SELECT c.tenant_id, c.agent, c.token, c.permits, c.state, c.started_at INTO v_call FROM shield.calls c
-        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour' FOR UPDATE;
+        WHERE c.id = p_call AND c.login = session_user::text AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' FOR UPDATE;
     v_reason := CASE
         WHEN v_call.tenant_id IS NULL THEN 'call_unknown'
         WHEN v_call.state <> 'AUTHORIZED' THEN 'call_over'

@@ -6,7 +6,7 @@ DECLARE
     v_call record;
 BEGIN
     SELECT c.tenant_id, c.agent, c.token INTO v_call FROM shield.calls c
-        WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour';
+        WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days';
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_call.tenant_id, 'permit.refused_number', v_call.agent, v_call.token, p_call,
         jsonb_build_object('reason', CASE WHEN p_reason ~ '^[a-z_.]{1,64}$' THEN p_reason ELSE 'other' END));

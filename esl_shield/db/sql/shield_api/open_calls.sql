@@ -11,8 +11,8 @@ BEGIN
                 (SELECT l.other_channel FROM shield.cdr_legs l WHERE l.call = c.id AND l.channel = c.channel)], NULL),
             extract(epoch FROM clock_timestamp() - c.started_at)::double precision
         FROM shield.calls c JOIN LATERAL (SELECT shield.worker_is_gone(c.login, c.worker) AS gone) w ON true
-        WHERE c.state IN ('AUTHORIZED', 'ANSWERED') AND c.started_at BETWEEN now() - interval '7 days' AND now()
-        AND (w.gone OR (p_all AND c.started_at < now() - interval '1 minute'))
+        WHERE c.state IN ('AUTHORIZED', 'ANSWERED') AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days'
+        AND (w.gone OR (p_all AND c.started_at NOT BETWEEN now() - interval '1 minute' AND now()))
         ORDER BY c.started_at LIMIT 20000;
     RETURN QUERY SELECT c.id, array_remove(ARRAY[c.channel, c.customer_channel, l.other_channel], NULL),
             extract(epoch FROM clock_timestamp() - c.started_at)::double precision

@@ -13,6 +13,7 @@ AS $$
 -- Permits come and go faster than statistics: a plan made while there were few would go on reading them all. The price put
 -- on that (enable_seqscan) must not look like work worth compiling (jit).
 DECLARE
+    longest CONSTANT interval := '15 seconds';  -- of a permit's life; one that has more was minted before the clock was set back
     v_deliveries CONSTANT text[] := (SELECT coalesce(l.deliveries, '{edge,direct}') FROM shield.logins l
         WHERE l.login = session_user::text);
 BEGIN
@@ -30,7 +31,7 @@ BEGIN
                 AND EXISTS (SELECT FROM shield.permits h WHERE h.permit_hash = a.permit_hash)
                 AND NOT EXISTS (SELECT FROM taken o WHERE o.permit_hash = a.permit_hash) THEN 'held'
             WHEN t.call IS NULL THEN 'permit_unknown'
-            WHEN t.expires_at <= clock_timestamp() THEN 'permit_expired'
+            WHEN t.expires_at NOT BETWEEN clock_timestamp() AND clock_timestamp() + longest THEN 'permit_expired'
             WHEN a.token IS DISTINCT FROM t.token THEN 'token_differs'
             WHEN a.gateway IS DISTINCT FROM t.gateway THEN 'gateway_differs'
             WHEN a.delivery IS DISTINCT FROM t.delivery THEN 'delivery_differs'

@@ -14,7 +14,7 @@ BEGIN
         RETURN false;
     END IF;
     SELECT c.tenant_id, c.agent, c.token INTO v_call FROM shield.calls c
-        WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '1 hour';
+        WHERE c.id = p_call AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days';
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, call, detail) VALUES (
         v_call.tenant_id, 'permit.refused_number', v_call.agent, v_call.token, p_call,
         jsonb_build_object('reason', 'do_not_call', 'list', v_list));
