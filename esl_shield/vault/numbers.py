@@ -18,7 +18,7 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from esl_shield.errors.tokens import NumberRejected
-from esl_shield.vault import ranges
+from esl_shield.vault import places, ranges
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:
@@ -231,7 +231,7 @@ def _derive_reading(reading: ranges.Reading) -> Derived:
     """``_derive``, without phonenumbers where its tables say it all."""
     if not is_local(reading):
         return derive_at(reading, "", zones_of_code(reading.code))
-    place, zones = ranges.place(reading), ranges.time_zones(reading)
+    place, zones = places.place(reading), places.time_zones(reading)
     if place is None or zones is None:
         return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
     return derive_at(reading, place, zones)

@@ -8,7 +8,6 @@ here. Nothing is remembered of a number.
 
 from __future__ import annotations
 
-import bisect
 import functools
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -19,7 +18,7 @@ from phonenumbers import PhoneMetadata, PhoneNumberType
 from esl_shield.vault import automata
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     # What compiles a plan's expressions: ``re`` for numbers, ``automata`` for the beginnings of numbers.
     Compile = Callable[[str], Any]
@@ -194,64 +193,6 @@ def _valid(national: Any, length: int, regions: Sequence[_Region]) -> tuple[str,
     return None
 
 
-def place(reading: Reading) -> str | None:
-    """``geocoder.description_for_valid_number`` in English; None when phonenumbers must be asked."""
-    data, lengths, token = _places(reading.code)
-    if token and reading.national.startswith(token):
-        return None
-    digits = f"{reading.code}{reading.national}"
-    for length in lengths:
-        names = data.get(digits[:length])
-        name = names.get("en") if names is not None else None
-        if name is not None:
-            return name or None
-    return None
-
-
-def time_zones(reading: Reading) -> tuple[str, ...] | None:
-    """``timezone.time_zones_for_geographical_number``; None when phonenumbers must be asked."""
-    data, lengths = _zones(reading.code)
-    digits = f"{reading.code}{reading.national}"
-    for length in lengths:
-        zones = data.get(digits[:length])
-        if zones is not None:
-            return zones
-    return None
-
-
-def places_of_start(reading: Reading) -> tuple[str | None, Mapping[str, Mapping[str, str]], tuple[int, ...]] | None:
-    """``place`` for all numbers that begin as this one: its answer where no longer prefix has one, and where to look.
-
-    That is the table and the lengths of prefixes, the longest first. None when phonenumbers must be asked for each.
-    """
-    data, _, token = _places(reading.code)
-    if token and reading.national.startswith(token):
-        return None
-    return place(reading), data, _longer(_sorted_places, reading)
-
-
-def time_zones_of_start(reading: Reading) -> tuple[str, ...] | None:
-    """``time_zones`` for all numbers that begin as this one; None where they differ or phonenumbers must be asked."""
-    return None if _longer(_sorted_zones, reading) else time_zones(reading)
-
-
-def _longer(prefixes_of: Callable[[int], list[str]], reading: Reading) -> tuple[int, ...]:
-    """How long the prefixes are that begin as the reading and go on, the longest first."""
-    prefixes, digits = prefixes_of(reading.code), f"{reading.code}{reading.national}"
-    found = prefixes[bisect.bisect_left(prefixes, digits) : bisect.bisect_left(prefixes, digits + ":")]
-    return tuple(sorted({len(prefix) for prefix in found} - {len(digits)}, reverse=True))
-
-
-@functools.cache
-def _sorted_places(code: int) -> list[str]:
-    return sorted(prefix for prefix in _places(code)[0] if prefix.startswith(str(code)))
-
-
-@functools.cache
-def _sorted_zones(code: int) -> list[str]:
-    return sorted(prefix for prefix in _zones(code)[0] if prefix.startswith(str(code)))
-
-
 def fits(desc: object, length: int, compile_: Compile = re.compile) -> Callable[[Any], object] | None:
     """``_is_number_matching_desc`` for numbers of a length; None for "no"."""
     pattern = getattr(desc, "national_number_pattern", None)
@@ -297,24 +238,3 @@ def _code_of(text: str) -> int:
         if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return code
     return 0
-
-
-@functools.cache
-def _places(code: int) -> tuple[Mapping[str, Mapping[str, str]], tuple[int, ...], str]:
-    from phonenumbers.geodata import GEOCODE_DATA  # noqa: PLC0415 - 100 MB of tables that only seeding needs
-
-    return GEOCODE_DATA, _lengths(GEOCODE_DATA, code), phonenumbers.country_mobile_token(code)
-
-
-@functools.cache
-def _zones(code: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[int, ...]]:
-    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - as above
-
-    return TIMEZONE_DATA, _lengths(TIMEZONE_DATA, code)
-
-
-def _lengths(data: Mapping[str, object], code: int) -> tuple[int, ...]:
-    """How long the prefixes are that numbers of a country can begin with, the longest first."""
-    digits = str(code)
-    mine = {len(prefix) for prefix in data if prefix.startswith(digits) or digits.startswith(prefix)}
-    return tuple(sorted(mine, reverse=True))

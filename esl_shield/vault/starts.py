@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, NamedTuple
 
-from esl_shield.vault import numbers, ranges
+from esl_shield.vault import numbers, places, ranges
 from esl_shield.vault.numbers import SubscriberNumber
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class _Known(NamedTuple):
     zones: tuple[str, ...]
     derived: Derived | None  # None where places differ
     place: str | None  # the place of a number that no longer prefix fits; None: numbers knows
-    places: Mapping[str, Mapping[str, str]]
+    names: Mapping[str, Mapping[str, str]]
     lengths: tuple[int, ...]
     by_place: dict[str, Derived]
 
@@ -86,11 +86,11 @@ def _learn(start: str, length: int, region: str | None) -> _Known | None:
     if not numbers.is_local(reading):
         zones = numbers.zones_of_code(reading.code)
         return _Known(reading, code, tuple(zones), numbers.derive_at(reading, "", zones), None, {}, (), {})
-    zones_found, places = ranges.time_zones_of_start(reading), ranges.places_of_start(reading)
-    if zones_found is None or places is None:
+    zones_found, found = places.time_zones_of_start(reading), places.places_of_start(reading)
+    if zones_found is None or found is None:
         return None
-    place, data, lengths = places
-    known = _Known(reading, code, zones_found, None, place, data, lengths, {})
+    place, names, lengths = found
+    known = _Known(reading, code, zones_found, None, place, names, lengths, {})
     if lengths or place is None:
         return known
     return known._replace(derived=numbers.derive_at(reading, place, zones_found))
@@ -100,7 +100,7 @@ def _derive(known: _Known, e164: str) -> Derived | None:
     """Look up the longest prefix that has a name; None where numbers must be asked."""
     name = known.place
     for length in known.lengths:
-        names = known.places.get(e164[1 : length + 1])
+        names = known.names.get(e164[1 : length + 1])
         found = names.get("en") if names is not None else None
         if found is not None:
             name = found
