@@ -55,7 +55,6 @@ class _Region:
     def __init__(self, name: str, metadata: PhoneMetadata, compile_: Compile) -> None:
         self.name = name
         self.leading = compile_(metadata.leading_digits).match if metadata.leading_digits is not None else None
-        self.stripped = _prefix(metadata.national_prefix_for_parsing, compile_)
         self._metadata = metadata
         self._compile = compile_
         self._of_length: dict[int, tuple[list[tuple[int, Callable[[Any], object]]], _Lines] | None] = {}
@@ -80,6 +79,10 @@ class _Region:
         if not lines.same and lines.mobile is not None and lines.mobile(national):
             return PhoneNumberType.MOBILE
         return PhoneNumberType.UNKNOWN
+
+    def stripped(self) -> Callable[[Any], object] | None:
+        """Give what matches the beginning of a number that phonenumbers would strip of it."""
+        return _prefix(self._metadata.national_prefix_for_parsing, self._compile)
 
     def _read(self, length: int) -> tuple[list[tuple[int, Callable[[Any], object]]], _Lines] | None:
         general = self._fits("general_desc", length)
@@ -215,7 +218,7 @@ def _plan(code: int, compile_: Compile = re.compile) -> _Code | None:
             regions.append(_Region(name, metadata, compile_))
     if len(regions) != len(names):
         return None
-    return _Code(tuple(regions), regions[0].stripped)
+    return _Code(tuple(regions), regions[0].stripped())
 
 
 @functools.cache
