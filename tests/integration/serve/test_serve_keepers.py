@@ -1,4 +1,4 @@
-"""``esl-shield serve`` with a real sealer and a real housekeeper: events are sealed, months made, both leave in turn."""
+"""``esl-shield serve`` with a real sealer and housekeeper: events are sealed, months made, both leave in turn."""
 
 from __future__ import annotations
 

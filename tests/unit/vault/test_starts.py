@@ -18,7 +18,8 @@ REGIONS = ("CN", "US", "GB", "DE", "IT", "AR", "BR", "MX", "RU", "KZ", "AU", "JP
 KINDS = [kind for kind in PhoneNumberType.values() if kind != PhoneNumberType.UNKNOWN]
 LEAST_SHARE = 0.1
 PATTERNS = (
-    "1(?:[38]\\d|4[57])\\d{2}", "(1(?:[12]\\d|79)\\d\\d)|0", "00", "[2-9]\\d{0,2}|1", "(?:12?3){1,2}4?", "\\d{2,4}5", "1|12|123",
+    "1(?:[38]\\d|4[57])\\d{2}", "(1(?:[12]\\d|79)\\d\\d)|0", "00", "[2-9]\\d{0,2}|1", "(?:12?3){1,2}4?",
+    "\\d{2,4}5", "1|12|123",
 )  # fmt: skip
 
 
