@@ -1,14 +1,19 @@
 """A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered in files.
 
 Invariants: a batch is one transaction of the job's, and they are in the database one at a time, in the file's order,
-each while the next is read and encrypted; so whatever kills the process leaves whole batches in the database. The
-output gets its name when every row is in, one line for each accepted row in the file's order; nothing here prints.
+none after one that failed, each while the next are read and encrypted; so whatever kills the process leaves whole
+batches in the database. The output gets its name when every row is in, one line for each accepted row in the file's
+order; nothing here prints.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import gc
+import sys
 from abc import ABC, abstractmethod
+from collections import deque
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,7 +29,11 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-BATCH_ROWS = 1000
+BATCH_ROWS = 2000
+# Batches read and encrypted beyond the one in the database, so that it never waits for one.
+_AHEAD = 2
+# A thread that waits for the interpreter gets it after this: the one that has the database has little to do, at once.
+_SWITCH_S = 0.0005
 ROW_RAGGED = "row.ragged"
 
 
@@ -65,12 +74,8 @@ class Job(ABC):
         """
 
 
-class _Entry(NamedTuple):
-    """One record of the file on its way through a batch."""
-
-    line: int
-    cells: dict[str, str]
-    row: Row | Refused
+# One record of the file on its way through a batch: its line, its cells, what was made of it.
+_Entry = tuple[int, dict[str, str], Row | Refused]
 
 
 def survey(source: Source, labels: Sequence[str], columns: Sequence[str] = KNOWN_COLUMNS) -> None:
@@ -97,6 +102,7 @@ def run(job: Job, source: Source, output: Path, labels: Sequence[str], *, progre
     """
     _check_output(source, output)
     with (
+        _tuned(),
         Output(output) as accepted,
         Output(rejected_path(output)) as refused,
         ThreadPoolExecutor(max_workers=1) as database,
@@ -129,7 +135,7 @@ def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]])
             row: Row | Refused = Refused(ROW_RAGGED, masking.phone(header.number_of(record)))
         else:
             row = job.read(cells, now)
-        entries.append(_Entry(line, cells or {}, row))
+        entries.append((line, cells or {}, row))
         if len(entries) == BATCH_ROWS:
             yield entries
             entries, now = [], dt.datetime.now(dt.UTC)
@@ -138,7 +144,7 @@ def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]])
 
 
 class _Pipeline:
-    """One batch is read and encrypted while the one before is in the database; they are written in order."""
+    """One batch is in the database and one is ready for it while a third is read and encrypted; they stay in order."""
 
     def __init__(self, job: Job, labels: Sequence[str], accepted: Output, refused: Output, database: Executor) -> None:
         self._job = job
@@ -146,37 +152,66 @@ class _Pipeline:
         self._accepted = accepted
         self._refused = refused
         self._database = database
-        self._sent: tuple[list[_Entry], Future[Sequence[Answer]]] | None = None
+        self._sent: deque[tuple[list[_Entry], Future[Sequence[Answer]]]] = deque()
+        self._failed = False
         accepted.write([["alias", "token", *map(defused, labels)]])
         refused.write([["line", "reason", "number"]])
 
     def take(self, entries: list[_Entry]) -> None:
-        """Send a batch to the database once the one before is settled."""
-        work = self._job.prepare([entry.row for entry in entries if isinstance(entry.row, Row)])
-        self.settle()
-        self._sent = entries, self._database.submit(work)
+        """Send a batch to the database, behind those sent before."""
+        work = self._job.prepare([row for _, _, row in entries if isinstance(row, Row)])
+        self._sent.append((entries, self._database.submit(self._run, work)))
+        if len(self._sent) > _AHEAD:
+            self._settle_one()
 
     def settle(self) -> None:
-        """Wait for the batch in the database and write what became of each row."""
-        if self._sent is None:
-            return
-        (entries, future), self._sent = self._sent, None
+        """Wait for the batches in the database and write what became of their rows."""
+        while self._sent:
+            self._settle_one()
+
+    def _run(self, work: Callable[[], Sequence[Answer]]) -> Sequence[Answer]:
+        if self._failed:  # nobody asks: the one before, which failed, is asked first
+            return []
+        try:
+            return work()
+        except BaseException:
+            self._failed = True
+            raise
+
+    def _settle_one(self) -> None:
+        entries, future = self._sent.popleft()
         answers = iter(future.result())
         accepted: list[tuple[str | None, ...]] = []
         refused: list[tuple[int, str, str]] = []
+        labels = self._labels
         for line, cells, row in entries:
             if isinstance(row, Refused):
                 refused.append((line, row.reason, row.masked))
                 continue
             token, reason = next(answers)
-            if reason is None:
-                accepted.append((row.alias, token, *[defused(cells[name]) for name in self._labels]))
-            else:
+            if reason is not None:
                 refused.append((line, reason, masking.phone(cells["number"])))
+            elif labels:
+                accepted.append((row.alias, token, *[defused(cells[name]) for name in labels]))
+            else:
+                accepted.append((row.alias, token))
         self._accepted.write(accepted)
         self._refused.write(refused)
         self._job.tally.rows += len(entries)
         self._job.tally.rejected += len(refused)
+
+
+@contextlib.contextmanager
+def _tuned() -> Iterator[None]:
+    """Let the other thread on soon, and the collector leave alone what was loaded before: 100 MB of tables."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before)
 
 
 def _first(records: Iterator[tuple[int, list[str]]]) -> list[str] | None:

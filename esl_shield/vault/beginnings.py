@@ -26,16 +26,21 @@ _NOTHING: Beginnings = frozenset({("", 0)})
 
 def beginnings(pattern: str) -> Beginnings:
     """Return the beginnings of what a pattern matches; raises ValueError for what phonenumbers does not write."""
-    signs = _SIGN.findall(pattern)
-    if "".join(signs) != pattern:
-        message = "an expression with an unknown construct"
-        raise ValueError(message)
-    waiting = iter([*signs, ")"])
+    waiting = iter([*signs_of(pattern), ")"])
     found = _alternatives(waiting)
     if next(waiting, None) is not None:
         message = "an expression with a bracket too many"
         raise ValueError(message)
     return found
+
+
+def signs_of(pattern: str) -> list[str]:
+    """Take an expression apart; raises ValueError for what phonenumbers does not write."""
+    signs = _SIGN.findall(pattern)
+    if "".join(signs) != pattern:
+        message = "an expression with an unknown construct"
+        raise ValueError(message)
+    return signs
 
 
 def follow(first: Beginnings, second: Beginnings) -> Beginnings:
@@ -64,7 +69,7 @@ def _alternatives(signs: Iterator[str]) -> Beginnings:
             last = _repeated(last, sign)
         else:
             sequence = follow(sequence, last)
-            last = _alternatives(signs) if sign[0] == "(" else frozenset((digit, 1) for digit in _members(sign))
+            last = _alternatives(signs) if sign[0] == "(" else frozenset((digit, 1) for digit in members(sign))
     return frozenset(every)
 
 
@@ -78,7 +83,8 @@ def _repeated(one: Beginnings, count: str) -> Beginnings:
     return frozenset(every)
 
 
-def _members(sign: str) -> set[str]:
+def members(sign: str) -> set[str]:
+    """Return the digits that a digit, a class or its short form stands for."""
     if sign == "\\d":
         return set(_DIGITS)
     if len(sign) == 1:

@@ -74,18 +74,21 @@ class Encryptor(Hidden):
         drawn = secrets.token_bytes(NONCE_BYTES * len(numbers))
         nonces = [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)]
         tails = [token.encode("ascii") for token in tokens]
-        blocks = [_padded(number) for number in numbers]
+        blocks = list(map(_padded, numbers))
         frame = Frame(_CONTEXT + self._before, self._between, len(tails[0]) if tails else 0)
+        first, before, between = self._before, frame.before, frame.between
         if self._outside is not None:
             one, around = self._outside.seal, frame.around
             sealed = [b"".join(one(n, b, around(n, t))) for n, t, b in zip(nonces, tails, blocks, strict=True)]
         elif self._sealer is not None:
             sealed = self._sealer.seal(frame, nonces, tails, blocks)
         else:
-            seal_one, around = self._library.encrypt, frame.around
-            sealed = [seal_one(n, b, around(n, t)) for n, t, b in zip(nonces, tails, blocks, strict=True)]
-        before = self._before
-        return [before + nonce + both for nonce, both in zip(nonces, sealed, strict=True)]
+            seal_one = self._library.encrypt
+            return [
+                first + nonce + seal_one(nonce, block, before + nonce + between + tail)
+                for nonce, tail, block in zip(nonces, tails, blocks, strict=True)
+            ]
+        return [first + nonce + both for nonce, both in zip(nonces, sealed, strict=True)]
 
 
 def decrypt(key: DataKey, blob: bytes, tenant_id: int, token: str, key_version: int) -> SubscriberNumber:

@@ -12,9 +12,11 @@ number by trying them all.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import struct
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from esl_shield.errors.keys import KeyDamaged, WrongKek
 from esl_shield.vault import cipher
@@ -91,19 +93,32 @@ def blind_index(index_key: Key, number: SubscriberNumber, tenant_id: int) -> byt
 def indexer(index_key: Key, tenant_id: int) -> Callable[[SubscriberNumber], bytes]:
     """Return ``blind_index`` for many numbers: HMAC-SHA-256 whose work on the key is done once, which is most of it.
 
-    It is written out (RFC 2104) because copying two hashes takes a third of the time copying an ``hmac`` object does.
+    It is written out (RFC 2104) because copying two hashes takes a tenth of the time copying an ``hmac`` object does.
     """
     key = index_key.raw.ljust(hashlib.sha256().block_size, b"\0")
-    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
+    inner, outer = (_sha256(bytes(byte ^ pad for byte in key)) for pad in (0x36, 0x5C))
     inner.update(b"esl_shield index\0" + struct.pack(">Q", tenant_id))
 
     def index(number: SubscriberNumber) -> bytes:
         text, made = inner.copy(), outer.copy()
         text.update(secret_digits(number).encode("ascii"))
         made.update(text.digest())
-        return made.digest()
+        blind: bytes = made.digest()
+        return blind
 
     return index
+
+
+def _own_sha256() -> Callable[[bytes], Any]:
+    """Return the interpreter's own SHA-256, whose objects are copied in a third of the time of OpenSSL 3's."""
+    for module in ("_sha2", "_sha256"):  # as Python 3.12 and 3.11 call it; a build may leave it out
+        with contextlib.suppress(ImportError):
+            own: Callable[[bytes], Any] = importlib.import_module(module).sha256
+            return own
+    return hashlib.sha256
+
+
+_sha256 = _own_sha256()
 
 
 def _associated(header: bytes, kek_id: str, tenant_id: int, purpose: Purpose, version: int) -> bytes:

@@ -41,6 +41,13 @@ def is_too_short(text: str) -> bool:
     return text.isascii() and len(text.translate(_WITHOUT_DIGITS)) > len(text) - _MIN_NUMBER_DIGITS
 
 
+def is_worded(text: str) -> bool:
+    """Whether the text is more than digits and separators, and has too few digits to hold a number, ID or bank card."""
+    if not text.isascii() or "+" in text or len(numbers.squeeze(text)) >= _MIN_EMBEDDED_DIGITS:
+        return False
+    return not _NUMBER_ONLY.fullmatch(text.strip())
+
+
 def holds_number(text: str, number: numbers.SubscriberNumber) -> bool:
     """Whether the text holds the number in any spelling.
 

@@ -18,7 +18,7 @@ import phonenumbers
 from phonenumbers import PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
 from esl_shield.errors.tokens import NumberRejected
-from esl_shield.vault import ranges
+from esl_shield.vault import places, ranges
 from esl_shield.vault.hidden import Hidden
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _SPELLING = re.compile(r"\(?\+?[0-9().\-/ ]+")
 _FLOAT = re.compile(r"[0-9]+\.0")
 _DASHES = dict.fromkeys((0x2010, 0x2011, 0x2012, 0x2013, 0x2014, 0x2015, 0x2212, 0x30FC, 0xFF0D, 0xFF70), "-")
 _INVISIBLE = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x200E, 0x200F, *range(0x202A, 0x202F), 0x2060, 0xFEFF))
+_WITHOUT_REST = {code: None for code in range(128) if chr(code) not in "0123456789"}
 _TRANSLATE: dict[int, str | None] = {**_DASHES, **_INVISIBLE}
 _LINE_TYPES = {
     PhoneNumberType.FIXED_LINE: "fixed_line",
@@ -162,6 +163,8 @@ def plain(text: str) -> str:
 
 def squeeze(text: str) -> str:
     """Only the decimal digits of a text, whatever script they are written in."""
+    if text.isascii():
+        return text.translate(_WITHOUT_REST)
     return "".join(character for character in plain(text) if character in "0123456789")
 
 
@@ -226,13 +229,22 @@ def _derive(phone: PhoneNumber) -> Derived:
 
 def _derive_reading(reading: ranges.Reading) -> Derived:
     """``_derive``, without phonenumbers where its tables say it all."""
-    place, zones = "", _zones_of_code(reading.code)
-    if _is_local(reading.kind, reading.code):
-        found, found_zones = ranges.place(reading), ranges.time_zones(reading)
-        if found is None or found_zones is None:
-            return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
-        place, zones = found, found_zones
+    if not is_local(reading):
+        return derive_at(reading, "", zones_of_code(reading.code))
+    place, zones = places.place(reading), places.time_zones(reading)
+    if place is None or zones is None:
+        return _derive(phonenumbers.parse(f"+{reading.code}{reading.national}", None))
+    return derive_at(reading, place, zones)
+
+
+def derive_at(reading: ranges.Reading, place: str, zones: Sequence[str]) -> Derived:
+    """Say what is kept of numbers of this country and type, at this place."""
     return _derived(reading.region, place, zones, reading.kind)
+
+
+def is_local(reading: ranges.Reading) -> bool:
+    """Whether numbers of this country and type belong to a place."""
+    return _is_local(reading.kind, reading.code)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -246,7 +258,7 @@ def _derived(country: str, place: str, zones: Sequence[str], kind: int) -> Deriv
 
 
 @functools.cache
-def _zones_of_code(code: int) -> Sequence[str]:
+def zones_of_code(code: int) -> Sequence[str]:
     """Return the zones of a number of no place, whatever its digits are."""
     from phonenumbers import timezone  # noqa: PLC0415 - see _tables
 

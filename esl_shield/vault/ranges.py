@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import phonenumbers
 from phonenumbers import PhoneMetadata, PhoneNumberType
 
+from esl_shield.vault import automata
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+
+    # What compiles a plan's expressions: ``re`` for numbers, ``automata`` for the beginnings of numbers.
+    Compile = Callable[[str], Any]
 
 _DIGITS = re.compile(r"\+?[1-9][0-9]{4,14}")
 _MOST_CODE = 3
@@ -47,16 +52,15 @@ class Reading(NamedTuple):
 class _Region:
     """One region's expressions, those of a length together."""
 
-    def __init__(self, name: str, metadata: PhoneMetadata) -> None:
+    def __init__(self, name: str, metadata: PhoneMetadata, compile_: Compile) -> None:
         self.name = name
-        self.leading = re.compile(metadata.leading_digits).match if metadata.leading_digits is not None else None
-        self.stripped = _prefix(metadata.national_prefix_for_parsing)
+        self.leading = compile_(metadata.leading_digits).match if metadata.leading_digits is not None else None
         self._metadata = metadata
-        self._of_length: dict[int, tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None] = {}
+        self._compile = compile_
+        self._of_length: dict[int, tuple[list[tuple[int, Callable[[Any], object]]], _Lines] | None] = {}
 
-    def kind(self, national: str) -> int:  # noqa: PLR0911 - one for each of its rules
+    def kind(self, national: Any, length: int) -> int:  # noqa: PLR0911 - one for each of its rules
         """``phonenumberutil._number_type_helper``."""
-        length = len(national)
         if length not in self._of_length:
             self._of_length[length] = self._read(length)
         found = self._of_length[length]
@@ -76,21 +80,28 @@ class _Region:
             return PhoneNumberType.MOBILE
         return PhoneNumberType.UNKNOWN
 
-    def _read(self, length: int) -> tuple[list[tuple[int, Callable[[str], object]]], _Lines] | None:
-        general = fits(self._metadata.general_desc, length)
+    def stripped(self) -> Callable[[Any], object] | None:
+        """Give what matches the beginning of a number that phonenumbers would strip of it."""
+        return _prefix(self._metadata.national_prefix_for_parsing, self._compile)
+
+    def _read(self, length: int) -> tuple[list[tuple[int, Callable[[Any], object]]], _Lines] | None:
+        general = self._fits("general_desc", length)
         if general is None:
             return None
-        checks = [(kind, match) for name, kind in _KINDS if (match := fits(getattr(self._metadata, name), length))]
-        fixed, mobile = (fits(getattr(self._metadata, name), length) for name in ("fixed_line", "mobile"))
+        checks = [(kind, match) for name, kind in _KINDS if (match := self._fits(name, length))]
+        fixed, mobile = (self._fits(name, length) for name in ("fixed_line", "mobile"))
         return checks, _Lines(general, fixed, mobile, bool(self._metadata.same_mobile_and_fixed_line_pattern))
+
+    def _fits(self, kind: str, length: int) -> Callable[[Any], object] | None:
+        return fits(getattr(self._metadata, kind), length, self._compile)
 
 
 class _Lines(NamedTuple):
     """What every number must fit, and what tells the two ordinary kinds apart."""
 
-    general: Callable[[str], object]
-    fixed: Callable[[str], object] | None
-    mobile: Callable[[str], object] | None
+    general: Callable[[Any], object]
+    fixed: Callable[[Any], object] | None
+    mobile: Callable[[Any], object] | None
     same: bool
 
 
@@ -98,7 +109,7 @@ class _Code(NamedTuple):
     """A country code's regions, the main one first, and what is stripped from its numbers (then we do not answer)."""
 
     regions: tuple[_Region, ...]
-    stripped: Callable[[str], object] | None
+    stripped: Callable[[Any], object] | None
 
 
 class _Home(NamedTuple):
@@ -106,8 +117,8 @@ class _Home(NamedTuple):
 
     code: int
     digits: str
-    abroad: Callable[[str], object] | None
-    stripped: Callable[[str], object] | None
+    abroad: Callable[[Any], object] | None
+    stripped: Callable[[Any], object] | None
 
 
 def read(text: str, region: str | None) -> Reading | None:
@@ -131,59 +142,72 @@ def read(text: str, region: str | None) -> Reading | None:
             return None
     if not _LEAST_DIGITS <= len(str(code)) + len(national) <= _MOST_DIGITS or (stripped and stripped(national)):
         return None
-    return _valid(code, national, plan.regions)
+    found = _valid(national, len(national), plan.regions)
+    return Reading(code, national, *found) if found is not None else None
 
 
-def _valid(code: int, national: str, regions: Sequence[_Region]) -> Reading | None:
+def read_start(digits: str, length: int, region: str | None) -> Reading | None:
+    """``read`` for all texts of a length that begin with these (``+`` and digits, or digits): their first digits.
+
+    None where ``read`` or phonenumbers must be asked for each, because it depends on the digits that follow or on an
+    expression that is not known.
+    """
+    try:
+        return _read_start(digits, length, region)
+    except (automata.Undecided, ValueError):
+        return None
+
+
+def _read_start(digits: str, length: int, region: str | None) -> Reading | None:
+    if digits[0] == "+":
+        code = _code_of(digits)
+        national = automata.Start(digits[1 + len(str(code)) :], length - 1 - len(str(code)))
+        plan = _plan(code, automata.compile)
+        if plan is None or not national.digits or national.digits[0] == "0":
+            return None
+        stripped = plan.stripped
+    else:
+        national = automata.Start(digits, length)
+        home = _home(region, automata.compile)
+        if home is None or digits.startswith(home.digits) or (home.abroad is not None and home.abroad(national)):
+            return None
+        code, stripped = home.code, home.stripped
+        plan = _plan(code, automata.compile)
+        if plan is None:
+            return None
+    whole = len(str(code)) + national.length
+    if not _LEAST_DIGITS <= whole <= _MOST_DIGITS or (stripped and stripped(national)):
+        return None
+    found = _valid(national, national.length, plan.regions)
+    return Reading(code, national.digits, *found) if found is not None else None
+
+
+def _valid(national: Any, length: int, regions: Sequence[_Region]) -> tuple[str, int] | None:
     if len(regions) == 1:
-        kind = regions[0].kind(national)
-        return Reading(code, national, regions[0].name, kind) if kind != PhoneNumberType.UNKNOWN else None
+        kind = regions[0].kind(national, length)
+        return (regions[0].name, kind) if kind != PhoneNumberType.UNKNOWN else None
     for region in regions:
         if region.leading is not None:
             if region.leading(national):
-                kind = region.kind(national)
-                return Reading(code, national, region.name, kind) if kind != PhoneNumberType.UNKNOWN else None
-        elif (kind := region.kind(national)) != PhoneNumberType.UNKNOWN:
-            return Reading(code, national, region.name, kind)
+                kind = region.kind(national, length)
+                return (region.name, kind) if kind != PhoneNumberType.UNKNOWN else None
+        elif (kind := region.kind(national, length)) != PhoneNumberType.UNKNOWN:
+            return region.name, kind
     return None
 
 
-def place(reading: Reading) -> str | None:
-    """``geocoder.description_for_valid_number`` in English; None when phonenumbers must be asked."""
-    data, lengths, token = _places(reading.code)
-    if token and reading.national.startswith(token):
-        return None
-    digits = f"{reading.code}{reading.national}"
-    for length in lengths:
-        names = data.get(digits[:length])
-        name = names.get("en") if names is not None else None
-        if name is not None:
-            return name or None
-    return None
-
-
-def time_zones(reading: Reading) -> tuple[str, ...] | None:
-    """``timezone.time_zones_for_geographical_number``; None when phonenumbers must be asked."""
-    data, lengths = _zones(reading.code)
-    digits = f"{reading.code}{reading.national}"
-    for length in lengths:
-        zones = data.get(digits[:length])
-        if zones is not None:
-            return zones
-    return None
-
-
-def fits(desc: object, length: int) -> Callable[[str], object] | None:
+def fits(desc: object, length: int, compile_: Compile = re.compile) -> Callable[[Any], object] | None:
     """``_is_number_matching_desc`` for numbers of a length; None for "no"."""
     pattern = getattr(desc, "national_number_pattern", None)
     lengths: Sequence[int] = getattr(desc, "possible_length", None) or ()
     if not pattern or (lengths and length not in lengths):
         return None
-    return re.compile(pattern).fullmatch
+    matches: Callable[[Any], object] = compile_(pattern).fullmatch
+    return matches
 
 
 @functools.cache
-def _plan(code: int) -> _Code | None:
+def _plan(code: int, compile_: Compile = re.compile) -> _Code | None:
     names = phonenumbers.COUNTRY_CODE_TO_REGION_CODE.get(code, ())
     if not names or names[0] == _NO_COUNTRY:
         return None
@@ -191,23 +215,24 @@ def _plan(code: int) -> _Code | None:
     for name in names:
         metadata = PhoneMetadata.metadata_for_region(name, None)
         if metadata is not None:
-            regions.append(_Region(name, metadata))
+            regions.append(_Region(name, metadata, compile_))
     if len(regions) != len(names):
         return None
-    return _Code(tuple(regions), regions[0].stripped)
+    return _Code(tuple(regions), regions[0].stripped())
 
 
 @functools.cache
-def _home(region: str | None) -> _Home | None:
+def _home(region: str | None, compile_: Compile = re.compile) -> _Home | None:
     metadata = PhoneMetadata.metadata_for_region(region, None) if region in phonenumbers.SUPPORTED_REGIONS else None
     code = metadata.country_code if metadata is not None else None
     if metadata is None or code is None:
         return None
-    return _Home(code, str(code), _prefix(metadata.international_prefix), _prefix(metadata.national_prefix_for_parsing))
+    prefixes = (metadata.international_prefix, metadata.national_prefix_for_parsing)
+    return _Home(code, str(code), *(_prefix(pattern, compile_) for pattern in prefixes))
 
 
-def _prefix(pattern: str | None) -> Callable[[str], object] | None:
-    return re.compile(pattern).match if pattern else None
+def _prefix(pattern: str | None, compile_: Compile) -> Callable[[Any], object] | None:
+    return compile_(pattern).match if pattern else None
 
 
 def _code_of(text: str) -> int:
@@ -216,24 +241,3 @@ def _code_of(text: str) -> int:
         if code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
             return code
     return 0
-
-
-@functools.cache
-def _places(code: int) -> tuple[Mapping[str, Mapping[str, str]], tuple[int, ...], str]:
-    from phonenumbers.geodata import GEOCODE_DATA  # noqa: PLC0415 - 100 MB of tables that only seeding needs
-
-    return GEOCODE_DATA, _lengths(GEOCODE_DATA, code), phonenumbers.country_mobile_token(code)
-
-
-@functools.cache
-def _zones(code: int) -> tuple[Mapping[str, tuple[str, ...]], tuple[int, ...]]:
-    from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - as above
-
-    return TIMEZONE_DATA, _lengths(TIMEZONE_DATA, code)
-
-
-def _lengths(data: Mapping[str, object], code: int) -> tuple[int, ...]:
-    """How long the prefixes are that numbers of a country can begin with, the longest first."""
-    digits = str(code)
-    mine = {len(prefix) for prefix in data if prefix.startswith(digits) or digits.startswith(prefix)}
-    return tuple(sorted(mine, reverse=True))

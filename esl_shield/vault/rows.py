@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected, NumberRejected
-from esl_shield.vault import lookalikes, masking, numbers, tokens
+from esl_shield.vault import lookalikes, masking, numbers, starts, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +30,8 @@ KNOWN_COLUMNS = ("number", "alias", "expires_at")
 _KNOWN = frozenset(KNOWN_COLUMNS)
 _RESERVED = _KNOWN | {"token"}
 _ALIAS = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# What ``check_alias`` takes whatever the number and the tenant: fewer digits than tokens, numbers and cards have.
+_PLAIN_ALIAS = re.compile(r"[A-Za-z._-]{0,58}[0-9]{0,6}")
 # Control characters, except those a cell of several lines holds.
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _WHY = {
@@ -73,9 +75,9 @@ def read_row(
     """Check one row; ``cells`` holds the known columns the file has and the labels asked for."""
     text = cells["number"]
     try:
-        number, derived = numbers.parse_derived(text, tenant.region)
-        alias = cells.get("alias", "").strip() or None
-        if alias is not None:
+        number, derived = starts.reader(tenant.region)(text)
+        alias = cells["alias"].strip() or None if "alias" in cells else None
+        if alias is not None and not _PLAIN_ALIAS.fullmatch(alias):
             check_alias(alias, tenant, number)
         labels: dict[str, str] = {}
         if not _KNOWN.issuperset(cells):
@@ -83,7 +85,7 @@ def read_row(
             for value in labels.values():
                 check_label(value, tenant.region, number)
             check_labels(labels)
-        moment = cells.get("expires_at", "").strip()
+        moment = cells["expires_at"].strip() if "expires_at" in cells else ""
         expires_at = read_expiry(moment, now) if moment else default_expiry
     except NumberRejected as error:
         return Refused(f"number.{error.fields['reason']}", masking.phone(text))
@@ -155,6 +157,8 @@ def _discloses(text: str, region: str | None, number: SubscriberNumber | None) -
         return ""
     if number is not None and lookalikes.holds_number(text, number):
         return "holds_number"
+    if lookalikes.is_worded(text):
+        return ""
     if lookalikes.looks_like_number(text, region):
         return "is_number"
     if lookalikes.looks_like_id_card(text):

@@ -7,6 +7,7 @@ one transaction; the associated data of a ciphertext is the token it is stored w
 from __future__ import annotations
 
 import datetime as dt
+from itertools import repeat
 from typing import TYPE_CHECKING, NamedTuple
 
 from esl_shield.errors.keys import KeysChanged
@@ -17,10 +18,12 @@ from esl_shield.vault.rows import Row, check_alias, read_expiry
 from esl_shield.vault.store import (
     COLLISION,
     CREATED,
+    Batch,
     Candidate,
     SeedingTenant,
     Store,
     TenantKeys,
+    columns_of,
     open_keys,
     space_full,
 )
@@ -41,13 +44,6 @@ class Outcome(NamedTuple):
 
     token: str | None
     created: bool
-
-
-class Batch(NamedTuple):
-    """Rows as the database takes them, and the keys they were made with."""
-
-    keys: TenantKeys
-    candidates: list[Candidate]
 
 
 class _Writing(NamedTuple):
@@ -88,7 +84,11 @@ class Seeder:
     def prepare(self, rows: Sequence[Row]) -> Batch:
         """Index and encrypt rows; no database is asked."""
         keys, encryptor = self._writing
-        return Batch(keys, draw_candidates(self.tenant, keys, encryptor, rows))
+        drawn = tokens.draw_many(self.tenant.token_prefix, self.tenant.token_length, len(rows))
+        numbers = [row.number for row in rows]
+        indexes, before = _indexes(self.tenant, keys, numbers)
+        ciphertexts = encryptor.encrypt(numbers, drawn)
+        return Batch(keys, rows, indexes, drawn, ciphertexts, before, columns_of(rows, indexes, drawn, ciphertexts))
 
     def seed(self, batch: Batch) -> list[Outcome]:
         """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
@@ -97,20 +97,24 @@ class Seeder:
         KeysChanged when they are rotated all the time.
         """
         outcomes: dict[int, Outcome] = {}
-        pending = list(range(len(batch.candidates)))
+        pending = list(range(len(batch.rows)))
         renewals = 0
         for _ in range(_MAX_DRAWS):
             if not pending:
                 return [outcomes[position] for position in range(len(outcomes))]
             if batch.keys is not self._writing.keys:
-                batch = self.prepare([candidate.row for candidate in batch.candidates])
+                batch = self.prepare(batch.rows)
             try:
-                answers = self._store.seed(self.tenant, batch.keys, batch.candidates)
+                answers = self._store.seed(self.tenant, batch)
             except KeysChanged:
                 renewals += 1
                 if renewals > _MAX_RENEWALS:
                     raise
                 self._renew()
+                continue
+            if answers is None:
+                outcomes.update(zip(pending, map(Outcome, batch.tokens, repeat(True)), strict=False))
+                pending = []
                 continue
             collided = []
             for at, (outcome, token) in enumerate(answers):
@@ -119,7 +123,7 @@ class Seeder:
                 else:
                     outcomes[pending[at]] = Outcome(token, outcome == CREATED)
             pending = [pending[at] for at in collided]
-            batch = self.prepare([batch.candidates[at].row for at in collided])
+            batch = self.prepare([batch.rows[at] for at in collided])
         raise space_full(self.tenant)
 
     def _renew(self) -> None:
@@ -137,16 +141,6 @@ def candidate_for(tenant: SeedingTenant, keys: TenantKeys, token: str, row: Row)
     blob = cipher.encrypt(keys.data, row.number, tenant.id, token, keys.data_version)
     (index,), (before,) = _indexes(tenant, keys, [row.number])
     return Candidate(index, token, blob, row, before)
-
-
-def draw_candidates(
-    tenant: SeedingTenant, keys: TenantKeys, encryptor: cipher.Encryptor, rows: Sequence[Row]
-) -> list[Candidate]:
-    """``draw_candidate`` for many rows; their tokens differ from each other."""
-    numbers = [row.number for row in rows]
-    drawn = tokens.draw_many(tenant.token_prefix, tenant.token_length, len(rows))
-    indexes, before = _indexes(tenant, keys, numbers)
-    return list(map(Candidate, indexes, drawn, encryptor.encrypt(numbers, drawn), rows, before))
 
 
 def _indexes(

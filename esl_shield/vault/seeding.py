@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from esl_shield.vault.batches import Progress
     from esl_shield.vault.csvfile import Source
-    from esl_shield.vault.seeder import Batch, Seeder
+    from esl_shield.vault.seeder import Seeder
+    from esl_shield.vault.store import Batch
 
 ALIAS_TAKEN = "alias.taken"
 
@@ -58,7 +59,7 @@ class _Seeding(Job):
 
     def _seed(self, batch: Batch) -> list[Answer]:
         outcomes = self._seeder.seed(batch)
-        created = sum(outcome.created for outcome in outcomes)
+        created = sum([created for _, created in outcomes])
         self.tally.created += created
-        self.tally.existing += sum(outcome.token is not None for outcome in outcomes) - created
+        self.tally.existing += sum([token is not None for token, _ in outcomes]) - created
         return [Answer(token) if token is not None else Answer(None, ALIAS_TAKEN) for token, _ in outcomes]

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from esl_shield.errors import ShieldError
     from esl_shield.vault.keks import AnyKek
     from esl_shield.vault.keys import DataKey, Key
-    from esl_shield.vault.numbers import Derived
     from esl_shield.vault.rows import Row
 
 CREATED = "created"
@@ -82,6 +81,22 @@ class Candidate(NamedTuple):
     previous_index: bytes | None = None
 
 
+class Batch(NamedTuple):
+    """Rows for the database, in columns, and the keys they were made with; ``columns`` as ``seed_batch`` takes them."""
+
+    keys: TenantKeys
+    rows: Sequence[Row]
+    indexes: list[bytes]
+    tokens: list[str]
+    ciphertexts: list[bytes]
+    previous: list[bytes | None]
+    columns: list[object]
+
+    def candidates(self) -> list[Candidate]:
+        """Give row by row what ``seed_tokens`` takes."""
+        return list(map(Candidate, self.indexes, self.tokens, self.ciphertexts, self.rows, self.previous))
+
+
 @dataclass(frozen=True)
 class TokenInfo:
     """What may be shown of a token; no number, no ciphertext."""
@@ -124,21 +139,22 @@ class Store:
             raise TenantUnknown(tenant=name)
         return seeding_tenant(name, *rows[0])
 
-    def seed(self, tenant: SeedingTenant, keys: TenantKeys, rows: Sequence[Candidate]) -> list[tuple[str, str | None]]:
-        """Offer rows in one transaction; returns (outcome, token) in the rows' order.
+    def seed(self, tenant: SeedingTenant, batch: Batch) -> list[tuple[str, str | None]] | None:
+        """Offer rows in one transaction; returns (outcome, token) in the rows' order, None when all were created.
 
         Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown,
         and KeysChanged when the tenant's keys are not the newest any more: read them again.
         """
+        keys = batch.keys
         try:
-            if self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *columns_of(rows))[0][0]:
-                return [(CREATED, row.token) for row in rows]
-            payload = [payload_of(ord_, row) for ord_, row in enumerate(rows)]
+            if self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *batch.columns)[0][0]:
+                return None
+            payload = [payload_of(ord_, row) for ord_, row in enumerate(batch.candidates())]
             answers = self._call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
         except DatabaseRefused as error:
             raise _translated(error, tenant) from None
         by_ord = {ord_: (outcome, token) for ord_, token, outcome in answers}
-        return [by_ord[ord_] for ord_ in range(len(rows))]
+        return [by_ord[ord_] for ord_ in range(len(batch.rows))]
 
     def info(self, tenant: str, token: str | None, alias: str | None) -> TokenInfo | None:
         """Find a token by itself or by its alias; None if the tenant has no such."""
@@ -265,27 +281,30 @@ def payload_of(ord_: int, candidate: Candidate) -> dict[str, Any]:
     return spelled
 
 
-def columns_of(candidates: Sequence[Candidate]) -> list[object]:
+def columns_of(
+    rows: Sequence[Row], indexes: Sequence[bytes], drawn: Sequence[str], ciphertexts: Sequence[bytes]
+) -> list[object]:
     """Spell rows as ``seed_batch`` takes them: a text or byte string for each column, each place once.
 
     PostgreSQL takes these apart five times as fast as it reads JSON. No value holds the comma between them.
     """
-    rows = [candidate.row for candidate in candidates]
-    places: dict[Derived, int] = {}
-    place_of = [places.setdefault(row.derived, len(places) + 1) for row in rows]
+    derived = [row.derived for row in rows]
+    at_place = {id(place): place for place in derived}  # not by value: hashing four texts costs more than they save
+    position = {key: str(at) for at, key in enumerate(at_place, 1)}
+    places = list(at_place.values())
     aliases = [row.alias or "" for row in rows]
-    expiries = [row.expires_at.isoformat() if row.expires_at else "" for row in rows]
-    labels = [dict(row.labels) for row in rows]
+    expiries = [row.expires_at for row in rows]
+    labels = [row.labels for row in rows]
     return [
-        b"".join([candidate.number_index for candidate in candidates]),
-        ",".join([candidate.token for candidate in candidates]),
-        b"".join([candidate.ciphertext for candidate in candidates]),
+        b"".join(indexes),
+        ",".join(drawn),
+        b"".join(ciphertexts),
         ",".join(aliases) if any(aliases) else None,
-        ",".join(expiries) if any(expiries) else None,
+        ",".join([moment.isoformat() if moment else "" for moment in expiries]) if any(expiries) else None,
         [place.country for place in places],
         [place.region for place in places],
         [place.time_zone for place in places],
         [place.line_type for place in places],
-        ",".join(map(str, place_of)),
-        json.dumps(labels) if any(labels) else None,
+        ",".join([position[id(place)] for place in derived]),
+        json.dumps(list(map(dict, labels))) if any(labels) else None,
     ]

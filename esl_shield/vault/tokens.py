@@ -9,6 +9,7 @@ Source of the check digit: H. M. Damm, "Total anti-symmetrische Quasigruppen" (2
 
 from __future__ import annotations
 
+import functools
 import secrets
 from array import array
 
@@ -31,8 +32,7 @@ _DAMM = (
     "9438617205",
     "2581436790",
 )
-# The same by the digit's ASCII code.
-_STEPS = tuple(bytes(48) + bytes(map(int, row)) for row in _DAMM)
+_CHUNK = 4
 _DRAWN_BITS = 64
 _DIGITS = frozenset("0123456789")
 
@@ -76,16 +76,28 @@ def draw_many(prefix: str, length: int, count: int) -> list[str]:
     digits = length - len(prefix) - CHECK_DIGITS
     most = 10**digits
     fair = 2**_DRAWN_BITS - 2**_DRAWN_BITS % most  # what lies above would favour the first tokens
-    interim = int(damm_digit(prefix))
+    before = int(damm_digit(prefix))
+    chunks = [(10**at, _checks(min(_CHUNK, digits - at))) for at in reversed(range(0, digits, _CHUNK))]
+    spelled = f"{prefix}%0{digits}d%d"
     while len(drawn) < count:
         for value in array("Q", secrets.token_bytes(_DRAWN_BITS // 8 * (count - len(drawn)))):
             if value < fair:
-                text = str(value % most).zfill(digits)
-                check = interim
-                for digit in text.encode("ascii"):
-                    check = _STEPS[check][digit]
-                drawn[f"{prefix}{text}{check}"] = None
+                body = rest = value % most
+                check = before
+                for unit, checks in chunks:
+                    part, rest = divmod(rest, unit)
+                    check = checks[check][part]
+                drawn[spelled % (body, check)] = None
     return list(drawn)
+
+
+@functools.cache
+def _checks(digits: int) -> tuple[bytes, ...]:
+    """Make the interim digit after so many more, by the one before and by their value."""
+    if digits == 0:
+        return tuple(bytes([interim]) for interim in range(10))
+    last = [bytes(map(int, row)) for row in _DAMM]
+    return tuple(b"".join(map(last.__getitem__, before)) for before in _checks(digits - 1))
 
 
 def capacity(prefix_length: int, length: int) -> int:

@@ -192,6 +192,27 @@ def test_numbers_are_replaced_across_a_rotation(lab):
     assert all(outcome.created for number in (1, 3) for outcome in lab.seed(number, 1))
 
 
+def test_replacing_and_reindexing_do_not_wait_for_each_other(lab):
+    """A file that names tokens in another order than the reindexing's takes turns with it: both end."""
+    first, second = sorted(outcome.token for outcome in lab.seed(0, 2))
+    lab.rotate("index")
+    named = [row._replace(token=token) for row, token in zip(rows([10, 11]), (second, first), strict=True)]
+    with contextlib.closing(Store(lab.vault.seeder_login)) as store:
+        replacer = Replacer(store, lab.keks, "acme")
+        with lab.database.connect().cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT FROM shield.tokens WHERE token = %s FOR UPDATE", (first,))
+            reindexing = Running(lambda: lab.do("reindex"))  # waits for the first token, then wants the second
+            lab.until_waiting("test")
+            replacing = Running(lambda: replacer.replace(named))
+            lab.until_waiting("seeding")
+            cursor.execute("ROLLBACK")
+        assert replacing.done() == [(second, "replaced"), (first, "replaced")]
+        reindexing.done()
+    assert sorted(number[-2:] for number in lab.numbers().values()) == ["10", "11"]
+    assert lab.refs(2) == 2
+
+
 def test_concurrent_imports_across_a_rotation_make_one_token(lab):
     """Seeders that began before, at and after a rotation offer the same numbers at once: one token for each."""
     lab.seed(0, 40)

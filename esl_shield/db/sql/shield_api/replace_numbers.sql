@@ -18,6 +18,10 @@ DECLARE
     v_dropped record;
 BEGIN
     v_before := shield.begin_batch(p_tenant_id, p_index_version, p_key_version, p_rows);
+    -- In the tokens' order, as reindex_tokens and reencrypt_tokens lock them: else each could wait for the other.
+    PERFORM FROM shield.tokens k WHERE k.tenant_id = p_tenant_id
+        AND k.token = ANY (ARRAY(SELECT r.token FROM jsonb_to_recordset(p_rows) AS r (token text)))
+        ORDER BY k.token FOR NO KEY UPDATE;
     FOR v_row IN SELECT r.* FROM jsonb_to_recordset(p_rows) AS r (ord int, index text, previous text, token text, ciphertext text,
             expires_at timestamptz, country text, region text, time_zone text, line_type text, labels jsonb) LOOP
         ord := v_row.ord;
