@@ -10,10 +10,10 @@ ROLES = (
 EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
-        *("finish_call", "inbound_answered", "next_permit", "worker_beat"),
+        *("calls_answered", "finish_call", "finish_calls", "inbound_answered", "next_permit", "worker_beat"),
     },
     "shield_resolver": {
-        "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
+        "kek_ids", "note_refusal", "redeem_permits", "tenant_data_key", "redeem_reveal",
         "reveal_index_key", "bind_reveal", "note_reveal", "missing_data_keys",
     },
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
