@@ -66,7 +66,8 @@ def write(folder: Path, *, domain: str, token_length: int) -> None:
         body = opened(text)
         return b"Content-Length: %d\nContent-Type: text/event-plain\n\n%s" % (len(body), body)
 
-    early, active, *ended = recorded.events
+    # The worker filters away the end of ``socket`` itself.
+    early, active, *ended = (text for text in recorded.events if b"\nApplication: socket\n" not in text)
     texts = [opened(recorded.channel_data), event(early), event(active), opened(recorded.notice)]
     for number, text in enumerate([*texts, b"".join(map(event, ended))]):
         (folder / str(number)).write_bytes(text)

@@ -41,7 +41,10 @@ AUTHORISE = (
     "SELECT verdict FROM shield_api.authorize_call(gen_random_uuid(), %s, %s, %s, NULL, NULL, %s, 'carrier', 'edge',"
     " NULL, NULL)"
 )
-REDEEM = "SELECT octet_length(ciphertext) FROM shield_api.redeem_permit(%s, %s, 'carrier', 'edge', NULL)"
+REDEEM = (
+    "SELECT octet_length(ciphertext) FROM shield_api.redeem_permits(ARRAY[%s], ARRAY[%s], '{carrier}', '{edge}', '{NULL}',"
+    " false)"
+)
 EXPLAIN = """
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET auto_explain.log_analyze = on;

@@ -66,15 +66,16 @@ class ParkedLeg:
         Raises CommandRefused, and SessionGone when the leg has ended meanwhile.
         """
         # linger comes last: of a caller who gives up in between, it would wait for events nobody asked for yet.
-        filtered, subscribed, dressed, _disarmed, armed, _lingering = self.session.request(
+        filtered, spared, subscribed, dressed, _disarmed, armed, _lingering = self.session.request(
             f"filter Unique-ID {self.channel}",
+            signs.NO_END_OF_SOCKET,
             f"event plain {' '.join(signs.EVENTS)}",
             f"api uuid_setvar_multi {self.channel} {variables}",
             f"api sched_del {self.channel}",
             f"api sched_hangup +{alarm_s} {self.channel} NORMAL_TEMPORARY_FAILURE",
             "linger",
         )
-        for reply in (filtered, subscribed):
+        for reply in (filtered, spared, subscribed):
             if not reply.ok:
                 raise CommandRefused(command="event")
         _require("uuid_setvar_multi", dressed.body)

@@ -1,28 +1,24 @@
 """The call's rows in PostgreSQL: its authorisation, its further permits, its CDR.
 
 Invariants: asking (authorise, next permit) waits for the answer and fails closed; telling (answered, finished) never
-holds a call up: it is queued and tried again until the database takes it, the statements of one call in their order,
-those of several calls beside each other, since each is a commit of its own. Whoever is told nothing by the database
-writes nothing: there is no CDR of a call that was never authorised.
+holds a call up: it is queued and tried again until the database takes it, what is said of one call in its order; what
+several calls have to say shares statements. Whoever is told nothing by the database writes nothing: there is no CDR of
+a call that was never authorised.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 import gevent
-from gevent.event import Event
-from gevent.queue import Full, Queue
 
 from esl_shield.calls.states import State
-from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
+from esl_shield.calls.telling import Lane, Said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from datetime import datetime
 
     from esl_shield.calls.arrivals import Arrival
@@ -32,18 +28,11 @@ if TYPE_CHECKING:
     from esl_shield.config.gateways import Gateway
     from esl_shield.db.engine import Database
 
-log = logging.getLogger(__name__)
-
-_Statement = tuple[str, tuple[object, ...]]
-
 ALLOWED = "ALLOWED"
-RETRY_FIRST_S = 0.2
-RETRY_MOST_S = 5.0
 ORPHAN_AFTER_S = 3.0  # by then the server has run or cancelled a statement we gave up on
-UNEXPECTED_TRIES = 3
 QUEUE_LENGTH = 100_000
 WAITING_PER_CONNECTION = 8  # more statements than that in the pool's queue: a new call would wait too long
-LANES = 4  # as many commits wait for the disk at once; the rest of the pool is for new calls
+LANES = 2  # what one call has to wait for does not hold up all others; the rest of the pool is for new calls
 
 
 class Allowed(NamedTuple):
@@ -97,14 +86,12 @@ class Ledger:
 
     def __init__(self, database: Database, observe: Observer) -> None:
         self._database = database
-        self._observe = observe
-        self._lanes = [_Lane(self._write, QUEUE_LENGTH // LANES) for _ in range(LANES)]
+        self._lanes = [Lane(database, observe, most=QUEUE_LENGTH // LANES) for _ in range(LANES)]
 
-    @property
-    def overloaded(self) -> bool:
-        """Whether so many statements wait for a connection that a further call had better be refused at once."""
+    def overloaded(self, timeout_s: float) -> bool:
+        """Whether a further call had better be refused: many statements wait for a connection, or one so long."""
         usage = self._database.usage
-        return usage.waiting_calls >= WAITING_PER_CONNECTION * usage.connections
+        return usage.waiting_calls >= WAITING_PER_CONNECTION * usage.connections or usage.oldest_wait_s() > timeout_s
 
     def authorize(self, call: UUID, handoff: Handoff, gateway: Gateway, permit: Permit, sip_call_id: UUID) -> Allowed:
         """One round trip: the verdict ALLOWED, NOT_FOUND or FORBIDDEN; raises DatabaseAway, DatabaseRefused."""
@@ -143,7 +130,7 @@ class Ledger:
 
     def answered(self, record: CallRecord) -> None:
         """Tell that the call was answered; returns at once."""
-        self._tell("call_answered", str(record.id), record.gateway)
+        self._tell_row("calls_answered", record, gateway=record.gateway)
 
     def joined(self, record: CallRecord, agent: str, leg: str, at: datetime) -> None:
         """Tell that an agent talks to the customer from now on; returns at once."""
@@ -159,10 +146,11 @@ class Ledger:
 
     def finish(self, record: CallRecord) -> None:
         """Tell how the call ended; returns at once."""
-        self._tell(
-            "finish_call",
-            str(record.id), str(record.state), record.cause, record.sip_code, record.gateway or None, record.attempts,
-            record.ringing_at, record.answered_at, record.ended_at,
+        self._tell_row(
+            "finish_calls", record,
+            state=str(record.state), cause=record.cause, sip_code=record.sip_code, gateway=record.gateway or None,
+            attempts=record.attempts, ringing_at=_text(record.ringing_at), answered_at=_text(record.answered_at),
+            ended_at=_text(record.ended_at),
         )  # fmt: skip
 
     def finish_orphan(self, record: CallRecord) -> None:
@@ -171,88 +159,29 @@ class Ledger:
 
     @property
     def untold(self) -> int:
-        """How many statements the database has not taken yet."""
+        """How much the database has not taken yet."""
         return sum(lane.waiting for lane in self._lanes)
 
     def close(self, timeout_s: float) -> int:
-        """Give what is untold ``timeout_s`` to be written; returns how many statements are left."""
+        """Give what is untold ``timeout_s`` to be written; returns how much is left."""
         gevent.wait([lane.written for lane in self._lanes], timeout=timeout_s)
-        lost = [statement for lane in self._lanes for statement in lane.stop()]
-        for _function, arguments in lost:
-            log.error("cdr.lost", extra={"fields": {"call": arguments[0], "reason": "stopped"}})
-        return len(lost)
+        return sum(lane.stop() for lane in self._lanes)
 
     def _tell(self, function: str, call: str, *arguments: object) -> None:
-        try:
-            self._lanes[hash(call) % LANES].put((function, (call, *arguments)))
-        except Full:
-            self._observe.count("cdr_lost", "queue_full")
-            log.error("cdr.lost", extra={"fields": {"call": call, "reason": "queue_full"}})  # noqa: TRY400
+        self._lane(call).put(Said(function, call, arguments))
 
-    def _write(self, function: str, arguments: tuple[object, ...]) -> None:
-        pause_s, unexpected = RETRY_FIRST_S, 0
-        while True:
-            try:
-                self._database.call(function, *arguments)
-            except (DatabaseAway, LoginRefused):  # a login is refused while its password is being changed
-                self._observe.count("cdr_delayed", "database_away")
-            except Exception as error:  # noqa: BLE001 - one statement must not end the writing of all others
-                unexpected += 1
-                if isinstance(error, DatabaseRefused) or unexpected == UNEXPECTED_TRIES:
-                    self._give_up(arguments, error)
-                    return
-            else:
-                return
-            gevent.sleep(pause_s)
-            pause_s = min(pause_s * 2, RETRY_MOST_S)
+    def _tell_row(self, function: str, record: CallRecord, **row: object) -> None:
+        call = str(record.id)
+        self._lane(call).put(Said(function, call, row=row))
 
-    def _give_up(self, arguments: tuple[object, ...], error: Exception) -> None:
-        self._observe.count("cdr_lost", "refused")
-        error_id = getattr(error, "error_id", type(error).__name__)
-        log.error("cdr.lost", extra={"fields": {"call": arguments[0], "error_id": error_id}})
+    def _lane(self, call: str) -> Lane:
+        return self._lanes[hash(call) % LANES]
+
+
+def _text(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None
 
 
 def _bound_call_id(gateway: Gateway, sip_call_id: UUID) -> str | None:
     """Return the SIP Call-ID a permit is bound to; in direct delivery FreeSWITCH draws its own."""
     return str(sip_call_id) if gateway.delivery == "edge" else None
-
-
-class _Lane:
-    """Statements that are written one after the other; ``written`` is set while there is none."""
-
-    def __init__(self, write: Callable[[str, tuple[object, ...]], None], most: int) -> None:
-        self._write = write
-        self._queue: Queue[_Statement] = Queue(maxsize=most)
-        self._current: list[_Statement] = []
-        self.written = Event()
-        self.written.set()
-        self._teller = gevent.spawn(self._tell_forever)
-
-    @property
-    def waiting(self) -> int:
-        """How many statements were not written yet."""
-        return len(self._current) + self._queue.qsize()
-
-    @property
-    def untold(self) -> list[_Statement]:
-        """What was not written yet, in order."""
-        return [*self._current, *self._queue.queue]
-
-    def put(self, statement: _Statement) -> None:
-        """Queue a statement; raises Full."""
-        self._queue.put_nowait(statement)
-        self.written.clear()
-
-    def stop(self) -> list[_Statement]:
-        """Write no more; returns what is left."""
-        self._teller.kill()
-        return self.untold
-
-    def _tell_forever(self) -> None:
-        while True:
-            statement = self._queue.get()
-            self._current = [statement]
-            self._write(*statement)
-            self._current = []
-            if self._queue.empty():
-                self.written.set()

@@ -2,8 +2,8 @@
 
 Invariants: FreeSWITCH gets an answer to every parked call; until the call is prepared for its first attempt the
 dialplan's own ``sched_hangup`` stays armed, so that a worker that hangs cannot hold an agent in silence; a refusal is
-decided by the database and its reason is never told to the phone; what the database has no time for is refused before
-it is asked, so that calls it let through go on.
+decided by the database and its reason is never told to the phone; what nobody has time for, here or in the database, is
+refused before the database is asked, so that calls it let through go on.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Script:
         self._ledger = ledger
         self._observe = observe
         self._record = CallRecord()
-        self._began = monotonic()
+        self._began = session.arrived
 
     def run(self) -> None:
         """Take the call from ``connect`` to its CDR."""
@@ -63,12 +63,17 @@ class Script:
             self._observe.count("gone", "bad_frame")
             log.warning("handoff.failed", extra={"fields": {"error_id": error.error_id}})
         else:
-            if self._ledger.overloaded:
+            if self._comes_too_late():
                 self._refuse(UNAVAILABLE, "overloaded")
             elif arrival:
                 Inbound(self._leg(arrival.channel), self._config.inbound, arrival).run()
             elif parked:
                 self._take(parked)
+
+    def _comes_too_late(self) -> bool:
+        """Whether the call waited too long by now, or would wait for the database."""
+        timeout_s = self._config.esl.admission_timeout_s
+        return monotonic() - self._began > timeout_s or self._ledger.overloaded(timeout_s)
 
     def _leg(self, channel: UUID) -> ParkedLeg:
         return ParkedLeg(
@@ -127,11 +132,11 @@ class Script:
         refuse(self._session, self._observe, answer, reason, self._record.domain)
 
 
-def refuse_overflow(session: Session, observe: Observer) -> None:
-    """Answer a call there is no room for: ``respond 503`` at once, so that the dialplan goes on to its refusal."""
+def refuse_overflow(session: Session, observe: Observer, reason: str) -> None:
+    """Answer a call there is no room or time for: ``respond 503``, so that the dialplan goes on to its refusal."""
     try:
         session.connect()
     except EslError:
         observe.count("gone", "before_connect")
     else:
-        refuse(session, observe, UNAVAILABLE, "worker_full")
+        refuse(session, observe, UNAVAILABLE, reason)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 EVENTS = ("CHANNEL_CALLSTATE", "CHANNEL_EXECUTE_COMPLETE", "CHANNEL_HANGUP_COMPLETE")
 CUSTOMERS_EVENTS = ("CHANNEL_STATE",)  # in addition, once the customer talks on without the leg we hold
+NO_END_OF_SOCKET = "filter Application -socket"  # ten kilobytes that say the worker was there
 NO_CUSTOMERS_VARIABLES = "filter variable_shield_side -customer"
 EVENT_HEADERS = frozenset(
     {

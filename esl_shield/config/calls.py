@@ -19,6 +19,7 @@ class EslConfig:
     allow: tuple[str, ...] = ()
     max_calls: int = 4000
     reserve: int = 400
+    admission_timeout_s: float = 0.5
     command_timeout_s: float = 5.0
     drain_timeout_s: float = 30.0
 
@@ -27,7 +28,7 @@ class EslConfig:
         if not self.listen.is_loopback and not self.allow:
             message = f"[esl] listen = {self.listen} is reachable from outside; name FreeSWITCH's addresses in allow"
             raise ValueError(message)
-        positive(self, "esl", "max_calls", "reserve", "command_timeout_s", "drain_timeout_s")
+        positive(self, "esl", "max_calls", "reserve", "admission_timeout_s", "command_timeout_s", "drain_timeout_s")
 
 
 @dataclass(frozen=True)

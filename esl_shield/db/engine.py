@@ -95,11 +95,14 @@ class Database:
         usage, began = self.usage, time.monotonic()
         usage.waits += 1
         usage.waiting_calls += 1
+        place = usage.waits
+        usage.waiting_since[place] = began
         try:
             if not self._slots.acquire(timeout=self._config.connect_timeout_s):
                 raise DatabaseAway(problem=f"all {self._config.pool_size} connections are busy")
         finally:
             usage.waiting_calls -= 1
+            del usage.waiting_since[place]
             usage.wait_seconds += time.monotonic() - began
 
     def close(self) -> None:

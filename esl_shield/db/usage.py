@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -16,3 +17,10 @@ class Usage:
     waits: int = 0
     wait_seconds: float = 0.0
     away: int = 0
+    waiting_since: dict[int, float] = field(default_factory=dict)  # a slot's place in the queue and when it came
+
+    def oldest_wait_s(self) -> float:
+        """Return how long the first in the queue has waited for a connection; 0 when nobody waits."""
+        for since in self.waiting_since.values():
+            return time.monotonic() - since
+        return 0.0

@@ -2,10 +2,11 @@
 
 Invariants:
 
-- Admission is decided before a byte is read: an address outside ``allow`` is closed; a call within ``max_calls`` goes
-  to ``handle``; any other goes to ``overflow``, of which ``reserve`` run at once and the rest wait their turn.
-  FreeSWITCH leaves a call silent when its socket is closed before ``connect`` (mod_event_socket.c:539), so no admitted
-  socket is closed unanswered and accepting never stops to shed load.
+- Admission is decided before a byte is read: an address outside ``allow`` is closed; a call within ``max_calls`` that
+  waited no longer than ``admission_timeout_s`` for its turn goes to ``handle``; any other goes to ``overflow``, of
+  which ``reserve`` run at once and the rest wait their turn. FreeSWITCH leaves a call silent when its socket is closed
+  before ``connect`` (mod_event_socket.c:539), so no admitted socket is closed unanswered and accepting never stops to
+  shed load.
 - A handler's exception ends its own call: counted, logged by its type and error id alone, and, when FreeSWITCH had not
   yet been told what to do with the call, answered by ``overflow``.
 - On a listener shared with other processes, a full worker lets the others go first, and takes what they leave.
@@ -16,7 +17,6 @@ Invariants:
 
 from __future__ import annotations
 
-import errno
 import ipaddress
 import logging
 import os
@@ -25,16 +25,16 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import gevent
 from gevent import socket
 from gevent.event import Event as Signal
 from gevent.lock import Semaphore
-from gevent.server import StreamServer
 
 from esl_shield.errors import ShieldError
 from esl_shield.errors.freeswitch import SessionGone
+from esl_shield.esl.acceptor import BACKLOG, Acceptor
 from esl_shield.esl.session import Session
 
 if TYPE_CHECKING:
@@ -44,13 +44,7 @@ if TYPE_CHECKING:
 
 Handler = Callable[[Session], None]
 
-BACKLOG = 128
-_EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_EXHAUSTED_PAUSE_S = 0.1
-_GIVE_WAY_S = 0.5  # of the 2 s FreeSWITCH waits; what others have room for they take in much less, unless all are busy
-_GLANCE_S = 0.02
-_MOST_WAITING = BACKLOG * 3 // 4  # beyond it a burst would overflow the queue, and each lost SYN costs a second
-_UNACKED = struct.Struct("=24xI")
+_LAST_ACK_MS = struct.Struct("=56xI")
 _KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 
 _log = logging.getLogger(__name__)
@@ -59,8 +53,8 @@ _log = logging.getLogger(__name__)
 class Server:
     """Accepts calls; each runs ``handle`` or ``overflow`` in its own greenlet, with a Session that closes afterwards.
 
-    ``on_event`` hears, for the metrics, one of: ``accepted``, ``overflow``, ``denied``, ``gone`` (FreeSWITCH ended the
-    socket before the handler was done), ``handler_error``, ``accept_error``, ``ended``.
+    ``on_event`` hears, for the metrics, one of: ``accepted``, ``overflow``, ``late`` (waited too long), ``denied``,
+    ``gone`` (FreeSWITCH ended the socket before the handler was done), ``handler_error``, ``accept_error``, ``ended``.
     """
 
     def __init__(
@@ -86,7 +80,7 @@ class Server:
         self._idle.set()
         self._complained = False
         self._reserve = Semaphore(config.reserve)
-        self._acceptor = _Acceptor(
+        self._acceptor = Acceptor(
             listener or _listen(config), self._serve, self._accept_failed,
             gives_way=(lambda: self._active >= config.max_calls) if listener else None,
         )  # fmt: skip
@@ -155,6 +149,8 @@ class Server:
         this = gevent.getcurrent()
         self._idle.clear()
         session = self._sessions[this] = self._session(sock, address)
+        session.arrived -= (waited_s := _waited_s(sock))
+        self._acceptor.take_along(waited_s)
         try:
             self._admit(session)
         finally:
@@ -165,8 +161,9 @@ class Server:
                 self._idle.set()
 
     def _admit(self, session: Session) -> None:
-        if self._active >= self._config.max_calls:
-            self._count("overflow")
+        full = self._active >= self._config.max_calls
+        if full or time.monotonic() - session.arrived > self._config.admission_timeout_s:
+            self._count("overflow" if full else "late")
             self._answer(session)
             return
         self._count("accepted")
@@ -222,80 +219,16 @@ class Server:
             self._on_event(event)
 
 
-class _Acceptor(StreamServer):
-    """gevent's accept loop, which waits out exhausted resources without printing or spinning.
+def _waited_s(sock: socket.socket) -> float:
+    """Return how long a connection waited to be looked at, in the listen queue too: the time since its handshake.
 
-    ``gives_way`` is asked on a listener that other processes accept on too: while it says so, connections are left to
-    them for ``_GIVE_WAY_S``, unless many wait; what is still there then is taken.
+    ``tcpi_last_ack_recv`` (linux/tcp.h); after the handshake FreeSWITCH sends nothing before it is asked.
     """
-
-    max_accept = 1  # of a burst each process that shares the listener shall have its part; alone it makes no difference
-
-    def __init__(
-        self,
-        listener: socket.socket,
-        serve: Callable[[socket.socket, tuple[str, int]], None],
-        failed: Callable[[OSError], None],
-        gives_way: Callable[[], bool] | None,
-    ) -> None:
-        super().__init__(listener, serve)
-        self._failed = failed
-        self._gives_way = gives_way
-        self._waiting_since: float | None = None
-
-    def do_read(self) -> tuple[socket.socket, Any] | None:  # type: ignore[override]  # gevent too returns None
-        """Accept one connection, None when there is none; called by gevent when the listener is readable."""
-        if self._leaves_it():
-            self.stop_accepting()
-            gevent.spawn_later(_GLANCE_S, self._resume)
-            return None
-        try:
-            accepted = super().do_read()
-        except OSError as error:
-            if error.errno in (errno.ECONNABORTED, errno.EPROTO):
-                return None
-            if error.errno not in _EXHAUSTED:
-                raise
-            self._pause(error)
-            return None
-        self._look_again()
-        return accepted
-
-    def accept_waiting(self) -> None:
-        """Take every connection that is already in the listen queue."""
-        self._gives_way = None
-        while self.started and (accepted := self.do_read()) is not None:
-            self.do_handle(*accepted)
-
-    def _leaves_it(self) -> bool:
-        """Whether what waits is left to other processes a moment longer."""
-        if self._gives_way is None or not self._gives_way():
-            self._waiting_since = None
-            return False
-        now = time.monotonic()
-        if self._waiting_since is None:
-            self._waiting_since = now
-        return now - self._waiting_since < _GIVE_WAY_S and self._waiting() < _MOST_WAITING
-
-    def _look_again(self) -> None:
-        """Forget since when connections wait once none does."""
-        if self._waiting_since is not None and not self._waiting():
-            self._waiting_since = None
-
-    def _waiting(self) -> int:
-        """Return how many connections wait; of a listener that is ``tcpi_unacked`` (linux/tcp.h)."""
-        info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.size)
-        return int(_UNACKED.unpack(info)[0])
-
-    def _pause(self, error: OSError) -> None:
-        self._failed(error)
-        self.stop_accepting()
-        gevent.spawn_later(_EXHAUSTED_PAUSE_S, self._resume)
-
-    def _resume(self) -> None:
-        if self.started:
-            self._look_again()
-            self.start_accepting()
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK_MS.size)
+    except OSError:  # a connection that is already gone is found out by the first read
+        return 0.0
+    return float(_LAST_ACK_MS.unpack(info)[0]) / 1000
 
 
 def _listen(config: EslConfig) -> socket.socket:

@@ -7,6 +7,7 @@ offers to the public is either done safely here or raises UnsafeMethod. Waiting,
 
 from __future__ import annotations
 
+import time
 import uuid
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -47,6 +48,7 @@ class Session(Conversation, OutboundSession):
             self, sock, keep=keep, command_timeout_s=command_timeout_s, limits=limits, keep_events=keep_events
         )
         self.address = address
+        self.arrived = time.monotonic()  # when FreeSWITCH connected; the listener knows better
         self.session_data: Event | None = None
 
     def connect(self) -> Event:

@@ -72,8 +72,8 @@ WORKER = (
     _counter("worker_gone", "Sockets that ended before a call was taken: before_connect, bad_frame.", "when"),
     _counter(
         "worker_connections",
-        "Sockets: accepted, overflow (full), denied (not in allow), gone, handler_error, accept_error (out of "
-        "descriptors), ended.", "event",
+        "Sockets: accepted, overflow (full), late (waited too long), denied (not in allow), gone, handler_error, "
+        "accept_error (out of descriptors), ended.", "event",
     ),
     _counter("worker_record_delays", "Tries to write a record that the database did not take; they are repeated."),
     _counter("worker_record_losses", "Records given up: queue_full, refused.", "reason"),

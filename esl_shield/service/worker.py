@@ -158,7 +158,8 @@ class Worker:
         Script(session, self._config, self._ledger, self._metrics).run()
 
     def _overflow(self, session: Session) -> None:
-        refuse_overflow(session, self._metrics)
+        full = self._server.active >= self._config.esl.max_calls
+        refuse_overflow(session, self._metrics, "worker_full" if full else "overloaded")
 
 
 class Readiness:
@@ -170,7 +171,7 @@ class Readiness:
 
     def __call__(self) -> None:
         """Return if a call could be authorised now; raises LoginMisplaced, DatabaseRefused, DatabaseAway."""
-        self._database.call("finish_call", str(uuid4()), "LOST", None, None, None, 0, None, None, None)
+        self._database.call("finish_calls", [{"call": str(uuid4()), "state": "LOST"}])
         if not self._rights_checked:
             refuse_foreign_right(self._database, "worker", "tenant_data_key", _NO_TENANT, 0)
             self._rights_checked = True

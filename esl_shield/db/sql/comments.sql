@@ -105,7 +105,6 @@ COMMENT ON COLUMN shield.calls.started_at IS 'when it came to the worker; its pa
 COMMENT ON COLUMN shield.calls.ringing_at IS 'when the other side first rang; NULL: never';
 COMMENT ON COLUMN shield.calls.answered_at IS 'when the other side answered; NULL: never';
 COMMENT ON COLUMN shield.calls.ended_at IS 'when it ended; NULL: in flight';
-COMMENT ON COLUMN shield.calls.talk_s IS 'seconds from answer to end; NULL: not answered, or in flight';
 COMMENT ON COLUMN shield.calls.login IS 'the worker''s login, which alone may finish it';
 COMMENT ON COLUMN shield.calls.direction IS 'inbound: the customer called; outbound: the agent did';
 

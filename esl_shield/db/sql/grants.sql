@@ -38,11 +38,12 @@ GRANT USAGE ON SCHEMA dba TO
     shield_eraser;
 
 GRANT EXECUTE ON FUNCTION
-    shield_api.authorize_call, shield_api.authorize_dial, shield_api.authorize_click, shield_api.authorize_transfer, shield_api.next_permit, shield_api.call_answered,
-    shield_api.call_joined, shield_api.call_left, shield_api.finish_call,
+    shield_api.authorize_call, shield_api.authorize_dial, shield_api.authorize_click, shield_api.authorize_transfer,
+    shield_api.next_permit, shield_api.call_answered, shield_api.calls_answered, shield_api.call_joined, shield_api.call_left,
+    shield_api.finish_call, shield_api.finish_calls,
     shield_api.accept_inbound_call, shield_api.inbound_answered, shield_api.worker_beat TO shield_worker;
 GRANT EXECUTE ON FUNCTION
-    shield_api.redeem_permit, shield_api.redeem_permits, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids,
+    shield_api.redeem_permits, shield_api.tenant_data_key, shield_api.note_refusal, shield_api.kek_ids,
     shield_api.missing_data_keys TO shield_resolver;
 GRANT EXECUTE ON FUNCTION shield_api.masking_tenant, shield_api.mask_number, shield_api.kek_ids TO shield_masker;
 GRANT EXECUTE ON FUNCTION

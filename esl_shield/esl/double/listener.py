@@ -217,7 +217,13 @@ class Listener:
         values: dict[str, str] = {}
         for name, value in headers:
             values.setdefault(name.lower(), value)
-        return any(values.get(name.lower(), "").lower() == value.lower() for name, value in self._filters)
+        passes = False
+        for name, value in self._filters:  # as mod_event_socket.c does: what a negative filter names never passes
+            if values.get(name.lower(), "").lower() == value.lstrip("+- ").lower():
+                if value.startswith("-"):
+                    return False
+                passes = True
+        return passes
 
     def _notice(self) -> None:
         self._noticed = True

@@ -55,7 +55,7 @@ def test_a_refusal_is_an_answer_with_its_reason_in_the_audit_event_only(
         database.query(prepare)
     assert Attempt(**changed).authorize(worker) == (verdict,)
     assert reasons(database, "call.refused") == [reason]
-    assert database.query("SELECT state, permits, gateway, ended_at IS NOT NULL, talk_s FROM shield.calls") == [
+    assert database.query("SELECT state, permits, gateway, ended_at IS NOT NULL, talk_s FROM dba.calls") == [
         ("REFUSED", 0, None, True, None)
     ]
     assert database.query("SELECT 1 FROM shield.permits") == []
@@ -130,7 +130,7 @@ def test_the_worker_follows_its_call_to_the_end(database, worker):
         "2026-01-01T00:00:01Z", "2026-01-01T00:00:02Z", "2026-01-01T00:00:12.5Z",
     ) == [(True,)]  # fmt: skip
     assert not attempt.finish(worker)
-    row = database.query("SELECT state, hangup_cause, sip_code, gateway, attempts, talk_s::float FROM shield.calls")
+    row = database.query("SELECT state, hangup_cause, sip_code, gateway, attempts, talk_s::float FROM dba.calls")
     assert row == [("COMPLETED", "NORMAL_CLEARING", 200, "second", 2, 10.5)]
 
 
@@ -177,3 +177,31 @@ def test_an_unknown_call_is_not_followed(worker):
     """What was never authorised cannot be answered or finished."""
     assert worker.call("call_answered", uuid.uuid4(), "carrier") == [(False,)]
     assert Attempt().finish(worker) is False
+
+
+def test_several_calls_are_told_in_one_statement(database, worker):
+    """Each is judged by itself: one told twice, of nobody or already over changes nothing and is not counted."""
+    attempts = [Attempt(agent=f"10{n:02d}") for n in range(3)]
+    for attempt in attempts:
+        attempt.authorize(worker)
+    calls = [str(attempt.call) for attempt in attempts]
+    rows = [{"call": call, "gateway": "second"} for call in (*calls[:2], str(uuid.uuid4()))]
+    assert worker.call("calls_answered", rows) == [(2,)]
+    assert worker.call("calls_answered", rows) == [(0,)]
+    ends = [{"call": call, "state": "COMPLETED", "cause": "NORMAL_CLEARING"} for call in calls]
+    assert worker.call("finish_calls", ends[:1]) == [(1,)]
+    assert worker.call("finish_calls", ends) == [(2,)]
+    assert database.query("SELECT agent, until_at IS NULL FROM shield.call_agents ORDER BY agent") == [
+        ("1000", False), ("1001", False),
+    ]  # fmt: skip
+    assert database.query("SELECT count(*) FROM shield.permits") == [(0,)]
+
+
+def test_a_row_that_cannot_be_ends_none_of_its_statement(database, worker):
+    """A state no call ends in is refused with all that came with it, which the worker then tells one by one."""
+    attempt = Attempt()
+    attempt.authorize(worker)
+    rows = [{"call": str(attempt.call), "state": "COMPLETED"}, {"call": str(uuid.uuid4()), "state": "ANSWERED"}]
+    with pytest.raises(DatabaseRefused):
+        worker.call("finish_calls", rows)
+    assert database.query("SELECT state FROM shield.calls") == [("AUTHORIZED",)]

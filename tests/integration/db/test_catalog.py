@@ -11,9 +11,10 @@ EXECUTE = {
     "shield_worker": {
         *("accept_inbound_call", "authorize_call", "authorize_transfer", "call_answered", "call_joined", "call_left"),
         *("finish_call", "inbound_answered", "next_permit", "worker_beat", "authorize_dial", "authorize_click"),
+        *("calls_answered", "finish_calls"),
     },
     "shield_resolver": {
-        "kek_ids", "note_refusal", "redeem_permit", "redeem_permits", "tenant_data_key", "redeem_reveal",
+        "kek_ids", "note_refusal", "redeem_permits", "tenant_data_key", "redeem_reveal",
         "reveal_index_key", "bind_reveal", "note_reveal", "missing_data_keys", "token_method", "method_key",
         "missing_method_keys", *("do_not_call_lists", "do_not_call_key", "refuse_listed"),
     },

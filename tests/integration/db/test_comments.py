@@ -49,10 +49,8 @@ def test_a_view_that_counts_says_what_it_costs(database):
 
 def test_a_function_says_what_its_file_says(database):
     """A function's comment is the text its file begins with."""
-    (comment,) = database.query("SELECT obj_description('shield_api.redeem_permit'::regproc)")[0]
-    assert comment.startswith(
-        "Resolver: exchange a permit for the ciphertext. The permit is gone whatever the answer; two"
-    )
+    (comment,) = database.query("SELECT obj_description('shield_api.redeem_permits'::regproc)")[0]
+    assert comment.startswith("Resolver: exchange permits for ciphertexts, many in one statement; each is judged by")
     assert "--" not in comment
 
 

@@ -39,11 +39,11 @@ TAMPERING = {
     ),
     "a helper's body": (
         (
-            "CREATE OR REPLACE FUNCTION shield.may_redeem(p_delivery text) RETURNS boolean LANGUAGE plpgsql STABLE"
-            " SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN true; END $$"
+            "CREATE OR REPLACE FUNCTION shield.leg_of(p_sip_call_id text) RETURNS uuid LANGUAGE plpgsql IMMUTABLE"
+            " SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$"
         ),
         "critical database.functions",
-        "body of shield.may_redeem",
+        "body of shield.leg_of",
     ),
     "no definer": (
         "ALTER FUNCTION shield_api.call_answered SECURITY INVOKER",

@@ -1,5 +1,5 @@
 -- Resolver: exchange permits for ciphertexts, many in one statement; each is judged by itself, in the order given, and has an
--- audit event of its own. What redeem_permit did for one: a permit asked for is gone whatever the answer, of those who ask for
+-- audit event of its own. A permit asked for is gone whatever the answer, of those who ask for
 -- the same one only the first gets it, in this statement and in others. A row for each that is exactly as minted (place counts
 -- from 1), none for a refused one. With p_wait false nobody waits for another's row: what some other transaction holds is left
 -- as it is, without an event, and named by a row of NULLs behind its place; ask for it again, alone, with p_wait true.

@@ -36,7 +36,8 @@ BEGIN
             WHERE c.tenant_id = v_reveal.tenant_id AND c.token = v_token.token;
         SELECT coalesce(jsonb_agg(to_jsonb(l) ORDER BY l.started_at, l.id), '[]') INTO v_calls FROM (
             SELECT c.id, c.agent, c.token, c.alias, c.state, c.hangup_cause, c.started_at, c.answered_at, c.ended_at,
-                c.talk_s FROM shield.calls c
+                CASE WHEN c.ended_at >= c.answered_at THEN extract(epoch FROM (c.ended_at - c.answered_at))::numeric(12, 3) END AS talk_s
+            FROM shield.calls c
             WHERE c.tenant_id = v_reveal.tenant_id AND c.token = v_token.token
             ORDER BY c.started_at DESC, c.id DESC LIMIT 1000) l;
     END IF;
