@@ -11,6 +11,6 @@ BEGIN
         'started_at', p_call.started_at, 'ringing_at', p_call.ringing_at, 'answered_at', p_call.answered_at,
         'ended_at', p_call.ended_at, 'ended_before', p_call.ended_before,
         'ended_by', CASE WHEN p_call.state NOT IN ('AUTHORIZED', 'ANSWERED') THEN coalesce(p_call.ended_by, 'worker') END,
-        'talk_s', p_call.talk_s);
+        'talk_s', shield.talk_s(p_call.answered_at, p_call.ended_at));
 END
 $$;

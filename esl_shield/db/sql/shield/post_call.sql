@@ -8,8 +8,7 @@ BEGIN
         'call', c.id, 'direction', c.direction, 'state', c.state, 'agent', c.agent, 'token', c.token, 'alias', c.alias,
         'gateway', c.gateway, 'attempts', c.attempts, 'hangup_cause', c.hangup_cause, 'sip_code', c.sip_code,
         'started_at', c.started_at, 'ringing_at', c.ringing_at, 'answered_at', c.answered_at, 'ended_at', c.ended_at,
-        'ended_before', c.ended_before, 'talk_s',
-        CASE WHEN c.ended_at >= c.answered_at THEN round(extract(epoch FROM c.ended_at - c.answered_at), 3) END, 'referred_by', c.referred_by, 'ref', c.ref,
+        'ended_before', c.ended_before, 'talk_s', shield.talk_s(c.answered_at, c.ended_at), 'referred_by', c.referred_by, 'ref', c.ref,
         'agents', (SELECT jsonb_agg(g.agent ORDER BY g.position) FROM shield.call_agents g
             WHERE g.call = c.id AND g.call_started_at = c.started_at),
         'ended_by', CASE WHEN c.state NOT IN ('AUTHORIZED', 'ANSWERED', 'REFUSED') THEN coalesce(c.ended_by, 'worker') END)))
