@@ -17,7 +17,7 @@ from uuid import uuid4
 from esl_shield.calls import arrivals, handoff, routing, states
 from esl_shield.calls.following import Following
 from esl_shield.calls.inbound import Inbound
-from esl_shield.calls.parked import ParkedLeg
+from esl_shield.calls.parked import GOODBYE_S, ParkedLeg
 from esl_shield.calls.permits import Permit
 from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
 from esl_shield.calls.refusals import UNAVAILABLE, refuse, refuse_verdict
@@ -25,6 +25,7 @@ from esl_shield.calls.states import State, cause_of
 from esl_shield.errors.calls import HandoffRejected
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.freeswitch import EslError, SessionGone
+from esl_shield.esl.commands import Execute
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -134,9 +135,8 @@ class Script:
 
 def refuse_overflow(session: Session, observe: Observer, reason: str) -> None:
     """Answer a call there is no room or time for: ``respond 503``, so that the dialplan goes on to its refusal."""
+    observe.count("refused", reason)
     try:
-        session.connect()
+        session.dismiss(Execute("respond", UNAVAILABLE), GOODBYE_S)
     except EslError:
         observe.count("gone", "before_connect")
-    else:
-        refuse(session, observe, UNAVAILABLE, reason)

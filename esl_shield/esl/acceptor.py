@@ -18,14 +18,16 @@ from gevent.server import StreamServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BACKLOG = 128
+# Long: from a full queue Linux drops connections without a word, and whoever makes them tries again only after a second,
+# then three; what waits in it is seen, and refused when it waited too long.
+BACKLOG = 4096
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_PAUSE_S = 0.1
 _GIVE_WAY_S = 0.5  # of the 2 s FreeSWITCH waits; what others have room for they take in much less, unless all are busy
 _GLANCE_S = 0.02
-_MOST_WAITING = BACKLOG * 3 // 4  # beyond it a burst would overflow the queue, and each lost SYN costs a second
+_MOST_WAITING = 96
 _UNACKED = struct.Struct("=24xI")
-_AT_ONCE = 64
+_AT_ONCE = 8
 _LONG_S = 0.05
 
 

@@ -65,6 +65,7 @@ class Conversation:
         self._ended = False  # no more bytes can be read either
         self._lingering = False
         self._commanded = False
+        self._spoken = False
         self._sending = Semaphore()
 
     @property
@@ -83,6 +84,20 @@ class Conversation:
         Raises UnsafeArgument before anything is sent; EslTimeout, FrameRejected, SessionGone.
         """
         return [reply_of(frame) for frame in self._frames_for(*commands)]
+
+    def dismiss(self, command: Command, timeout_s: float) -> None:
+        """Decide the call with one command, unheard: nothing FreeSWITCH says is looked at any more.
+
+        What refusing costs is what is left for the calls that were taken: one write and one wait, for the socket's end,
+        of at most ``timeout_s`` seconds. Raises EslTimeout, SessionGone.
+        """
+        greeting = "" if self._spoken else "connect\n\n"
+        self._write(f"{greeting}{render(command)}\n\n".encode())
+        self._commanded = True
+        deadline = time.monotonic() + timeout_s
+        while self._receive(deadline):
+            pass
+        self._fail("it was dismissed")
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
         """Return the next event, or None after ``timeout_s`` seconds (None: no limit).
@@ -211,6 +226,7 @@ class Conversation:
         if self._gone:
             raise SessionGone(reason=self._gone)
         with self._sending:
+            self._spoken = True
             try:
                 self.sock.settimeout(self._command_timeout_s)
                 self.sock.sendall(data)

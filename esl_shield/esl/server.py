@@ -162,7 +162,8 @@ class Server:
 
     def _admit(self, session: Session) -> None:
         full = self._active >= self._config.max_calls
-        if full or time.monotonic() - session.arrived > self._config.admission_timeout_s:
+        # Half of the time is for FreeSWITCH's answer, after which the call is looked at once more.
+        if full or time.monotonic() - session.arrived > self._config.admission_timeout_s / 2:
             self._count("overflow" if full else "late")
             self._answer(session)
             return

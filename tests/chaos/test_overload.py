@@ -59,7 +59,6 @@ def test_ten_times_the_load_is_shed_and_what_is_taken_completes(call_centre, loa
     """Every call is either completed with one record or refused with 503; none is stuck, and the next ones go well."""
     before = ended(call_centre)
     told = load.run(call_centre.worker[1], RATE, CALLS, "--hold-ms", "50", "--patience-ms", str(PATIENCE_MS))
-    print(told)
     assert set(told["failures"]) == {"refused_503"}
     assert told["stuck"] == 0
     assert told["bridged"] == told["redeemed"] == told["completed"] > 0

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from esl_shield.service.notify import Notifier
     from esl_shield.service.supervisor.plan import Endpoint
 
-BACKLOG = 128  # as the worker's own: what waits longer than FreeSWITCH does is better refused
+BACKLOG = 4096  # as the worker's own, whose acceptor says why
 _RETRY_S = 0.1
 
 LOG = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ def test_a_calls_events_arrive_signed_and_in_order(lab):
         assert lab.add(receiver) == "created"
         id_ = call(lab)
         assert lab.dispatch() == Sent(taken=3)
-    assert [(kind, data["call"], data["state"]) for kind, data in told(receiver)] == [
+    assert [(kind, data["id"], data["state"]) for kind, data in told(receiver)] == [
         ("call.started", id_, "AUTHORIZED"), ("call.answered", id_, "ANSWERED"), ("call.ended", id_, "COMPLETED"),
     ]  # fmt: skip
     last = told(receiver)[-1][1]
@@ -112,7 +112,7 @@ def test_a_receiver_down_for_an_hour_loses_nothing(lab):
         assert lab.dispatch().taken == 90
     by_call = defaultdict(list)
     for kind, data in told(receiver):
-        by_call[data["call"]].append(kind)
+        by_call[data["id"]].append(kind)
     assert by_call == {id_: ["call.started", "call.answered", "call.ended"] for id_ in calls}
 
 
@@ -125,12 +125,12 @@ def test_an_event_its_receiver_does_not_want_holds_up_its_own_call_only(lab):
         other = call(lab)
         sent = lab.dispatch()
         assert (sent.taken, sent.failed) == (3, 1)
-        assert {data["call"] for _, data in told(receiver)[1:]} <= {other, unwanted}
+        assert {data["id"] for _, data in told(receiver)[1:]} <= {other, unwanted}
         assert lab.waiting("call::text") == [unwanted] * 3
         receiver.answer = lambda *_: TAKEN
         lab.later(3600)
         assert lab.dispatch().taken == 3
-    assert [kind for kind, data in told(receiver) if data["call"] == unwanted][1:] == [
+    assert [kind for kind, data in told(receiver) if data["id"] == unwanted][1:] == [
         "call.started", "call.answered", "call.ended",
     ]  # fmt: skip
 
@@ -263,7 +263,7 @@ def test_no_number_is_posted(lab):
         lab.dispatch()
     ((kind, data),) = told(receiver)
     assert (kind, set(data)) == (
-        "call.refused", {"call", "direction", "state", "agent", "attempts", "started_at", "ended_at"},
+        "call.refused", {"id", "agents", "direction", "state", "agent", "attempts", "started_at", "ended_at"},
     )  # fmt: skip
 
 
