@@ -136,3 +136,18 @@ def test_takes_anything(text, region):
         lookalikes.holds_number(text, NUMBER),
     ):
         assert answer in (True, False)
+
+
+@given(st.text("AZaz09182 -._/()", max_size=24) | st.text(max_size=24), st.sampled_from(["CN", "US", None]))
+def test_what_is_worded_holds_nothing(text, region):
+    """A text that is taken for words by a short look is taken by every long one too."""
+    if lookalikes.is_worded(text):
+        assert not lookalikes.looks_like_number(text, region)
+        assert not lookalikes.looks_like_id_card(text)
+        assert not lookalikes.looks_like_bank_card(text)
+
+
+@given(st.text(max_size=40))
+def test_squeezes_ascii_as_any_text(text):
+    """Digits are taken out of an ASCII text by the short way as by the long one."""
+    assert numbers.squeeze(text) == "".join(letter for letter in numbers.plain(text) if letter in "0123456789")

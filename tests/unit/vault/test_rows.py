@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected
-from esl_shield.vault import rows, tokens
+from esl_shield.vault import numbers, rows, tokens
 from esl_shield.vault.rows import Refused, Row, read_row
 from esl_shield.vault.store import SeedingTenant
 
@@ -132,3 +132,9 @@ def test_expiry_takes_anything(text):
     """Any text is a moment in the future or refused."""
     with contextlib.suppress(ExpiryRejected):
         assert rows.read_expiry(text, NOW) > NOW
+
+
+@given(st.from_regex(rows._PLAIN_ALIAS, fullmatch=True).filter(bool))
+def test_plain_aliases(alias):
+    """An alias that is taken without a closer look is one every tenant may use for any number."""
+    rows.check_alias(alias, TENANT, numbers.parse("+8613800138001", None))
