@@ -64,7 +64,7 @@ def test_rates_and_caps_do_not_wait_for_the_clock_to_come_again(database, worker
 def test_look_ups_do_not_wait_for_the_clock_to_come_again(database, ahead):
     """What is saved up is at most used up: the wait is that of one look-up."""
     database.query(
-        "INSERT INTO shield.logins (login, lookups_per_s) VALUES (session_user, 10)"
+        "INSERT INTO shield.logins (login, role, scope, lookups_per_s) VALUES (session_user, 'scanner', '{(,)}', 10)"
         " ON CONFLICT (login) DO UPDATE SET lookups_per_s = 10"
     )
     (counter,) = database.query("SELECT shield.lookup_counter(session_user::text)")[0]
