@@ -13,7 +13,9 @@ from resolver_process import NUMBERS, REFUSED
 
 from esl_shield.cli.main import root
 from esl_shield.errors.methods import PermissionsNotRequired, PrefixTaken, PrefixUnknown
-from esl_shield.vault import tokens
+from esl_shield.vault import keylife, tokens
+from esl_shield.vault.keks import Keks
+from esl_shield.vault.keys import Kek
 
 CUSTOMERS = ["+8613800138777", "+8613900139555", "+8615000150444"]
 LANDLINE = NUMBERS["fixed"]
@@ -172,6 +174,10 @@ def test_a_new_key_is_a_new_prefix_and_the_old_one_serves_until_retired(resolver
     assert resolver.edge(late).raw == REFUSED
     with pytest.raises(AssertionError):
         permit_for(vault, new)
+    missing = "SELECT array_agg(version) FROM shield_api.missing_method_keys(ARRAY[%s, %s], ARRAY[1, 2])"
+    assert vault.one(missing, vault.tenant_id, vault.tenant_id) == [2]  # what resolvers forget
+    with pytest.raises(PrefixUnknown):
+        console.run("admin", "tenant", "prefix", "remove", "--tenant", "bank", "--prefix", "99")
     with pytest.raises(PrefixTaken, match="retired"):
         console.add("84")
     with pytest.raises(PrefixUnknown):
@@ -204,6 +210,18 @@ def test_the_crms_own_key(console, vault, resolver, computed, tmp_path):
     with pytest.raises(PrefixTaken):
         console.add("86", "--key-file", str(key))
     assert bytes(range(32)).hex() not in console.said
+
+
+def test_its_key_follows_the_kek_and_is_not_destroyed(console, vault, computed, database, tmp_path):
+    """`keys rewrap` takes ff1 keys along, and one that a prefix uses is never destroyed."""
+    new = Kek.new()
+    moved = [key.purpose for key, _ in keylife.rewrap(database.admin, Keks(new, [vault.kek]))]
+    back = [key.purpose for key, _ in keylife.rewrap(database.admin, Keks(vault.kek, [new]))]
+    assert sorted(moved) == sorted(back)
+    assert "ff1" in moved
+    assert compute(console, tmp_path, "81", CUSTOMERS) == computed
+    verdict = "SELECT verdict FROM shield_api.destroy_key(%s, 'ff1', 1, 'gone')"
+    assert vault.one(verdict, vault.tenant_id) == "LIVE"
 
 
 def test_numbers_a_prefix_does_not_allow_are_rejected_in_the_file(console, vault, computed, tmp_path):
