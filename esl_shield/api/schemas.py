@@ -95,7 +95,8 @@ COMPONENTS: dict[str, Schema] = {
     "Call": closed({
         "id": UUID, "direction": {"type": "string", "enum": ["outbound", "inbound"]}, "state": STATE,
         "agent": nullable(_TEXT), "agents": listed(_TEXT), "token": nullable(TOKEN), "alias": nullable(ALIAS),
-        "ref": nullable({**_TEXT, "description": "The business ID of its permission or click."}), "referred_by": nullable(UUID),
+        "ref": nullable({**_TEXT, "description": "The business ID of its permission or click."}),
+        "referred_by": nullable(UUID),
         "channel": nullable(UUID), "gateway": nullable(_TEXT), "hangup_cause": nullable(_TEXT),
         "sip_code": nullable({"type": "integer"}), "attempts": {"type": "integer"}, "started_at": MOMENT,
         "ringing_at": nullable(MOMENT), "answered_at": nullable(MOMENT), "ended_at": nullable(MOMENT),

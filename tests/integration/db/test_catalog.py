@@ -41,8 +41,8 @@ EXECUTE = {
     "shield_intake": {"settle_cdrs", "take_cdr"},
     "shield_reaper": {"call_gone", "open_calls", "mint_mark", "watch_minting"},
     "shield_api": {
-        "begin_click", "end_click", "grant_permission", "revoke_permission", "api_call", "api_calls", "api_change_token",
-        "api_token",
+        "begin_click", "end_click", "grant_permission", "revoke_permission",
+        "api_call", "api_calls", "api_change_token", "api_token",
     },
     "shield_dispatcher": {"take_webhook_events", "webhook_taken", "webhook_failed", "bury_webhook_events"},
 }  # fmt: skip
