@@ -132,7 +132,9 @@ def _channel(channel_data: Mapping[str, str]) -> UUID:
 def _principal(channel_data: Mapping[str, str]) -> tuple[str | None, str | None]:
     agent = channel_data.get("variable_sip_auth_username", "")
     domain = channel_data.get("variable_domain_name", "")
-    authorized = channel_data.get("variable_sip_authorized") == "true"
+    # A leg somebody made may have been given any variable.
+    came_in = channel_data.get("Call-Direction") == "inbound"
+    authorized = came_in and channel_data.get("variable_sip_authorized") == "true"
     if authorized and _PRINCIPAL.fullmatch(agent) and _DOMAIN.fullmatch(domain):
         return agent, domain.lower()
     return None, None

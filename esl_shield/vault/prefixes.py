@@ -82,6 +82,9 @@ class TokenPrefix:
         phone = numbers.read_valid(f"+{digits}", None)
         if phone is None or phonenumbers.region_code_for_number(phone) not in self.countries:
             return False
+        # Digits that are read as another number, such as with a trunk zero, would pass by every list of numbers.
+        if f"{phone.country_code}{phonenumbers.national_significant_number(phone)}" != digits:
+            return False
         if numbers.line_type_of(phonenumbers.number_type(phone)) not in self.line_types:
             return False
         return not self.ranges or digits.startswith(self.ranges)

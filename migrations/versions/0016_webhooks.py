@@ -69,6 +69,7 @@ CREATE TABLE shield.webhook_events (
 CREATE INDEX webhook_events_due ON shield.webhook_events (webhook, next_at, id) WHERE dead_at IS NULL;
 CREATE INDEX webhook_events_of_call ON shield.webhook_events (webhook, call, id) WHERE dead_at IS NULL;
 CREATE INDEX webhook_events_by_age ON shield.webhook_events (since) WHERE dead_at IS NULL;
+CREATE INDEX webhook_events_of_token ON shield.webhook_events (tenant_id, (body #>> '{data,token}'));
 CREATE INDEX webhook_events_dead ON shield.webhook_events (dead_at) WHERE dead_at IS NOT NULL;
 COMMENT ON TABLE shield.webhook_events IS
     'what waits to be told to webhooks, and what was given up; what was told is gone';

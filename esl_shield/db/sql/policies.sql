@@ -56,6 +56,19 @@ BEGIN
     DROP POLICY IF EXISTS own_login ON shield.reveal_usage;
     CREATE POLICY own_login ON shield.reveal_usage USING (login = session_user::text);
 
+    -- A list that holds for all tenants' calls is a resolver's of every tenant, with what finds numbers in it.
+    DROP POLICY IF EXISTS list_for_all ON shield.tenants;
+    DROP POLICY IF EXISTS list_for_all ON shield.do_not_call;
+    DROP POLICY IF EXISTS list_for_all ON shield.data_keys;
+    CREATE POLICY list_for_all ON shield.tenants FOR SELECT USING (list_for_all
+        AND (SELECT pg_has_role(session_user, 'shield_resolver', 'MEMBER')));
+    CREATE POLICY list_for_all ON shield.do_not_call FOR SELECT USING (
+        (SELECT pg_has_role(session_user, 'shield_resolver', 'MEMBER'))
+        AND tenant_id IN (SELECT t.id FROM shield.tenants t WHERE t.list_for_all));
+    CREATE POLICY list_for_all ON shield.data_keys FOR SELECT USING (purpose = 'index'
+        AND (SELECT pg_has_role(session_user, 'shield_resolver', 'MEMBER'))
+        AND tenant_id IN (SELECT t.id FROM shield.tenants t WHERE t.list_for_all));
+
     -- A reveal's two people: whether the other one may still act is asked in the session of this one, or of the resolver.
     DROP POLICY IF EXISTS revealers ON shield.logins;
     CREATE POLICY revealers ON shield.logins FOR SELECT USING (role = 'revealer'

@@ -47,6 +47,20 @@ def test_ten_wrong_tokens_in_five_minutes_lock_an_agent(database, worker):
     assert (event[0], event[1]["reason"], event[1]["wrong"]) == ("1001", "wrong_tokens", 10)
 
 
+def test_an_agent_is_one_in_any_case(database, worker):
+    """FreeSWITCH finds a user by a name in any case, so a lock and counts are of all its spellings."""
+    assert _dial(worker, FAR[:5], agent="alice") + _dial(worker, FAR[5:10], agent="Alice") == ["NOT_FOUND"] * 10
+    assert _locks(database) == [("alice", "wrong_tokens")]
+    assert _dial(worker, [TOKEN], agent="ALICE") == ["FORBIDDEN"]
+
+
+def test_a_lock_does_not_tell_tokens_from_guesses(database, worker):
+    """Where permissions are required, tokens of others are answered and lock as guesses do."""
+    database.query("UPDATE shield.tenants SET requires_permission = true WHERE name = 'acme'")
+    assert _dial(worker, [TOKEN] * 10) == _dial(worker, [FAR[0]] * 10, agent="1002")
+    assert _locks(database) == [("1001", "sequential_tokens"), ("1002", "sequential_tokens")]
+
+
 def test_neighbours_lock_an_agent_sooner(database, worker):
     """Half as many lock when each has all but its last three digits from the one before."""
     _dial(worker, NEAR[:5])

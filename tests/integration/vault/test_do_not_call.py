@@ -17,6 +17,8 @@ from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.donotcall import KEPT_S, DoNotCall
 from esl_shield.resolver.forms import RedeemForm
+from esl_shield.resolver.methods.choice import Methods
+from esl_shield.resolver.methods.stored import StoredMethod
 from esl_shield.resolver.redeem import Redeemer
 from esl_shield.vault import keylife
 
@@ -35,7 +37,7 @@ class Calls:
     def __init__(self, lab) -> None:
         database = lab.database
         self.worker = database.open(database.login("worker"))
-        resolver = database.open(database.login("resolver"))
+        resolver = database.open(database.login("resolver", ["acme"]))
         self.now = 0.0
         self.queries: list[str] = []
         call = resolver.call
@@ -43,7 +45,7 @@ class Calls:
         lists = DoNotCall(resolver, lab.keks, clock=lambda: self.now)
         self._redeemer = Redeemer(
             resolver,
-            DataKeys(resolver, lab.keks),
+            Methods(resolver, StoredMethod(DataKeys(resolver, lab.keks)), []),
             Destinations(DestinationsConfig(), [GATEWAY]),
             [GATEWAY],
             lists=lists,
@@ -149,7 +151,7 @@ def test_a_key_the_list_needs_is_not_destroyed(lab, run):
 
 
 def test_a_list_for_all_holds_for_every_tenant(lab, calls, run):
-    """The site's list is some tenant's, shared; unshared it is that tenant's alone again."""
+    """The site's list is a tenant's, shared, also for a resolver of one tenant; unshared it is its tenant's alone."""
     lab.vault.add_tenant("site", "88")
     lab.database.query("SELECT shield_api.set_caps('site', NULL, NULL, NULL)")
     token = lab.vault.seeder().add(LISTED, None, None)[0]

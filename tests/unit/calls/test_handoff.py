@@ -19,6 +19,7 @@ MISTYPED = TOKEN[:-1] + str((int(TOKEN[-1]) + 1) % 10)
 DATA = {
     "Unique-ID": CHANNEL,
     "Caller-Destination-Number": TOKEN,
+    "Call-Direction": "inbound",
     "variable_sip_authorized": "true",
     "variable_sip_auth_username": "1001",
     "variable_domain_name": "bank.example",
@@ -41,6 +42,8 @@ def test_an_authenticated_agent_who_dials_a_token():
 @pytest.mark.parametrize(
     "changes",
     [
+        {"Call-Direction": "outbound"},
+        {"Call-Direction": None},
         {"variable_sip_authorized": None},
         {"variable_sip_authorized": "false"},
         {"variable_sip_authorized": "True"},
@@ -53,7 +56,7 @@ def test_an_authenticated_agent_who_dials_a_token():
     ],
 )
 def test_without_a_digest_there_is_no_agent(changes):
-    """Neither agent nor domain is believed unless FreeSWITCH authenticated both."""
+    """Neither agent nor domain is believed unless FreeSWITCH authenticated both on a leg that came in."""
     parked = read(**changes)
     assert parked.agent is None
     assert parked.domain is None

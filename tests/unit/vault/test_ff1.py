@@ -124,6 +124,12 @@ def test_a_number_the_prefix_does_not_allow_has_no_token():
     assert narrow.number_of(strict.token_of(MOBILE)) is None
 
 
+@pytest.mark.parametrize("digits", ["+86013800138001", "+860013800138001"], ids=["trunk zero", "two"])
+def test_a_number_that_is_read_as_another_is_not_allowed(digits):
+    """Digits phonenumbers reads as some other number would pass by lists and rules, so no token stands for them."""
+    assert not BANK.allows(SubscriberNumber(digits))
+
+
 def test_a_guessed_token_stands_for_nobody():
     """Of tokens drawn at random with right check digits, none of ten thousand is anybody's."""
     codec = Ff1Tokens(Key.new(), BANK)

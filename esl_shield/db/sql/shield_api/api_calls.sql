@@ -11,6 +11,7 @@ DECLARE
     v_by record;
     v_calls jsonb;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT * INTO v_by FROM shield.api_key(p_key, 'calls:read');
     IF v_by.verdict = 'OK' THEN
         SELECT coalesce(jsonb_agg(shield.api_call_body(p) ORDER BY p.started_at DESC, p.id DESC), '[]') INTO v_calls

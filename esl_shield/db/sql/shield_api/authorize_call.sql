@@ -18,7 +18,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
     permit_ttl CONSTANT interval := '10 seconds';
-    v_agent CONSTANT text := CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END;
+    v_agent CONSTANT text := CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN lower(p_agent) END;  -- FreeSWITCH finds users by it in any case
     v_tenant record;
     v_token record;
     v_permission uuid;
@@ -73,7 +73,7 @@ BEGIN
         IF v_tenant.guarded AND v_reason IS NULL THEN
             PERFORM shield.mark_call(v_tenant.id, v_agent, v_token.token);
         END IF;
-    ELSIF v_reason IN ('token_malformed', 'token_unknown') THEN
+    ELSIF v_reason IN ('token_malformed', 'token_unknown', 'permission_missing', 'permission_of_another') THEN
         PERFORM shield.note_wrong_dial(v_tenant.id, v_agent, p_token);
     END IF;
     IF v_reason IS NOT NULL AND v_permission IS NOT NULL THEN
@@ -99,7 +99,9 @@ BEGIN
                 CASE WHEN v_reason IS NULL THEN 1 ELSE 0 END,
                 CASE WHEN v_reason IS NOT NULL THEN now() END,
                 CASE WHEN v_reason IS NULL THEN shield.leg_of(p_sip_call_id) END,
-                CASE WHEN v_reason IS NULL THEN v_permission END, v_ref, v_tenant.hooked);
+                CASE WHEN v_reason IS NULL THEN v_permission END,
+                CASE WHEN p_dialled_class = 'click' THEN coalesce((SELECT k.ref::text FROM shield.clicks k
+                    WHERE k.channel = p_channel AND k.tenant_id = v_tenant.id), v_ref) ELSE v_ref END, v_tenant.hooked);
     END IF;
     IF v_tenant.hooked THEN
         PERFORM shield.post_call(p_call, now(), CASE WHEN v_reason IS NULL THEN 'call.started' ELSE 'call.refused' END);

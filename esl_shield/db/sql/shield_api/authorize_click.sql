@@ -13,7 +13,7 @@ DECLARE
     v_click record;
     v_verdict text;
 BEGIN
-    SELECT k.channel, k.tenant_id, k.agent, k.token, k.ref INTO v_click
+    SELECT k.channel, k.agent, k.token INTO v_click
         FROM shield.clicks k JOIN shield.tenants t ON t.id = k.tenant_id
         WHERE k.channel = p_channel AND t.domain = lower(p_domain) AND k.state = 'ASKED'
         AND k.asked_at > clock_timestamp() - interval '5 minutes' FOR UPDATE OF k;
@@ -26,10 +26,6 @@ BEGIN
         SELECT a.verdict INTO v_verdict FROM shield_api.authorize_call(p_call, p_domain, v_click.agent, v_click.token,
             'click', length(v_click.token), p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel) a;
         UPDATE shield.clicks k SET state = 'TAKEN', call = p_call WHERE k.channel = p_channel;
-        IF v_click.ref IS NOT NULL THEN
-            UPDATE shield.calls c SET ref = v_click.ref
-                WHERE c.id = p_call AND c.started_at = now() AND c.tenant_id = v_click.tenant_id AND c.channel = p_channel;
-        END IF;
     END IF;
     IF v_verdict = 'ALLOWED' THEN
         RETURN QUERY SELECT v_verdict, f.* FROM shield.dial_facts(p_call) f;

@@ -19,6 +19,7 @@ DECLARE
     v_verdict text;
     v_reason text;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT t.id, t.domain, t.shows, t.requires_permission, t.clicks_per_minute INTO v_tenant
         FROM shield.tenants t WHERE t.name = p_tenant;
     -- Two clicks with one key, or of one agent, come one after the other.

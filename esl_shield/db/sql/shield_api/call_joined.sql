@@ -8,6 +8,7 @@ DECLARE
     v_call record;
     v_before int;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT c.id, c.started_at, c.tenant_id INTO v_call FROM shield.calls c
         WHERE c.id = p_call AND c.login = session_user::text AND c.state = 'ANSWERED'
         AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' FOR UPDATE;

@@ -49,6 +49,8 @@ BEGIN
             DELETE FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.token = erase_tokens.token;
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
             DELETE FROM shield.dial_permissions p WHERE p.tenant_id = v_tenant_id AND p.token = erase_tokens.token;
+            UPDATE shield.webhook_events e SET body = e.body #- '{data,alias}' #- '{data,ref}'
+                WHERE e.tenant_id = v_tenant_id AND e.body #>> '{data,token}' = erase_tokens.token;
             DELETE FROM shield.clicks k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token;
             DELETE FROM shield.policy_marks m
                 WHERE m.tenant_id = v_tenant_id AND m.kind = 'customer' AND m.name = erase_tokens.token;

@@ -14,6 +14,7 @@ DECLARE
     v_usage record;
     v_sum bigint;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day INTO v_tenant FROM shield.tenants t WHERE t.name = p_tenant;
     IF v_tenant.id IS NULL THEN
         RETURN;

@@ -17,6 +17,7 @@ DECLARE
     v_before shield.dial_permissions;
     v_verdict text;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
     v_token := coalesce(shield.named_token(v_tenant_id, p_token, p_alias),
         CASE WHEN p_alias IS NULL THEN (SELECT r.token FROM shield.rowless_token(v_tenant_id, p_token) r) END);

@@ -6,6 +6,7 @@ AS $$
 DECLARE
     v_call record;
 BEGIN
+    p_agent := lower(p_agent);
     UPDATE shield.calls c SET state = 'ANSWERED', answered_at = now(),
             agent = CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END
         WHERE c.id = p_call AND c.login = session_user::text AND c.direction = 'inbound'

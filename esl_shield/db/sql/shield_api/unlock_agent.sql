@@ -7,6 +7,7 @@ DECLARE
     v_id int;
     v_lock shield.agent_locks;
 BEGIN
+    p_agent := lower(p_agent);
     SELECT t.id INTO v_id FROM shield.tenants t WHERE t.name = p_tenant;
     IF v_id IS NULL THEN
         RETURN 'UNKNOWN';
