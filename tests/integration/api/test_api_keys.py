@@ -177,7 +177,7 @@ def test_without_a_key_the_login_reaches_no_tenant(crm):
     for function, arguments in (
         ("api_token", (None, "C-1")), ("api_change_token", ("12345678", True, None)),
         ("api_call", ("00000000-0000-0000-0000-000000000001",)),
-        ("api_calls", (None, None, None, None, "2020-01-01", "2030-01-01", None, None, 10)),
+        ("api_calls", (None, None, None, None, None, "2020-01-01", "2030-01-01", None, None, 10)),
     ):  # fmt: skip
         for key in (bytes(32), b"", None):
             assert database.call(function, key, *arguments) == [("UNKNOWN_KEY", None)]

@@ -50,6 +50,7 @@ BEGIN
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
             DELETE FROM shield.dial_permissions p WHERE p.tenant_id = v_tenant_id AND p.token = erase_tokens.token;
             DELETE FROM shield.clicks k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token;
+            DELETE FROM shield.blocked_tokens b WHERE b.tenant_id = v_tenant_id AND b.token = erase_tokens.token;
             DELETE FROM shield.policy_marks m
                 WHERE m.tenant_id = v_tenant_id AND m.kind = 'customer' AND m.name = erase_tokens.token;
             DELETE FROM shield.token_usage u WHERE u.tenant_id = v_tenant_id AND u.token = erase_tokens.token;

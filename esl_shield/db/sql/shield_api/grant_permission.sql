@@ -1,4 +1,4 @@
--- API: this agent (NULL: every agent) may dial this token in this time, p_calls times (NULL: as caps allow). The caller draws
+-- Dialler: this agent (NULL: every agent) may dial this token in this time, p_calls times (NULL: as caps allow). The caller draws
 -- p_id: the same again changes nothing. Without times it is good from now on for a day; never for more than 366.
 -- Verdicts: GRANTED, UNCHANGED (this very permission stands), UNKNOWN (no such tenant or token), REFUSED (values unfit, or
 -- p_id is another permission's).
@@ -19,6 +19,9 @@ DECLARE
 BEGIN
     SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
     v_token := shield.named_token(v_tenant_id, p_token, p_alias);
+    IF v_token IS NULL AND p_alias IS NULL AND shield.rowless_live(v_tenant_id, p_token) THEN
+        v_token := p_token;
+    END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_id::text, 2));
     SELECT p.* INTO v_before FROM shield.dial_permissions p WHERE p.id = p_id;
     v_verdict := CASE
