@@ -72,8 +72,8 @@ def parked_leg_variables(
 ) -> str:  # fmt: skip
     """Write the argument of ``uuid_setvar_multi`` after the channel's UUID.
 
-    ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang; ``wishes`` is what
-    ``policy`` appends.
+    ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang; ``wishes`` is
+    what ``policy`` appends.
     """
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))

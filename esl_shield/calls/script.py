@@ -103,18 +103,18 @@ class Script:
         if not ways:
             self._give_up(parked)
             return
-        if not parked.dialled.token:  # an alias, or a click: the token was not known before
-            ways = self._ways(parked, allowed.token)
+        if allowed.region or not parked.dialled.token:  # of an alias, or a click, the token was not known before
+            ways = self._ways(parked, allowed.token, allowed.region or "")
         talk = self._config.policy.of(parked.domain or "")
         Following(self._leg(parked.channel), parked, talk).run(ways, permit, sip_call_id)
 
-    def _ways(self, parked: Handoff, token: str | None) -> list[Route]:
+    def _ways(self, parked: Handoff, token: str | None, region: str = "") -> list[Route]:
         # Of a leg that was answered before, only a customer's leg whose UUID we choose can tell us of the answer.
         gateways = [
             gateway for gateway in self._config.gateways if not parked.was_answered or gateway.delivery == "edge"
         ]
         most = self._config.calls.max_attempts
-        return routing.routes(gateways, domain=parked.domain or "", token=token or "", max_attempts=most)
+        return routing.routes(gateways, domain=parked.domain or "", token=token or "", max_attempts=most, region=region)
 
     def _give_up(self, parked: Handoff) -> None:
         """End a call of a tenant that no gateway is configured for."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from esl_shield.config.values import MAX_PORT
@@ -28,7 +28,8 @@ class Gateway:
     """One way to a carrier: a Sofia gateway's name, how the number reaches the wire and in which format.
 
     ``domains`` limits it to those tenants' SIP domains; none means every tenant. ``country`` (ISO 3166) is where the
-    gateway's national numbers are at home; ``prefix`` goes in front of a number without ``+``.
+    gateway's national numbers are at home; ``prefix`` goes in front of a number without ``+``. ``caller_id_in`` has, by
+    a place as ``esl-shield token show`` names a customer's region, the pool in place of ``caller_id`` there.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Gateway:
     prefix: str = ""
     country: str = ""
     caller_id: tuple[str, ...] = ()
+    caller_id_in: dict[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     domains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -52,10 +54,15 @@ class Gateway:
         if self.country and not re.fullmatch(r"[A-Z]{2}", self.country):
             message = f"[[gateways]] {self.name}: country {self.country!r} is not an ISO 3166 code such as CN"
             raise ValueError(message)
-        for caller_id in self.caller_id:
+        for caller_id in self.caller_ids:
             if not _CALLER_ID.fullmatch(caller_id):
                 message = f"[[gateways]] {self.name}: a caller_id is 3 to 15 digits with or without +"
                 raise ValueError(message)
+
+    @property
+    def caller_ids(self) -> tuple[str, ...]:
+        """Every number it may show."""
+        return (*self.caller_id, *(number for pool in self.caller_id_in.values() for number in pool))
 
     def _check_proxy(self) -> None:
         match = _PROXY.fullmatch(self.proxy)

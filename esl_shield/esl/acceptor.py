@@ -18,8 +18,8 @@ from gevent.server import StreamServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Long: from a full queue Linux drops connections without a word, and whoever makes them tries again only after a second,
-# then three; what waits in it is seen, and refused when it waited too long.
+# Long: from a full queue Linux drops connections without a word, and whoever makes them tries again only after a
+# second, then three; what waits in this one is seen, and refused when it waited too long.
 BACKLOG = 4096
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _EXHAUSTED_PAUSE_S = 0.1

@@ -151,9 +151,7 @@ class Resolver:
         return cls(
             config.resolver,
             callers=callers,
-            redeemer=Redeemer(
-                database, methods, destinations, config.gateways, count, lists=DoNotCall(database, kek)
-            ),
+            redeemer=Redeemer(database, methods, destinations, config.gateways, count, lists=DoNotCall(database, kek)),
             methods=methods,
             masker=masker,
             revealer=Revealer(database, keys, kek, count),

@@ -174,7 +174,7 @@ def _own_numbers(texts: Iterable[str]) -> Iterable[str]:
 def _caller_ids(gateways: Iterable[Gateway]) -> Iterable[str]:
     """Spell the gateways' caller IDs as E.164; one that is no public number (an extension) can't be called anyway."""
     for gateway in gateways:
-        for text in gateway.caller_id:
+        for text in gateway.caller_ids:
             try:
                 parsed = phonenumbers.parse(text, gateway.country or None)
             except phonenumbers.NumberParseException:

@@ -112,9 +112,7 @@ class Intake:
         listener = inherited.get(LISTEN)
         if listener is not None:
             check(listener, intake.listen, key=KEY)
-        self._listener = Listener(
-            intake, self, key=KEY, listener=adopted(listener), max_body_bytes=legs.MAX_BYTES
-        )
+        self._listener = Listener(intake, self, key=KEY, listener=adopted(listener), max_body_bytes=legs.MAX_BYTES)
         self._spools = [Spool(folder) for folder in intake.spool]
         self._spool_every_s = intake.spool_every_s
         self._problems: dict[str, str] = {}

@@ -54,17 +54,17 @@ class Held:
 
     def __init__(self, centre: CallCentre, at: int, place: Place, redeem: Redeem, tenant: Tenant = BANK) -> None:
         self._centre, self._at, self._place, self._redeem, self._tenant = centre, at, place, redeem, tenant
-        self._asked, self._may_redeem = Event(), Event()
+        self._asked, self._may_redeem, self._knows = Event(), Event(), Event()
         self._stack = contextlib.ExitStack()
         self._playing: dict[str, gevent.Greenlet[..., Result]] = {}
         self.results: dict[str, Result] = {}
 
     def __enter__(self) -> Self:
         self._spawn(REDEEMING, Carrier(after_s=0.5), self._wait_and_redeem)
-        self._spawn(RINGING, Carrier(after_s=RINGS_S))
+        self._spawn(RINGING, Carrier(after_s=RINGS_S), self._redeem_and_tell)
         self._spawn(TALKING, Carrier(after_s=0.0))
         assert self._asked.wait(WITHIN_S)
-        self._until("SELECT FROM dba.audit_events WHERE kind = 'permit.redeemed' AND token = %s", RINGING)
+        assert self._knows.wait(WITHIN_S)
         self._until("SELECT FROM dba.calls WHERE state = 'ANSWERED' AND token = %s", TALKING)
         self._stack.enter_context(nobody_authorizes(self._centre, self._tenant, self._token(PARKED)))
         self._spawn(PARKED, Carrier(after_s=0.0))
@@ -107,6 +107,11 @@ class Held:
         self._asked.set()
         self._may_redeem.wait()
         return self._redeem(redemption)
+
+    def _redeem_and_tell(self, redemption: object) -> tuple[int, str]:
+        answer = self._redeem(redemption)
+        self._knows.set()
+        return answer
 
     def _token(self, moment: str) -> str:
         return self._centre.token(self._tenant, self._at + MOMENTS.index(moment))

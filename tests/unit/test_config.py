@@ -13,6 +13,7 @@ import pytest
 from esl_shield import config
 from esl_shield.config import serve
 from esl_shield.config.canary import CanaryConfig
+from esl_shield.config.crm import CrmConfig
 from esl_shield.config.endings import MintingConfig, SwitchConfig
 from esl_shield.config.resolver import DeviceConfig
 from esl_shield.config.values import Address
@@ -84,6 +85,7 @@ SECTIONS = {
     "[reaper]": config.ReaperConfig,
     "[[reaper.switches]]": SwitchConfig,
     "[webhooks]": config.WebhooksConfig,
+    "[[crm]]": CrmConfig,
     "[api]": config.ApiConfig,
     "[tokeniser]": config.TokeniserConfig,
     "[oauth]": config.OAuthConfig,

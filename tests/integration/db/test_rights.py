@@ -33,12 +33,15 @@ VIEWS = (
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
 READS = {
-    "auditor": {*VIEWS, *CATALOGUE_VIEWS}, "seeder": {"tenants", "tokens", "dids", "label_masks", "token_prefixes"},
+    "auditor": {*VIEWS, *CATALOGUE_VIEWS},
+    "seeder": {"tenants", "tokens", "dids", "label_masks", "token_prefixes", "do_not_call"},
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
     "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "dispatcher": set(),
     "dialler": {"tenants", "dialling", "dial_permissions", "clicks"}, "api": set(),
-    "steward": {"tenants", "holds", "erasures", "token_caps", "tenant_caps", "token_prefixes"},
+    "steward": {
+        *("tenants", "holds", "erasures", "token_caps", "tenant_caps", "token_prefixes", "policies", "agent_locks"),
+    },
     "eraser": {"tenants", "holds", "erasures", "token_prefixes"},
 }  # fmt: skip
 FUNCTIONS = {

@@ -263,7 +263,8 @@ def test_no_number_is_posted(lab):
         lab.dispatch()
     ((kind, data),) = told(receiver)
     assert (kind, set(data)) == (
-        "call.refused", {"id", "agents", "direction", "state", "agent", "attempts", "started_at", "ended_at"},
+        "call.refused",
+        {"id", "agents", "agent", "channel", "ended_by", "direction", "state", "attempts", "started_at", "ended_at"},
     )  # fmt: skip
 
 

@@ -343,7 +343,7 @@ def test_commands_before_connect_are_not_answered(serve):
 def test_two_hundred_calls_at_once(serve):
     """Two hundred doubles and their worker share one process and all calls end well."""
     worker = Worker()
-    server = serve(worker, command_timeout_s=60)  # a busy machine ends no call
+    server = serve(worker, command_timeout_s=60, admission_timeout_s=60)  # a busy machine ends no call
     started = time.monotonic()
     calls = [gevent.spawn(play, one(max_s=70, sched_hangup_s=65), server.address, redeem=number) for _ in range(200)]
     results = [call.get(timeout=80) for call in calls]

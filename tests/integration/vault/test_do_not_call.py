@@ -190,7 +190,5 @@ def test_a_file_is_listed_and_what_is_no_number_is_told_by_its_line(lab, calls, 
 def test_when_the_lists_cannot_be_asked_nothing_is_answered(lab, calls, run, tokens):
     """An index key that does not open is an answer that the vault is away, not a number."""
     run("seeder", "dnc", "add", "--tenant", "acme", stdin=OTHER)
-    lab.database.query(
-        "UPDATE shield.data_keys SET wrapped = wrapped || '\\x00' WHERE purpose = 'index'"
-    )
+    lab.database.query("UPDATE shield.data_keys SET wrapped = wrapped || '\\x00' WHERE purpose = 'index'")
     assert calls(tokens[0])[0] == "away"

@@ -239,3 +239,18 @@ def test_an_agents_name_adds_nothing_to_the_command_that_rings(agent):
     """No destination, variable or application can be put into the agent's name."""
     with pytest.raises(UnsafeArgument):
         dialstring.ring_for_click(agent, "bank.example", CALL_ID, shown=TOKEN, ref=None, ring_s=20)
+
+
+def test_a_customer_is_shown_a_number_of_their_own_place():
+    """Where the gateway has numbers of that place, always the same of them; elsewhere one of the pool."""
+    beijing = ("+861000000001", "+861000000002")
+    gateway = Gateway("g", "edge", caller_id=("+862100000000",), caller_id_in={"Beijing": beijing})
+
+    def shown(region, token=TOKEN):
+        return routing.routes([gateway], domain="x", token=token, max_attempts=1, region=region)[0].caller_id
+
+    assert {shown("Beijing", f"7{number:013d}") for number in range(40)} == set(beijing)
+    assert {shown("Beijing") for _ in range(3)} == {shown("Beijing")}
+    assert shown("Shanghai") == shown("") == "+862100000000"
+    with pytest.raises(ValueError, match="caller_id"):
+        Gateway("g", "edge", caller_id_in={"Beijing": ("12 34",)})

@@ -60,7 +60,7 @@ BAD = {
     "negative warning": "warning_s = -1",
     "blank": 'warning = "a b"',
     "semicolon": 'customer_notice = "/s/a.wav;x=y"',
-    "quote": "agent_notice = \"a'b\"",
+    "quote": 'agent_notice = "a\'b"',
     "expansion": 'customer_notice = "$${x}"',
     "bracket": 'agent_notice = "[x]"',
     "unknown": "hours = 1",

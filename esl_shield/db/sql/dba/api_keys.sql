@@ -5,3 +5,5 @@ SELECT k.id, t.name AS tenant, k.name, k.kind, k.scopes::text[] AS scopes,
 FROM shield.api_keys k JOIN shield.tenants t ON t.id = k.tenant_id;
 COMMENT ON VIEW dba.api_keys IS 'who may use the HTTP API for which tenant; the keys themselves are nowhere';
 COMMENT ON COLUMN dba.api_keys.state IS 'active, revoked or expired';
+COMMENT ON COLUMN dba.api_keys.id IS 'the key''s id, which events name';
+COMMENT ON COLUMN dba.api_keys.name IS 'what the tenant calls it';

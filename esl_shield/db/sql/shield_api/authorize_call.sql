@@ -73,7 +73,7 @@ BEGIN
         IF v_tenant.guarded AND v_reason IS NULL THEN
             PERFORM shield.mark_call(v_tenant.id, v_agent, v_token.token);
         END IF;
-    ELSIF v_reason IN ('token_malformed', 'token_unknown', 'permission_missing') THEN
+    ELSIF v_reason IN ('token_malformed', 'token_unknown') THEN
         PERFORM shield.note_wrong_dial(v_tenant.id, v_agent, p_token);
     END IF;
     IF v_reason IS NOT NULL AND v_permission IS NOT NULL THEN

@@ -18,10 +18,8 @@ DECLARE
     v_verdict text;
 BEGIN
     SELECT t.id INTO v_tenant_id FROM shield.tenants t WHERE t.name = p_tenant;
-    v_token := shield.named_token(v_tenant_id, p_token, p_alias);
-    IF v_token IS NULL AND p_alias IS NULL AND shield.rowless_live(v_tenant_id, p_token) THEN
-        v_token := p_token;
-    END IF;
+    v_token := coalesce(shield.named_token(v_tenant_id, p_token, p_alias),
+        CASE WHEN p_alias IS NULL THEN (SELECT r.token FROM shield.rowless_token(v_tenant_id, p_token) r) END);
     PERFORM pg_advisory_xact_lock(hashtextextended(p_id::text, 2));
     SELECT p.* INTO v_before FROM shield.dial_permissions p WHERE p.id = p_id;
     v_verdict := CASE
