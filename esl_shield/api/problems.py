@@ -36,8 +36,10 @@ _SAID: dict[type[ShieldError], tuple[int, str]] = {
     AgentUnreachable: (409, "The agent's phone is not there, or did not take the call; the customer was not called."),
     BusinessIdRejected: (
         422,
-        "A business ID or campaign is 1 to 64 of letters, digits, dot, dash and underscore, begins with a letter or "
-        "digit, and is no telephone number.",
+        (
+            "A business ID or campaign is 1 to 64 of letters, digits, dot, dash and underscore, begins with a letter "
+            "or digit, and is no telephone number."
+        ),
     ),
     ClickBlocked: (403, "The token is on the blocklist, so no phone rings."),
     ClickConflict: (422, "This Idempotency-Key was used within 7 days for another call; draw a new one for each call."),
@@ -48,8 +50,10 @@ _SAID: dict[type[ShieldError], tuple[int, str]] = {
     FreeSwitchRefused: (503, _SWITCH),
     PermissionRejected: (
         422,
-        "The permission was not granted: it takes a token or an alias, not both; a time that is not over, at most "
-        "366 days; and an id that is not another permission's.",
+        (
+            "The permission was not granted: it takes a token or an alias, not both; a time that is not over, at most "
+            "366 days; and an id that is not another permission's."
+        ),
     ),
 }  # fmt: skip
 _AGENT_WAITS_S = 60

@@ -52,7 +52,8 @@ class _Permissions:
         body = asked.body
         wanted = Permission(
             **{name: body.get(name) for name in _NAMED}, calls=body.get("calls", 1),
-            id=UUID(body["id"]) if "id" in body else uuid4(), valid_from=_moment(body, "from"), valid_until=_moment(body, "until"),
+            id=UUID(body["id"]) if "id" in body else uuid4(), valid_from=_moment(body, "from"),
+            valid_until=_moment(body, "until"),
         )  # fmt: skip
         check_permission(wanted, _region(self._database, asked.caller.key, _SCOPE))
         verdict, granted = self._database.call(

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _numbers = itertools.count(1)
-READY = re.compile(r"(?:api|tokeniser) ready on (\S+):(\d+)\n")
+READY = re.compile(r"(?m)^[a-z]+ ready(?: on \S+:(\d+))?\n")
 
 
 DOCUMENT = document()
@@ -81,7 +81,7 @@ class Process:
             assert self.popen.poll() is None, text
             return READY.search(text)
 
-        self.port = int(until(ready, "ready", within_s=60)[2])
+        self.port = int(until(ready, "ready", within_s=60)[1] or 0)
 
     def stop(self) -> int:
         """End it as a unit does."""
@@ -95,7 +95,7 @@ class Crm:
     def __init__(self, lab: VaultLab, folder: Path) -> None:
         self.lab, self.database, self.pages = lab, lab.database, free_port()
         self.rings: Callable[[str], str | None] = lambda _: "+OK\n"
-        self.switch = EventSocketDouble({}, job=lambda command: self.rings(command))
+        self.switch = EventSocketDouble({}, job=lambda command: self.rings(command))  # noqa: PLW0108 - it is changed
         lab.add_tenant("brick", "88")
         self.heard: list[str] = []
         self.key = self.make_key()
@@ -120,10 +120,16 @@ class Crm:
     @contextlib.contextmanager
     def another_api(self, **changes: Any) -> Iterator[int]:
         """One more API process, configured otherwise; its port."""
-        more = Process(self.lab, "api", self.api_config(self.lab.folder, **changes))
+        with self.running("api", self.api_config(self.lab.folder, **changes)) as more:
+            yield more.port
+
+    @contextlib.contextmanager
+    def running(self, role: str, config: Path) -> Iterator[Process]:
+        """One more process of the site."""
+        more = Process(self.lab, role, config)
         try:
             more.wait()
-            yield more.port
+            yield more
         finally:
             assert more.stop() == 0
 
