@@ -12,14 +12,20 @@ import socket
 import threading
 import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import esl_transcripts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FOLDER = Path(__file__).parent / "data" / "control"
 RECORDED_DOMAIN = "agents.example.com"
 PATIENCE_S = 10.0
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _ASKS = ("api uuid_getvar ", "api conference ")
+_ADDED = ("filter Application -socket",)  # said since the recordings were made; what it leaves out changes nothing
+_ACCEPTED = "Content-Type: command/reply\nReply-Text: +OK\n\n"
 
 
 class Replay:
@@ -43,9 +49,11 @@ class Replay:
         if caller:
             self._texts[recorded("Caller-Caller-ID-Number")] = caller
         self._answers: dict[str, str] = {}
-        self._asked: list[str | None] = []  # recorded commands whose reply has not come yet; None: it is not wanted
+        # Recorded commands whose reply has not come yet; None: it is not wanted, one of _ADDED: there is none.
+        self._asked: list[str | None] = []
         self._replies = _replies(self._messages)
         self._buffer = b""
+        self.on_bridge: Callable[[str], None] = lambda _: None  # told of a command with a permit, before its answer
         self.goes_on = threading.Event()  # the parties may hang up
         self.goes_on.set()
         # UUID of the customer's leg: once the worker has chosen it, or the parked one
@@ -73,7 +81,7 @@ class Replay:
             self._socket.sendall(self._now(data.decode()).encode() + b"\n\n")
             gone = "-ERR No such channel!\n"
             while (command := self._command()) != "exit":
-                reply = "Content-Type: command/reply\nReply-Text: +OK\n\n"
+                reply = _ACCEPTED
                 if command.startswith("api "):
                     reply = f"Content-Type: api/response\nContent-Length: {len(gone)}\n\n{gone}"
                 self._socket.sendall(reply.encode())
@@ -89,6 +97,10 @@ class Replay:
     def _hear(self, recorded: str) -> None:
         while True:
             command = self._command()
+            if command in _ADDED and command != recorded:
+                self._asked.append(command)
+                self._accept_added()
+                continue
             if _kind(command) == _kind(self._now(recorded)):
                 break
             self._answer_again(command)
@@ -97,6 +109,8 @@ class Replay:
             self.customer = re.search(r"origination_uuid=([^,\]]+)", command)[1]  # type: ignore[index]
         # Before a leg carried route data it had one less: the call's id, which comes last.
         self._texts |= dict(zip(before, now, strict=False))
+        if "X-Shield-Permit=" in command:
+            self.on_bridge(command)
         self._asked.append(recorded)
 
     def _say(self, recorded: str) -> None:
@@ -110,6 +124,13 @@ class Replay:
             self._answers[self._now(asked)] = body
         head = re.sub(r"(?m)^Content-Length: \d+", f"Content-Length: {len(body.encode())}", head)
         self._socket.sendall(f"{head}\n\n{body}".encode())
+        self._accept_added()
+
+    def _accept_added(self) -> None:
+        """Answer what no recording has, once all before it is answered."""
+        while self._asked and self._asked[0] in _ADDED:
+            self._asked.pop(0)
+            self._socket.sendall(_ACCEPTED.encode())
 
     def _wait_for_the_hang_up(self) -> None:
         """Let the worker ask until the test lets the parties hang up."""

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import datetime as dt
-import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esl_shield.api.app import NDJSON, Answer, Asked, Handler, lines, require
 from esl_shield.api.checking import moment
+from esl_shield.api.paging import DEFAULT_PAGE, after_moment, after_token, page_of
 from esl_shield.errors.api import ApiInvalid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEFAULT_PAGE = 100
 EXPORT_PAGE = 500
 WINDOW = dt.timedelta(days=31)
-_FILTERS = ("agent", "token", "alias", "state")
-_CURSOR = re.compile(r"([0-9T:.+-]{19,40}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_FILTERS = ("agent", "token", "alias", "ref", "state")
 
 
 class Functions(Protocol):
@@ -30,11 +26,12 @@ class Functions(Protocol):
 
 
 def handlers(database: Functions) -> dict[str, Handler]:
-    """Return the handlers of operations on tokens and calls, by operation."""
-    tokens, calls = _Tokens(database), _Calls(database)
+    """Return the handlers of operations on tokens, calls and the blocklist, by operation."""
+    tokens, calls, blocklist = _Tokens(database), _Calls(database), _Blocklist(database)
     return {
         "token": tokens.show, "token_by_alias": tokens.show, "revoke_token": tokens.revoke,
         "expire_token": tokens.expire, "calls": calls.page, "export_calls": calls.export, "call": calls.show,
+        "block_token": blocklist.block, "unblock_token": blocklist.unblock, "blocklist": blocklist.page,
     }  # fmt: skip
 
 
@@ -77,12 +74,10 @@ class _Calls:
         return Answer(body=body)
 
     def page(self, asked: Asked) -> Answer:
-        """List a page of calls; one call more than asked for tells whether there is a next page."""
+        """List a page of calls."""
         limit = asked.parameters.get("limit", DEFAULT_PAGE)
-        after = _read_cursor(asked.parameters.get("cursor"))
-        found = self._find(asked, _window(asked), after, limit + 1)
-        calls = found[:limit]
-        return Answer(body={"calls": calls, "next": _cursor(calls[-1]) if len(found) > limit else None})
+        found = self._find(asked, _window(asked), after_moment(asked.parameters), limit + 1)
+        return Answer(body=page_of(found, limit, "calls", "started_at", "id"))
 
     def export(self, asked: Asked) -> Answer:
         """Stream all; the first page is read before the answer begins, so that a refusal is one."""
@@ -107,26 +102,35 @@ class _Calls:
         return found
 
 
+class _Blocklist:
+    def __init__(self, database: Functions) -> None:
+        self._database = database
+
+    def block(self, asked: Asked) -> Answer:
+        """Put a token on the blocklist."""
+        return self._change(asked, block=True)
+
+    def unblock(self, asked: Asked) -> Answer:
+        """Take a token off the blocklist."""
+        return self._change(asked, block=False)
+
+    def page(self, asked: Asked) -> Answer:
+        """List a page of blocked tokens."""
+        limit = asked.parameters.get("limit", DEFAULT_PAGE)
+        after = after_token(asked.parameters)
+        verdict, tokens = self._database.call("api_blocklist", asked.caller.key, after, limit + 1)[0]
+        require(verdict, "blocklist", "token")
+        return Answer(body=page_of(tokens, limit, "tokens", "token"))
+
+    def _change(self, asked: Asked, *, block: bool) -> Answer:
+        verdict, body = self._database.call("api_block", asked.caller.key, asked.parameters["token"], block)[0]
+        require(verdict, "blocklist", "token")
+        return Answer(body=body)
+
+
 def _window(asked: Asked) -> tuple[dt.datetime, dt.datetime]:
     to: dt.datetime = asked.parameters.get("to") or dt.datetime.now(dt.UTC)
     try:
         return asked.parameters.get("from") or to - WINDOW, to
     except OverflowError:
         raise ApiInvalid(where="parameter to", problem="is too early") from None
-
-
-def _cursor(call: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(f"{call['started_at']} {call['id']}".encode()).rstrip(b"=").decode("ascii")
-
-
-def _read_cursor(text: str | None) -> tuple[str | None, str | None]:
-    if text is None:
-        return None, None
-    try:
-        match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii"))
-    except (binascii.Error, ValueError):
-        match = None
-    if match is None:
-        raise ApiInvalid(where="parameter cursor", problem="is not one this API gave")
-    moment(match[1], "parameter cursor")
-    return match[1], match[2]

@@ -1,7 +1,6 @@
 """Every operation of the HTTP API: path, method, scope, parameters, body, answers. The one source of them.
 
 Invariants: an operation that is not here has no route; what an operation takes beyond what stands here is refused.
-Operations of permissions and click-to-dial take scopes SCOPES names already.
 """
 
 from __future__ import annotations
@@ -66,17 +65,31 @@ _IDEMPOTENCY = Parameter(
     "Drawn anew for each request. The same key with the same request is answered the same for a day and does nothing "
     "twice; with another request it is refused (422).",
 )  # fmt: skip
+_CLICK_KEY = Parameter(
+    "Idempotency-Key", "header", _IDEMPOTENCY.schema,
+    "Drawn anew for each call. The same key with the same request within 7 days rings nobody again; with another "
+    "request it is refused (422).",
+)  # fmt: skip
 _FILTERS = (
     Parameter("agent", "query", schemas.AGENT, "Calls of this agent."),
     Parameter("token", "query", schemas.TOKEN, "Calls to or from this token."),
     Parameter("alias", "query", schemas.ALIAS, "Calls whose token had this alias."),
+    Parameter("ref", "query", schemas.BUSINESS_ID, "Calls with this business ID."),
     Parameter("state", "query", listed(schemas.STATE, maxItems=len(schemas.STATES)), "Calls in one of these states."),
     Parameter("from", "query", schemas.MOMENT, "Started then or later. Without it: 31 days before `to`."),
     Parameter("to", "query", schemas.MOMENT, "Started before. Without it: now."),
 )
 _PAGE = (
-    Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}, "Calls of a page."),
+    Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 500, "default": 100}, "How many a page."),
     Parameter("cursor", "query", schemas.CURSOR, "`next` of the page before, with the same filters."),
+)
+_PERMISSION = Parameter("id", "path", schemas.UUID, "The permission's id.")
+_PERMISSION_FILTERS = (
+    Parameter("token", "query", schemas.TOKEN, "Permissions for this token."),
+    Parameter("agent", "query", schemas.AGENT, "Those of this agent's own."),
+    Parameter("ref", "query", schemas.BUSINESS_ID, "Those that carry this business ID."),
+    Parameter("campaign", "query", schemas.BUSINESS_ID, "This campaign's."),
+    Parameter("state", "query", {"type": "string", "enum": list(schemas.PERMISSION_STATES)}, "Those in this state."),
 )
 
 OPERATIONS = (
@@ -119,6 +132,52 @@ OPERATIONS = (
     Operation(
         "call", "GET", "/v1/calls/{id}", "calls:read", "Look at a call",
         {200: ref("Call")}, (Parameter("id", "path", schemas.UUID, "The call's id."),), refusals=(404, 422),
+    ),
+    Operation(
+        "grant_permission", "POST", "/v1/permissions", "permissions", "Let an agent dial a token",
+        {200: ref("Permission"), 201: ref("Permission")}, body="NewPermission", refusals=(404, 413, 415, 422),
+        description="Takes a token or an alias. It counts where the tenant requires permissions. The same id with the "
+        "same values is answered 200 and changes nothing; with other values it is refused.",
+    ),
+    Operation(
+        "permissions", "GET", "/v1/permissions", "permissions", "List dial permissions, newest first",
+        {200: ref("Permissions")}, (*_PERMISSION_FILTERS, *_PAGE), refusals=(422,),
+        description="Those that ended more than 30 days ago are gone.",
+    ),
+    Operation(
+        "permission", "GET", "/v1/permissions/{id}", "permissions", "Look at a dial permission",
+        {200: ref("Permission")}, (_PERMISSION,), refusals=(404, 422),
+    ),
+    Operation(
+        "revoke_permission", "DELETE", "/v1/permissions/{id}", "permissions", "End a dial permission now",
+        {200: ref("Permission")}, (_PERMISSION,), refusals=(404, 422),
+        description="Calls that were let through go on. Again it changes nothing.",
+    ),
+    Operation(
+        "click", "POST", "/v1/clicks", "dial", "Ring an agent's phone, then call a token",
+        {200: ref("Click"), 201: ref("Click")}, (_CLICK_KEY,), "NewClick", refusals=(404, 409, 413, 415, 422),
+        description="Takes a token or an alias. Answered when FreeSWITCH has taken the order and not found the phone "
+        "gone within half a second; see the click, or a webhook, for what comes of it. 200: the key's click was asked "
+        "for before. 403: the scope is missing, or the token is on the blocklist. 409: the agent's phone is not there "
+        "or busy (reason: FreeSWITCH's cause). 429: too many clicks of the agent, too. 503: FreeSWITCH is away; no "
+        "phone rings, no customer is called, and the same key may be sent again. 404 where the API has no [clicks].",
+    ),
+    Operation(
+        "click_state", "GET", "/v1/clicks/{id}", "dial", "Look at a click of the last 7 days", {200: ref("Click")},
+        (Parameter("id", "path", schemas.UUID, "The click's id."),), refusals=(404, 422),
+    ),
+    Operation(
+        "block_token", "PUT", "/v1/blocklist/{token}", "blocklist", "Refuse every call to a token from now on",
+        {200: ref("Blocked")}, (_TOKEN,), refusals=(404, 422),
+        description="Agents are told 403; customers may still call in. Again it changes nothing.",
+    ),
+    Operation(
+        "unblock_token", "DELETE", "/v1/blocklist/{token}", "blocklist", "Let a token be called again",
+        {200: ref("Blocked")}, (_TOKEN,), refusals=(404, 422), description="Again it changes nothing.",
+    ),
+    Operation(
+        "blocklist", "GET", "/v1/blocklist", "blocklist", "List blocked tokens, in their order",
+        {200: ref("Blocklist")}, _PAGE, refusals=(422,),
     ),
     Operation(
         "openapi", "GET", "/v1/openapi.json", None, "This document", {200: {"type": "object"}},

@@ -20,6 +20,15 @@ ALIAS: Schema = {
 }  # fmt: skip
 AGENT: Schema = {"type": "string", "pattern": r"^[^\u0000-\u001f\u007f-\u009f\ud800-\udfff]{1,64}$"}
 MOMENT: Schema = {"type": "string", "format": "date-time", "maxLength": 40}
+BUSINESS_ID: Schema = {
+    "type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    "description": "The tenant's own ID of a task, an order or a campaign. Never a telephone number.",
+}  # fmt: skip
+PHONE_USER: Schema = {
+    "type": "string", "pattern": "^[A-Za-z0-9._+-]{1,64}$",
+    "description": "The agent's user name at the tenant's domain.",
+}  # fmt: skip
+PERMISSION_STATES = ("valid", "early", "used_up", "expired", "revoked")
 UUID: Schema = {"type": "string", "pattern": "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", "format": "uuid"}
 CURSOR: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,128}$"}
 STATE: Schema = {"type": "string", "enum": list(STATES)}
@@ -92,6 +101,47 @@ COMPONENTS: dict[str, Schema] = {
         "created_at": MOMENT,
     }),
     "Expiry": closed({"expires_at": nullable({**MOMENT, "description": "A moment past or future; null: never."})}),
+    "NewPermission": closed(
+        {
+            "id": {**UUID, "description": "Drawn by you: the same again changes nothing. Without it one is drawn."},
+            "token": TOKEN,
+            "alias": {**ALIAS, "description": "In place of the token; resolved when the permission is granted."},
+            "agent": {**PHONE_USER, "description": "Who may dial; without it, every agent."},
+            "from": {**MOMENT, "description": "Not before; without it, from now on."},
+            "until": {**MOMENT, "description": "Not from then on; without it, for a day. At most 366 days ahead."},
+            "calls": nullable({
+                "type": "integer", "minimum": 1, "maximum": 10_000,
+                "description": "How often in all; without it once, null: as often as caps allow.",
+            }),
+            "campaign": BUSINESS_ID,
+            "ref": {**BUSINESS_ID, "description": "The business ID its calls carry."},
+        },
+        optional=("id", "token", "alias", "agent", "from", "until", "calls", "campaign", "ref"),
+    ),
+    "Permission": closed({
+        "id": UUID, "token": TOKEN, "agent": nullable(_TEXT), "from": MOMENT, "until": MOMENT,
+        "calls": nullable({"type": "integer"}), "used": {"type": "integer"}, "campaign": nullable(BUSINESS_ID),
+        "ref": nullable(BUSINESS_ID), "state": {"type": "string", "enum": list(PERMISSION_STATES)},
+        "granted_at": MOMENT, "revoked_at": nullable(MOMENT),
+    }),
+    "Permissions": closed({"permissions": listed(ref("Permission")), "next": nullable(CURSOR)}),
+    "NewClick": closed(
+        {"agent": {**PHONE_USER, "description": "Whose phone rings."}, "token": TOKEN, "alias": ALIAS,
+         "ref": {**BUSINESS_ID, "description": "The business ID the call carries, before that of its permission."}},
+        optional=("token", "alias", "ref"),
+    ),
+    "Click": closed({
+        "id": {**UUID, "description": "The agent's leg in FreeSWITCH, and `channel` of the call it becomes."},
+        "agent": _TEXT, "token": TOKEN, "ref": nullable(BUSINESS_ID),
+        "state": {
+            "type": "string", "enum": ["ASKED", "TAKEN", "FAILED", "VOID"],
+            "description": "ASKED: the agent's phone rings; TAKEN: answered, it is a call; FAILED: not answered, see "
+            "cause; VOID: FreeSWITCH was away, no phone rang.",
+        },
+        "cause": nullable(_TEXT), "call": nullable({**UUID, "description": "The call it became."}), "asked_at": MOMENT,
+    }),
+    "Blocked": closed({"token": TOKEN, "blocked": {"type": "boolean"}, "since": nullable(MOMENT)}),
+    "Blocklist": closed({"tokens": listed(ref("Blocked")), "next": nullable(CURSOR)}),
     "Call": closed({
         "id": UUID, "direction": {"type": "string", "enum": ["outbound", "inbound"]}, "state": STATE,
         "agent": nullable(_TEXT), "agents": listed(_TEXT), "token": nullable(TOKEN), "alias": nullable(ALIAS),

@@ -33,7 +33,7 @@ def click(
 ) -> None:  # fmt: skip
     r"""Ring an agent's phone; once it is answered, call the token's customer.
 
-    Takes an API's login and [clicks] with FreeSWITCH's event socket; the customer is called through gateways of edge
+    Takes a dialler's login and [clicks] with FreeSWITCH's event socket; the customer is called through gateways of edge
     delivery. Exit code 1: the agent did not answer, has had too many clicks, or may not dial the token; 3: FreeSWITCH
     or the database is away, and no phone rings.
 
@@ -46,7 +46,7 @@ def click(
 
     token, alias = (name, None) if tokens.is_valid(name) else (None, name)
     refuse_numbers(config, tenant, token=token, alias=alias)
-    with contextlib.closing(Database(config.database, application_name=APPLICATION, needs="an API's")) as database:
+    with contextlib.closing(Database(config.database, application_name=APPLICATION, needs="a dialler's")) as database:
         clicks = Clicks.from_config(config, database)
         wait_s = SETTLE_S if no_wait else clicks.whole_s
         done = clicks.click(tenant, Click(agent, token, alias, ref, key), wait_s=wait_s)

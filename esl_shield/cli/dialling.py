@@ -34,9 +34,9 @@ def tenant_dialling(
 ) -> None:  # fmt: skip
     r"""Show how a tenant's tokens are dialled, or change what is given; the rest stays.
 
-    To change takes the administrator's login; an API's or an auditor's shows. Where a permission is required an agent
-    may dial an alias too, and without one a token is answered like an unknown one. Of a call the token is shown, its
-    alias, its business ID (ref), or 2 to 6 digits that are the same for all; without alias or ref, the token.
+    To change takes the administrator's login; a dialler's or an auditor's shows. Where a permission is required an
+    agent may dial an alias too, and without one a token is answered like an unknown one. Of a call the token is shown,
+    its alias, its business ID (ref), or 2 to 6 digits that are the same for all; without alias or ref, the token.
 
     \b
     esl-shield tenant dialling bank --requires-permission --shows ref

@@ -54,7 +54,7 @@ def grant(
     config: Config, *, token: str | None, alias: str | None, tenant: str, agent: str | None, from_: str | None,
     until: str | None, calls: str, campaign: str | None, ref: str | None, id_: uuid.UUID | None, format_: Format,
 ) -> None:  # fmt: skip
-    r"""Let an agent dial a token. Takes an API's login.
+    r"""Let an agent dial a token. Takes a dialler's login.
 
     \b
     esl-shield permission grant 70123456789012 --tenant bank --agent 1001 --ref TASK-812
@@ -111,7 +111,7 @@ def list_(
 @format_option
 @pass_config
 def revoke(config: Config, *, permission_id: uuid.UUID, tenant: str, format_: Format) -> None:
-    r"""End a dial permission now; a call that was let through goes on. Takes an API's login.
+    r"""End a dial permission now; a call that was let through goes on. Takes a dialler's login.
 
     \b
     esl-shield permission revoke 9af2c40b-e973-40b7-8553-88e62ae2f641 --tenant bank
@@ -129,5 +129,5 @@ def _moment(option: str, text: str | None) -> dt.datetime | None:
 def _dialling(config: Config) -> Iterator[Dialling]:
     from esl_shield.db.engine import Database  # noqa: PLC0415 - `--help` needs no database
 
-    with contextlib.closing(Database(config.database, application_name=APPLICATION, needs="an API's")) as database:
+    with contextlib.closing(Database(config.database, application_name=APPLICATION, needs="a dialler's")) as database:
         yield Dialling(database)

@@ -13,7 +13,7 @@ from pathlib import Path
 OWNER = "shield_owner"
 LOGIN_ROLES = (
     "worker", "resolver", "masker", "seeder", "auditor", "revealer", "scanner", "canary", "sealer", "steward", "eraser",
-    "housekeeper", "rekeyer", "intake", "reaper", "dispatcher", "api",
+    "housekeeper", "rekeyer", "intake", "reaper", "dispatcher", "dialler", "api",
 )  # fmt: skip
 GROUP_ROLES = tuple(f"shield_{role}" for role in LOGIN_ROLES)
 SCHEMAS = ("shield", "shield_api", "dba")

@@ -70,6 +70,13 @@ class ClickUnknown(NegativeAnswer):
     sentence = "The call was not made: tenant {tenant} has no such token that this agent may dial."
 
 
+class ClickBlocked(NegativeAnswer):
+    """The token is on the tenant's blocklist."""
+
+    error_id = "click.blocked"
+    sentence = "The call was not made: the token is on the blocklist, so nobody may call it."
+
+
 class AgentUnreachable(NegativeAnswer):
     """The agent's own phone was not answered; the customer was not called."""
 

@@ -20,6 +20,7 @@ from esl_shield.db.engine import Database
 from esl_shield.db.health import Health, refuse_foreign_right
 from esl_shield.errors.config import ConfigError
 from esl_shield.http.healthpages import database_and_keys
+from esl_shield.service import apidialling
 from esl_shield.service.inherited import LISTEN, check
 from esl_shield.service.oauth import open_tokens
 from esl_shield.service.pages import adopted, pages
@@ -124,8 +125,10 @@ def api_service(config: Config, metrics: ApiMetrics, inherited: Inherited) -> Ht
     http = config.api
     database = Database(config.database, application_name="esl-shield api")
     metrics.watch_databases({"api": database})
-    made = {**handlers.handlers(database), **forwarding.handlers(http.tokeniser, http.tokeniser_timeout_s)}
-    # Operations on permissions and click-to-dial join `made` here, with handlers like those of esl_shield.api.handlers.
+    made = {
+        **handlers.handlers(database), **apidialling.handlers(database, config.clicks),
+        **forwarding.handlers(http.tokeniser, http.tokeniser_timeout_s),
+    }  # fmt: skip
     return HttpService(
         config, http, made, health=Health(_readiness(database)), metrics=metrics, closing=database, inherited=inherited
     )

@@ -12,13 +12,20 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from uuid import UUID, uuid4
 
 from esl_shield.calls import dialstring
 from esl_shield.config.secretfile import read_secret
 from esl_shield.errors.config import ConfigError
-from esl_shield.errors.dialling import AgentUnreachable, ClickConflict, ClickRejected, ClickTooMany, ClickUnknown
+from esl_shield.errors.dialling import (
+    AgentUnreachable,
+    ClickBlocked,
+    ClickConflict,
+    ClickRejected,
+    ClickTooMany,
+    ClickUnknown,
+)
 from esl_shield.errors.freeswitch import FreeSwitchAway, FreeSwitchRefused, UnsafeArgument
 from esl_shield.esl.inbound import InboundSocket
 from esl_shield.service.dialling import Dialling, check_business_id
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
 SETTLE_S = 0.5  # by then FreeSWITCH has said that a phone is not registered
 ANSWER_MARGIN_S = 2.0
 Apart = Callable[[Callable[[], "str | None"]], "str | None"]
-_KEY = re.compile(r"[!-~]{1,128}")
+_KEY = re.compile(r"[!-~]{1,255}")
 _CAUSE = re.compile(r"-ERR ([A-Z][A-Z_]{0,63})")
 
 
@@ -39,7 +46,7 @@ _CAUSE = re.compile(r"-ERR ([A-Z][A-Z_]{0,63})")
 class Click:
     """Who is to talk to whom: an agent, a token or its alias, the business ID of the call.
 
-    The same ``key`` (1 to 128 printable characters) again is the same call, for 7 days.
+    The same ``key`` (1 to 255 printable characters) again is the same call, for 7 days.
     """
 
     agent: str
@@ -62,12 +69,46 @@ class Clicked(NamedTuple):
     state: str
 
 
+class Books(Protocol):
+    """Where the clicks of one tenant are written down: who asks decides which functions of the database that are."""
+
+    def region(self) -> str | None:
+        """Return the country whose numbers the tenant's people write; None: no one country."""
+
+    def begin(self, channel: UUID, click: Click, key: bytes | None) -> tuple[Any, ...]:
+        """Return what ``begin_click`` answers."""
+
+    def end(self, channel: UUID, state: str, cause: str | None) -> None:
+        """Say that the agent's leg will not come."""
+
+
+class _TenantsBooks:
+    """Those of a tenant this login may name."""
+
+    def __init__(self, database: Database, tenant: str) -> None:
+        self._database = database
+        self._tenant = tenant
+
+    def region(self) -> str | None:
+        """Return the tenant's country; raises TenantUnknown."""
+        return Dialling(self._database).region(self._tenant)
+
+    def begin(self, channel: UUID, click: Click, key: bytes | None) -> tuple[Any, ...]:
+        """Write the click down."""
+        wanted = (self._tenant, channel, click.agent, click.token, click.alias, click.ref, key)
+        return self._database.call("begin_click", *wanted)[0]
+
+    def end(self, channel: UUID, state: str, cause: str | None) -> None:
+        """Say that the agent's leg will not come."""
+        self._database.call("end_click", self._tenant, channel, state, cause)
+
+
 def _here(conversation: Callable[[], str | None]) -> str | None:
     return conversation()
 
 
 class Clicks:
-    """Rings agents through one FreeSWITCH, over a ``database`` with an API's login."""
+    """Rings agents through one FreeSWITCH, over a ``database`` with a dialler's login or ``books``."""
 
     def __init__(self, database: Database, config: ClicksConfig, *, apart: Apart = _here) -> None:
         """Read the password; raises ConfigError. Connects to nothing.
@@ -79,7 +120,6 @@ class Clicks:
         self._apart = apart
         self._config = config
         self._password = read_secret("password", config.password, table="[clicks] ").decode()
-        self._dialling = Dialling(database)
 
     @classmethod
     def from_config(cls, config: Config, database: Database) -> Clicks:
@@ -98,27 +138,30 @@ class Clicks:
 
         Raises FreeSwitchAway and FreeSwitchRefused (no call is made, and the key may be used again), AgentUnreachable
         (the phone's side ended it within ``wait_s``), ClickTooMany, ClickUnknown, ClickConflict, ClickRejected,
-        BusinessIdRejected, TenantUnknown, DatabaseAway, DatabaseRefused.
+        ClickBlocked, BusinessIdRejected, TenantUnknown, DatabaseAway, DatabaseRefused.
         """
-        check_business_id("ref", click.ref, self._dialling.region(tenant))
+        return self.click_by(_TenantsBooks(self._database, tenant), click, tenant=tenant, wait_s=wait_s)
+
+    def click_by(self, books: Books, click: Click, *, tenant: str, wait_s: float = SETTLE_S) -> Clicked:
+        """Do the same for whoever's ``books``; ``tenant`` is for errors only."""
+        check_business_id("ref", click.ref, books.region())
         if (click.token is None) == (click.alias is None):
             raise ClickRejected(problem="it takes a token or an alias")
         if click.key is not None and not _KEY.fullmatch(click.key):
-            raise ClickRejected(problem="its key is 1 to 128 printable characters without blanks")
+            raise ClickRejected(problem="its key is 1 to 255 printable characters without blanks")
         key = None if click.key is None else hashlib.sha256(click.key.encode()).digest()
-        wanted = (tenant, uuid4(), click.agent, click.token, click.alias, click.ref, key)
-        verdict, channel, state, domain, token, shown, ref = self._database.call("begin_click", *wanted)[0]
+        verdict, channel, state, domain, token, shown, ref = books.begin(uuid4(), click, key)
         _refuse(verdict, tenant, click)
         if verdict == "REPEATED":
             return Clicked(channel, token, ref, "repeated", state)
-        said = self._ring(tenant, channel, (click.agent, domain, dialstring.showable(shown, token), ref), wait_s)
+        said = self._ring(books, channel, (click.agent, domain, dialstring.showable(shown, token), ref), wait_s)
         if said is not None and not said.startswith("+OK"):
             cause = match[1] if (match := _CAUSE.match(said)) else "NORMAL_UNSPECIFIED"
-            self._database.call("end_click", tenant, channel, "FAILED", cause)
+            books.end(channel, "FAILED", cause)
             raise AgentUnreachable(agent=click.agent, cause=cause)
         return Clicked(channel, token, ref, "answered" if said else "ringing", state)
 
-    def _ring(self, tenant: str, channel: UUID, leg: tuple[str, str, str, str | None], wait_s: float) -> str | None:
+    def _ring(self, books: Books, channel: UUID, leg: tuple[str, str, str, str | None], wait_s: float) -> str | None:
         """Have FreeSWITCH make the leg; returns what it came to, None when the phone still rings."""
         agent, domain, shown, ref = leg
         try:
@@ -126,7 +169,7 @@ class Clicks:
             command = dialstring.ring_for_click(agent, domain, channel, shown=shown, ref=ref, ring_s=ring_s)
             return self._apart(lambda: self._converse(command, wait_s))
         except (FreeSwitchAway, FreeSwitchRefused, UnsafeArgument):
-            self._database.call("end_click", tenant, channel, "VOID", None)
+            books.end(channel, "VOID", None)
             raise
 
     def _converse(self, command: str, wait_s: float) -> str | None:
@@ -146,6 +189,8 @@ def _refuse(verdict: str, tenant: str, click: Click) -> None:
         raise ClickUnknown(tenant=tenant)
     if verdict == "CONFLICT":
         raise ClickConflict
+    if verdict == "BLOCKED":
+        raise ClickBlocked
     if verdict == "TOO_MANY":
         raise ClickTooMany(agent=click.agent)
     if verdict == "REFUSED":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from esl_shield.db.engine import Database
 
+REFUSED = "its id is another permission's, or its time is over, empty or longer than 366 days"
 _NO_COUNTRY = "001"  # of a tenant whose people write numbers of no one country
 MAX_CALLS = 10_000
 _BUSINESS_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -69,10 +70,7 @@ class Dialling:
         Raises PermissionRejected, BusinessIdRejected, TokenUnknown, TenantUnknown, DatabaseAway, DatabaseRefused.
         """
         wanted = permission
-        region = self.region(tenant)
-        for option, text in (("campaign", wanted.campaign), ("ref", wanted.ref)):
-            check_business_id(option, text, region)
-        _check(wanted)
+        check_permission(wanted, self.region(tenant))
         rows = self._database.call(
             "grant_permission", tenant, wanted.id, wanted.token, wanted.alias, wanted.agent, wanted.valid_from,
             wanted.valid_until, wanted.calls, wanted.campaign, wanted.ref,
@@ -81,8 +79,7 @@ class Dialling:
         if verdict == "UNKNOWN":
             raise TokenUnknown(tenant=tenant)
         if verdict == "REFUSED":
-            problem = "its id is another permission's, or its time is over, empty or longer than 366 days"
-            raise PermissionRejected(problem=problem)
+            raise PermissionRejected(problem=REFUSED)
         return Granted(wanted.id, token, valid_from, valid_until, verdict == "GRANTED")
 
     def revoke(self, tenant: str, permission: UUID) -> bool:
@@ -106,7 +103,10 @@ def check_business_id(option: str, text: str | None, region: str | None) -> None
         raise BusinessIdRejected(option=option)
 
 
-def _check(permission: Permission) -> None:
+def check_permission(permission: Permission, region: str | None) -> None:
+    """Raise PermissionRejected or BusinessIdRejected for what the database is not even asked."""
+    for option, text in (("campaign", permission.campaign), ("ref", permission.ref)):
+        check_business_id(option, text, region)
     problem = ""
     if (permission.token is None) == (permission.alias is None):
         problem = "it takes a token or an alias"

@@ -43,8 +43,8 @@ def cast(database, stage, tap, tmp_path, request):
 
 @pytest.fixture
 def api(cast, database):
-    """The database with an API's login."""
-    return database.open(database.login("api", [TENANT]))
+    """The database with a dialler's login."""
+    return database.open(database.login("dialler", [TENANT]))
 
 
 @pytest.fixture

@@ -28,9 +28,10 @@ GRANT USAGE ON SCHEMA shield_api TO
     shield_intake,
     shield_reaper,
     shield_dispatcher,
+    shield_dialler,
     shield_api;
 GRANT USAGE ON SCHEMA dba TO
-    shield_api,
+    shield_dialler,
     shield_auditor,
     shield_seeder,
     shield_revealer,
@@ -98,14 +99,17 @@ GRANT SELECT ON dba.expiring_tokens, dba.imports, dba.key_use, dba.logins, dba.m
 GRANT SELECT ON dba.webhooks, dba.webhook_events TO shield_auditor;
 
 GRANT EXECUTE ON FUNCTION shield_api.grant_permission, shield_api.revoke_permission, shield_api.begin_click,
-    shield_api.end_click TO shield_api;
-GRANT SELECT ON dba.tenants, dba.dialling, dba.dial_permissions, dba.clicks TO shield_api, shield_auditor;
+    shield_api.end_click TO shield_dialler;
+GRANT SELECT ON dba.tenants, dba.dialling, dba.dial_permissions, dba.clicks TO shield_dialler, shield_auditor;
 
 GRANT EXECUTE ON FUNCTION shield_api.token_method, shield_api.method_key, shield_api.missing_method_keys TO shield_resolver;
 GRANT EXECUTE ON FUNCTION shield_api.computing_prefix TO shield_seeder;
 GRANT SELECT ON dba.token_prefixes TO shield_auditor, shield_seeder, shield_steward, shield_eraser;
 
 GRANT EXECUTE ON FUNCTION
-    shield_api.api_token, shield_api.api_change_token, shield_api.api_calls, shield_api.api_call TO shield_api;
+    shield_api.api_token, shield_api.api_change_token, shield_api.api_calls, shield_api.api_call, shield_api.api_tenant,
+    shield_api.api_grant_permission, shield_api.api_revoke_permission, shield_api.api_permission,
+    shield_api.api_permissions, shield_api.api_begin_click, shield_api.api_end_click, shield_api.api_click,
+    shield_api.api_block, shield_api.api_blocklist TO shield_api;
 GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised TO shield_seeder;
-GRANT SELECT ON dba.api_keys TO shield_auditor;
+GRANT SELECT ON dba.api_keys, dba.blocked_tokens TO shield_auditor;

@@ -15,7 +15,7 @@ BEGIN
             'permits', 'token_usage', 'agent_usage', 'tenant_usage', 'dids', 'mask_buckets', 'reveals', 'reveal_tickets',
             'holds', 'erasures', 'label_masks', 'rekeyings', 'cdr_legs', 'webhooks', 'webhook_events', 'dial_permissions',
             'clicks', 'policies', 'policy_marks', 'wrong_dials', 'agent_locks', 'do_not_call', 'token_prefixes',
-            'rowless_tokens', 'api_keys', 'api_answers'] LOOP
+            'rowless_tokens', 'api_keys', 'api_answers', 'blocked_tokens'] LOOP
         EXECUTE format('DROP POLICY IF EXISTS own_tenants ON shield.%I', v_table);
         EXECUTE format('CREATE POLICY own_tenants ON shield.%I USING (tenant_id <@ %s)', v_table, v_scope);
     END LOOP;

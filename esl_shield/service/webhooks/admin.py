@@ -24,6 +24,8 @@ KINDS = {
     "call.refused": "a call was refused; why stands in the audit trail alone",
     "call.answered": "the other side answered",
     "call.ended": "the call is over: its record. If more becomes known later it comes again; the last one stands",
+    "agent.locked": "an agent dialled so many wrong tokens that every call of theirs is refused from now on",
+    "agent.unlocked": "a steward let a locked agent call again",
 }
 MOST_URL = 500
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -11,6 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+from event_socket_double import PASSWORD, EventSocketDouble
 from fix_postgres import TEMPLATE, ShieldDatabase, _maintain
 from polling import until
 from ports import free_port
@@ -23,11 +25,11 @@ from esl_shield.api.operations import SCOPES
 from esl_shield.db.apikeys import ApiKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 _numbers = itertools.count(1)
-READY = re.compile(r"(?:api|tokeniser) ready on (\S+):(\d+)\n")
+READY = re.compile(r"(?m)^[a-z]+ ready(?: on \S+:(\d+))?\n")
 
 
 DOCUMENT = document()
@@ -64,7 +66,7 @@ class Process:
     """A role as a user starts it; what it writes is kept for the search for numbers."""
 
     def __init__(self, lab: VaultLab, role: str, config: Path) -> None:
-        self.log = lab.folder / f"{role}.log"
+        self.log = config.with_suffix(".log")
         with self.log.open("wb") as log:
             self.popen = subprocess.Popen(
                 lab.command(role, config=config), stdout=log, stderr=log, env=lab.environment(), cwd=lab.folder
@@ -79,7 +81,7 @@ class Process:
             assert self.popen.poll() is None, text
             return READY.search(text)
 
-        self.port = int(until(ready, "ready", within_s=60)[2])
+        self.port = int(until(ready, "ready", within_s=60)[1] or 0)
 
     def stop(self) -> int:
         """End it as a unit does."""
@@ -92,6 +94,8 @@ class Crm:
 
     def __init__(self, lab: VaultLab, folder: Path) -> None:
         self.lab, self.database, self.pages = lab, lab.database, free_port()
+        self.rings: Callable[[str], str | None] = lambda _: "+OK\n"
+        self.switch = EventSocketDouble({}, job=lambda command: self.rings(command))  # noqa: PLW0108 - it is changed
         lab.add_tenant("brick", "88")
         self.heard: list[str] = []
         self.key = self.make_key()
@@ -101,16 +105,38 @@ class Crm:
         self.api = Process(lab, "api", self.api_config(folder))
         self.api.wait()
 
-    def api_config(self, folder: Path, more: str = "") -> Path:
-        """The configuration of an API beside the tokeniser."""
-        del folder
-        section = f'requests_per_s = 1000\nburst = 2000\ntokeniser = "127.0.0.1:{self.tokeniser.port}"\n{more}'
-        return self._config(
-            "api", self.database.login("api"), f'[metrics]\nlisten = "127.0.0.1:{self.pages}"\n', section
+    def api_config(self, folder: Path, *, switch: object = None) -> Path:
+        """The configuration of an API beside the tokeniser; of one more, when its ``switch`` is another."""
+        secret = folder / "event-socket"
+        secret.write_text(PASSWORD + "\n")
+        secret.chmod(0o600)
+        section = (
+            f'requests_per_s = 1000\nburst = 2000\ntokeniser = "127.0.0.1:{self.tokeniser.port}"\n'
+            f'[clicks]\naddress = "{switch or self.switch.address}"\npassword = "file:{secret}"\n'
         )
+        metrics = "" if switch else f'[metrics]\nlisten = "127.0.0.1:{self.pages}"\n'
+        return self._config("api", self.database.login("api"), metrics, section, name="more" if switch else "api")
 
-    def _config(self, role: str, login: Any, more: str, section: str = "requests_per_s = 1000\nburst = 2000\n") -> Path:
-        path = self.lab.folder / f"{role}.toml"
+    @contextlib.contextmanager
+    def another_api(self, **changes: Any) -> Iterator[int]:
+        """One more API process, configured otherwise; its port."""
+        with self.running("api", self.api_config(self.lab.folder, **changes)) as more:
+            yield more.port
+
+    @contextlib.contextmanager
+    def running(self, role: str, config: Path) -> Iterator[Process]:
+        """One more process of the site."""
+        more = Process(self.lab, role, config)
+        try:
+            more.wait()
+            yield more
+        finally:
+            assert more.stop() == 0
+
+    def _config(
+        self, role: str, login: Any, more: str, section: str = "requests_per_s = 1000\nburst = 2000\n", name: str = ""
+    ) -> Path:
+        path = self.lab.folder / f"{name or role}.toml"
         text = f'[database]\nurl = "{login.url}"\nconnect_timeout_s = 5\nstatement_timeout_s = 10\n{more}'
         path.write_text(f'{text}[{role}]\nlisten = "127.0.0.1:0"\n{section}')
         path.chmod(0o600)
@@ -181,7 +207,8 @@ def crm(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crm]
     lab = VaultLab(database, folder)
     made = Crm(lab, folder)
     try:
-        yield made
+        with made.switch:
+            yield made
     finally:
         codes = [made.api.stop(), made.tokeniser.stop()]
         lab.close()

@@ -18,9 +18,10 @@ def calls(crm):
     made = [uuid.UUID(int=n + 1) for n in range(7)]
     for n, call in enumerate(made):
         crm.database.query(
-            "INSERT INTO shield.calls (id, tenant_id, agent, token, alias, state, started_at, answered_at, ended_at)"
-            " VALUES (%s, %s, %s, %s, 'CALLS', %s, %s::timestamptz + %s * interval '1 s', %s, %s)",
-            str(call), tenants["acme"], f"10{n % 2}", token, "COMPLETED" if n % 3 else "BUSY", AT,
+            "INSERT INTO shield.calls (id, tenant_id, ref, agent, token, alias, state, started_at, answered_at,"
+            " ended_at)"
+            " VALUES (%s, %s, %s, %s, %s, 'CALLS', %s, %s::timestamptz + %s * interval '1 s', %s, %s)",
+            str(call), tenants["acme"], f"TASK-{n}", f"10{n % 2}", token, "COMPLETED" if n % 3 else "BUSY", AT,
             n // 2 if n > 4 else n,
             AT, "2026-03-01 10:01:00.5+00",
         )  # fmt: skip
@@ -29,7 +30,11 @@ def calls(crm):
         str(uuid.UUID(int=99)), tenants["brick"], AT,
     )  # fmt: skip
     rows = crm.database.query(
-        "SELECT id::text FROM shield.calls WHERE tenant_id = %s ORDER BY started_at DESC, id DESC", tenants["acme"]
+        "SELECT id::text FROM shield.calls WHERE tenant_id = %s AND started_at < %s::timestamptz + interval '1 day'"
+        " AND started_at >= %s ORDER BY started_at DESC, id DESC",
+        tenants["acme"],
+        AT,
+        AT,
     )
     return [row[0] for row in rows]
 
@@ -69,6 +74,8 @@ FILTERS = {
     "agent": ("agent=101", lambda call: call["agent"] == "101"),
     "state": ("state=BUSY", lambda call: call["state"] == "BUSY"),
     "states": ("state=BUSY&state=COMPLETED", lambda call: True),
+    "ref": ("ref=TASK-3", lambda call: call["ref"] == "TASK-3"),
+    "other-ref": ("ref=TASK-99", lambda call: False),
     "alias": ("alias=CALLS", lambda call: call["alias"] == "CALLS"),
     "other-alias": ("alias=OTHER", lambda call: False),
     "from": ("from=2026-03-01T10:00:02Z", lambda call: call["started_at"] >= "2026-03-01T10:00:02"),

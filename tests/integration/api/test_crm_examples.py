@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -23,6 +24,7 @@ def printed(crm):
     if shutil.which("curl") is None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)("curl is not installed")
     environment = os.environ | {"SHIELD": f"http://127.0.0.1:{crm.api.port}", "KEY": crm.key}
+    crm.database.query("SELECT shield_api.set_dialling('acme', false, 'token', 1000)")
     said = []
     for language, text in BLOCKS:
         command = ["bash", "-euo", "pipefail", "-c", text] if language == "sh" else [sys.executable, "-c", text]
@@ -34,11 +36,17 @@ def printed(crm):
 
 def test_every_example_runs_and_shows_no_number(crm, printed):
     """Curl and Python say what the text says they do."""
-    made, found, changed, batch, calls, _export = printed
+    made, found, changed, batch, permission, click, dialled, blocked, calls, _export = printed
     token = re.search(r'"token": "([0-9]{14})"', made)[1]
     assert token in found
     assert '"status": "revoked"' in changed
     assert "2035-01-31T18:00:00+00:00" in changed
     assert re.fullmatch(r"C-2001 [0-9]{14}\nC-2002 number\.[a-z_]+\nC-2003 [0-9]{14}\n", batch)
-    assert '"calls": []' in calls
+    granted, listed = map(json.loads, permission.replace("}{", "}\n{").splitlines())
+    assert (granted["ref"], granted["state"], listed["permissions"]) == ("TASK-812", "valid", [granted])
+    assert (json.loads(click)["state"], json.loads(click)["ref"]) == ("ASKED", "TASK-812")
+    assert dialled == "ASKED TASK-813 click.not_found\n"
+    on, listed, off = map(json.loads, blocked.replace("}{", "}\n{").splitlines())
+    assert (on["blocked"], on in listed["tokens"], off["blocked"]) == (True, True, False)
+    assert calls.count('"calls": []') == 2
     assert not any(number in text for text in printed for number in NUMBERS)

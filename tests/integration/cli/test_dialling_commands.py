@@ -1,4 +1,4 @@
-"""``tenant dialling``, ``permission`` and ``click`` as an administrator and an API's login run them."""
+"""``tenant dialling``, ``permission`` and ``click`` as an administrator and a dialler's login run them."""
 
 from __future__ import annotations
 
@@ -50,16 +50,16 @@ def token(vault):
 def test_a_permission_is_granted_listed_and_revoked(run, token):
     """The same id again changes nothing; a list shows what stands, whom it is for and what it carries."""
     grant = ("permission", "grant", "--alias", "C-1", "--tenant", "acme", "--agent", "1001", "--ref", "TASK-1")
-    code, output, _ = run("api", *grant, "--format", "json")
+    code, output, _ = run("dialler", *grant, "--format", "json")
     assert code == 0
     granted = json.loads(output)
     assert (granted["token"], granted["outcome"]) == (token, "granted")
-    assert run("api", *grant, "--id", granted["id"])[1].startswith("unchanged")
-    code, output, _ = run("api", "permission", "list", "--tenant", "acme", "--ref", "TASK-1", "--format", "json")
+    assert run("dialler", *grant, "--id", granted["id"])[1].startswith("unchanged")
+    code, output, _ = run("dialler", "permission", "list", "--tenant", "acme", "--ref", "TASK-1", "--format", "json")
     (row,) = map(json.loads, output.splitlines())
     assert (row["agent"], row["calls"], row["used"], row["state"]) == ("1001", 1, 0, "valid")
-    assert run("api", "permission", "revoke", granted["id"], "--tenant", "acme")[1].startswith("revoked")
-    assert run("api", "permission", "revoke", granted["id"], "--tenant", "acme")[1].startswith("unchanged")
+    assert run("dialler", "permission", "revoke", granted["id"], "--tenant", "acme")[1].startswith("revoked")
+    assert run("dialler", "permission", "revoke", granted["id"], "--tenant", "acme")[1].startswith("unchanged")
     assert run("auditor", "permission", "list", "--tenant", "acme", "--state", "valid")[1].splitlines()[1:] == []
 
 
@@ -80,32 +80,32 @@ def test_a_permission_is_granted_listed_and_revoked(run, token):
 )
 def test_what_cannot_be_granted_is_one_clear_error(run, token, arguments, code, error):
     """No number given by mistake is repeated, and nothing is granted."""
-    answer = run("api", "permission", "grant", token, "--tenant", "acme", *arguments)
+    answer = run("dialler", "permission", "grant", token, "--tenant", "acme", *arguments)
     assert answer[0] == code
     assert f"[{error}]" in answer[2]
     assert MOBILE not in answer[2]
     assert "900123" not in answer[2]
-    assert run("api", "permission", "list", "--tenant", "acme")[1].splitlines()[1:] == []
+    assert run("dialler", "permission", "list", "--tenant", "acme")[1].splitlines()[1:] == []
 
 
 def test_whose_token_it_is_not_may_grant_nothing(run, token):
     """Another tenant's name, an unknown alias and a login of another role."""
-    assert "[tenant.unknown]" in run("api", "permission", "grant", token, "--tenant", "shop")[2]
-    assert "[token.unknown]" in run("api", "permission", "grant", "--alias", "C-2", "--tenant", "acme")[2]
-    assert "an API's" in run("auditor", "permission", "grant", token, "--tenant", "acme")[2]
+    assert "[tenant.unknown]" in run("dialler", "permission", "grant", token, "--tenant", "shop")[2]
+    assert "[token.unknown]" in run("dialler", "permission", "grant", "--alias", "C-2", "--tenant", "acme")[2]
+    assert "a dialler's" in run("auditor", "permission", "grant", token, "--tenant", "acme")[2]
     assert "[permission.unknown]" in run(
-        "api", "permission", "revoke", "9af2c40b-e973-40b7-8553-88e62ae2f641", "--tenant", "acme"
+        "dialler", "permission", "revoke", "9af2c40b-e973-40b7-8553-88e62ae2f641", "--tenant", "acme"
     )[2]  # fmt: skip
 
 
 def test_how_a_tenant_dials_is_set_and_shown(run):
-    """What is not given stays; an API's login shows and may not change."""
-    assert "false" in run("api", "tenant", "dialling", "acme", "--format", "json")[1]
+    """What is not given stays; a dialler's login shows and may not change."""
+    assert "false" in run("dialler", "tenant", "dialling", "acme", "--format", "json")[1]
     run("admin", "tenant", "dialling", "acme", "--requires-permission", "--shows", "123456")
     run("admin", "tenant", "dialling", "acme", "--clicks-per-minute", "3")
-    shown = json.loads(run("api", "tenant", "dialling", "acme", "--format", "json")[1])
+    shown = json.loads(run("dialler", "tenant", "dialling", "acme", "--format", "json")[1])
     assert shown == {"tenant": "acme", "requires_permission": True, "shows": "123456", "clicks_per_minute": 3}
-    assert run("api", "tenant", "dialling", "acme", "--shows", "token")[0] == 2
+    assert run("dialler", "tenant", "dialling", "acme", "--shows", "token")[0] == 2
     assert "[tenant.unknown]" in run("admin", "tenant", "dialling", "nobody")[2]
 
 
@@ -124,8 +124,8 @@ def test_a_click_rings_an_agent_once_for_a_key(run, token):
     """The first rings and is answered; the same key again is told, and rings nobody."""
     with EventSocketDouble({}, job=lambda _: "+OK\n") as switch:
         click = ("click", "1001", "C-1", "--tenant", "acme", "--ref", "TASK-1", "--key", "k", "--format", "json")
-        first = json.loads(run("api", *click, switch=switch.address)[1])
-        second = json.loads(run("api", *click, switch=switch.address)[1])
+        first = json.loads(run("dialler", *click, switch=switch.address)[1])
+        second = json.loads(run("dialler", *click, switch=switch.address)[1])
     assert (first["outcome"], second["outcome"], first["token"]) == ("answered", "repeated", token)
     assert first["channel"] == second["channel"]
     assert len(switch.asked) == 1
@@ -133,10 +133,10 @@ def test_a_click_rings_an_agent_once_for_a_key(run, token):
 
 def test_a_click_without_freeswitch_says_so(run, token):
     """Exit code 3; an agent who is not there is exit code 1; a number in place of a token is refused unread."""
-    away = run("api", "click", "1001", token, "--tenant", "acme", switch=f"127.0.0.1:{free_port()}")
+    away = run("dialler", "click", "1001", token, "--tenant", "acme", switch=f"127.0.0.1:{free_port()}")
     assert (away[0], "[esl.away]" in away[2]) == (3, True)
     with EventSocketDouble({}, job=lambda _: "-ERR USER_NOT_REGISTERED\n") as switch:
-        code, _, error = run("api", "click", "1001", token, "--tenant", "acme", switch=switch.address)
+        code, _, error = run("dialler", "click", "1001", token, "--tenant", "acme", switch=switch.address)
     assert (code, "USER_NOT_REGISTERED" in error) == (1, True)
-    code, _, error = run("api", "click", "1001", MOBILE, "--tenant", "acme")
+    code, _, error = run("dialler", "click", "1001", MOBILE, "--tenant", "acme")
     assert (code, "[number.in_argument]" in error, MOBILE in error) == (2, True, False)

@@ -5,7 +5,8 @@ from __future__ import annotations
 ROLES = (
     "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor", "shield_revealer",
     "shield_scanner", "shield_canary", "shield_sealer", "shield_steward", "shield_eraser",
-    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper", "shield_api",
+    "shield_housekeeper", "shield_rekeyer", "shield_intake", "shield_reaper", "shield_dialler",
+    "shield_api",
 )  # fmt: skip
 EXECUTE = {
     "shield_worker": {
@@ -40,9 +41,11 @@ EXECUTE = {
     },
     "shield_intake": {"settle_cdrs", "take_cdr"},
     "shield_reaper": {"call_gone", "open_calls", "mint_mark", "watch_minting"},
+    "shield_dialler": {"begin_click", "end_click", "grant_permission", "revoke_permission"},
     "shield_api": {
-        "begin_click", "end_click", "grant_permission", "revoke_permission",
-        "api_call", "api_calls", "api_change_token", "api_token",
+        *("api_call", "api_calls", "api_change_token", "api_token", "api_tenant", "api_grant_permission"),
+        *("api_revoke_permission", "api_permission", "api_permissions", "api_begin_click", "api_end_click"),
+        *("api_click", "api_block", "api_blocklist"),
     },
     "shield_dispatcher": {"take_webhook_events", "webhook_taken", "webhook_failed", "bury_webhook_events"},
 }  # fmt: skip
@@ -53,7 +56,7 @@ SELECT = {
     "shield_seeder": {"dids", "do_not_call", "label_masks", "tenants", "token_prefixes", "tokens"},
     "shield_auditor": {
         *("audit_blocks", "audit_code", "audit_events", "audit_lines", "call_agents", "calls", "dids", "keys"),
-        *("api_keys", "reveals", "sealing", "tenants", "tokens"),
+        *("api_keys", "blocked_tokens", "reveals", "sealing", "tenants", "tokens"),
         *("holds", "erasures", "label_masks", "token_caps", "tenant_caps"),
         *("expiring_tokens", "imports", "key_use", "logins", "months", "permits_unredeemed", "resolutions", "rights"),
         *("rekeyings", "storage", "token_prefixes", "token_inventory", "token_inventory_estimate", "unused_tokens"),
@@ -72,7 +75,8 @@ SELECT = {
     "shield_rekeyer": set(),
     "shield_intake": set(),
     "shield_reaper": set(),
-    "shield_api": {"clicks", "dial_permissions", "dialling", "tenants"},
+    "shield_dialler": {"clicks", "dial_permissions", "dialling", "tenants"},
+    "shield_api": set(),
     "shield_dispatcher": set(),
 }
 USAGE = {
@@ -91,7 +95,8 @@ USAGE = {
     "shield_rekeyer": {"shield_api"},
     "shield_intake": {"shield_api"},
     "shield_reaper": {"shield_api"},
-    "shield_api": {"shield_api", "dba"},
+    "shield_dialler": {"shield_api", "dba"},
+    "shield_api": {"shield_api"},
     "shield_dispatcher": {"shield_api"},
 }
 SCHEMAS = "('shield', 'shield_api', 'dba')"

@@ -22,9 +22,9 @@ ANSWERED = "+OK\n"
 
 @pytest.fixture
 def api(database, tenants):
-    """Acme's API; clicks without limit worth speaking of."""
+    """Acme's dialler; clicks without limit worth speaking of."""
     database.query("SELECT shield_api.set_dialling('acme', NULL, NULL, 1000)")
-    return database.open(database.login("api", ["acme"]))
+    return database.open(database.login("dialler", ["acme"]))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ HOUR = dt.timedelta(hours=1)
 def api(database, tenants):
     """Acme's API; acme requires permissions."""
     database.query("SELECT shield_api.set_dialling('acme', true, NULL, NULL)")
-    return database.open(database.login("api", ["acme"]))
+    return database.open(database.login("dialler", ["acme"]))
 
 
 def grant(api, tenant="acme", token=TOKEN, **changes):
@@ -76,7 +76,7 @@ def test_without_a_valid_permission_a_token_is_as_if_unknown(database, worker, a
 
 def test_a_tenant_that_requires_none_pays_nothing(database, worker, tenants):
     """Without the setting a permission is neither asked for nor used up."""
-    api = database.open(database.login("api", ["acme"]))
+    api = database.open(database.login("dialler", ["acme"]))
     grant(api)
     assert Attempt().authorize(worker) == ("ALLOWED",)
     assert used(database) == [0]

@@ -20,7 +20,7 @@ TABLES = (
     "token_usage", "agent_usage", "tenant_usage", "mint_buckets", "dids", "mask_buckets", "reveals", "reveal_tickets",
     "reveal_usage", "audit_blocks", "audit_code", "holds", "erasures", "label_masks",
     "rekeyings", "cdr_legs", "worker_beats", "webhooks", "webhook_events", "dial_permissions", "clicks",
-    "token_prefixes", "rowless_tokens", "api_keys", "api_answers",
+    "token_prefixes", "rowless_tokens", "api_keys", "api_answers", "blocked_tokens",
     "policies", "policy_marks", "wrong_dials", "agent_locks", "do_not_call",
 )  # fmt: skip
 VIEWS = (
@@ -28,7 +28,7 @@ VIEWS = (
     "audit_blocks", "audit_code", "sealing", "holds", "erasures", "label_masks", "token_caps", "tenant_caps",
     "expiring_tokens", "imports", "key_use", "logins", "permits_unredeemed", "resolutions", "storage",
     "token_inventory", "token_inventory_estimate", "unused_tokens", "rekeyings", "webhooks",
-    "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes", "api_keys",
+    "webhook_events", "dialling", "dial_permissions", "clicks", "token_prefixes", "api_keys", "blocked_tokens",
     "policies", "agent_locks", "do_not_call",
 )  # fmt: skip
 CATALOGUE_VIEWS = ("months", "rights")  # of the schema, which has no tenant
@@ -38,7 +38,7 @@ READS = {
     "revealer": {"tenants", "reveals"},
     "worker": set(), "resolver": set(), "masker": set(), "scanner": set(), "canary": set(), "sealer": set(),
     "housekeeper": set(), "rekeyer": set(), "intake": set(), "reaper": set(), "dispatcher": set(),
-    "api": {"tenants", "dialling", "dial_permissions", "clicks"},
+    "dialler": {"tenants", "dialling", "dial_permissions", "clicks"}, "api": set(),
     "steward": {
         *("tenants", "holds", "erasures", "token_caps", "tenant_caps", "token_prefixes", "policies", "agent_locks"),
     },
@@ -48,10 +48,10 @@ FUNCTIONS = {
     "authorize_call": (("worker",), 11),
     "authorize_dial": (("worker",), 12),
     "authorize_click": (("worker",), 7),
-    "grant_permission": (("api",), 10),
-    "revoke_permission": (("api",), 2),
-    "begin_click": (("api",), 7),
-    "end_click": (("api",), 4),
+    "grant_permission": (("dialler",), 10),
+    "revoke_permission": (("dialler",), 2),
+    "begin_click": (("dialler",), 7),
+    "end_click": (("dialler",), 4),
     "set_dialling": ((), 4),
     "next_permit": (("worker",), 5),
     "call_answered": (("worker",), 2),
@@ -63,7 +63,17 @@ FUNCTIONS = {
     "worker_beat": (("worker",), 0),
     "api_token": (("api",), 3),
     "api_change_token": (("api",), 4),
-    "api_calls": (("api",), 10),
+    "api_calls": (("api",), 11),
+    "api_tenant": (("api",), 2),
+    "api_grant_permission": (("api",), 10),
+    "api_revoke_permission": (("api",), 2),
+    "api_permission": (("api",), 2),
+    "api_permissions": (("api",), 9),
+    "api_begin_click": (("api",), 7),
+    "api_end_click": (("api",), 4),
+    "api_click": (("api",), 2),
+    "api_block": (("api",), 3),
+    "api_blocklist": (("api",), 3),
     "api_call": (("api",), 2),
     "api_tokenising": (("seeder",), 1),
     "api_tokenised": (("seeder",), 5),
@@ -313,8 +323,8 @@ UNMAPPED = {
     "reaper": [("open_calls", (True,), []), ("call_gone", (SCAN, 99.0, None, 1.0, True), [("UNKNOWN",)])],
     "dispatcher": [("take_webhook_events", (9, 9, [], 9.0), []), ("bury_webhook_events", (0.0, 0.0), [(0, 0)])],
     "steward": [("set_token_cap", ("acme", TOKEN, 0), [("UNKNOWN",)])],
-    "api": [
-        ("api_token", (bytes(32), TOKEN, None), [("UNKNOWN_KEY", None)]),
+    "api": [("api_token", (bytes(32), TOKEN, None), [("UNKNOWN_KEY", None)])],
+    "dialler": [
         (
             "grant_permission",
             ("acme", SCAN, TOKEN, None, None, None, None, 1, None, None),

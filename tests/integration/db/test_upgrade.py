@@ -66,7 +66,8 @@ def test_an_upgrade_without_roles_says_what_to_run(bare):
         "shield_owner", "shield_worker", "shield_resolver", "shield_masker", "shield_seeder", "shield_auditor",
         "shield_revealer", "shield_scanner", "shield_canary", "shield_sealer",
         "shield_steward", "shield_eraser", "shield_housekeeper",
-        "shield_rekeyer", "shield_intake", "shield_reaper", "shield_dispatcher", "shield_api",
+        "shield_rekeyer", "shield_intake", "shield_reaper", "shield_dispatcher", "shield_dialler",
+        "shield_api",
     ]  # fmt: skip
     assert schema.make_roles(engine) == []
 

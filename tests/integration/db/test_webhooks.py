@@ -18,6 +18,7 @@ from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.errors.webhooks import WebhookEventUnknown, WebhookRejected, WebhookUnknown
 from esl_shield.service.webhooks import admin, signing
 from esl_shield.service.webhooks.dispatcher import MOST_REFUSALS, Sent
+from esl_shield.vault.tokens import damm_digit
 
 DOWN = (503, {}, b"")
 UNWANTED = (400, {}, b"")
@@ -63,6 +64,23 @@ def test_a_calls_events_arrive_signed_and_in_order(lab):
         assert Webhook(secret).verify(body, headers)["tenant"] == "acme"
     assert len({headers["webhook-id"] for headers, _ in receiver.requests}) == 3
     assert lab.waiting() == []
+
+
+def test_who_guesses_tokens_is_told_of_and_who_is_let_go_on(lab):
+    """A lock and an unlock are events of their own; what was dialled, and why it was unlocked, are not in them."""
+    with Receiver() as receiver:
+        lab.add(receiver, kinds=("agent.locked", "agent.unlocked"))
+        wrong = [body + damm_digit(body) for body in (f"91{number * 7_654_321:011d}" for number in range(1, 12))]
+        for token in wrong:
+            call(lab, token=token)
+        steward = lab.database.open(lab.database.login("steward", ["acme"]))
+        assert steward.call("unlock_agent", "acme", "1001", "an old list") == [("UNLOCKED",)]
+        assert lab.dispatch() == Sent(taken=2)
+    (first, locked), (second, unlocked) = told(receiver)
+    assert (first, locked["agent"], locked["reason"], locked["wrong"]) == ("agent.locked", "1001", "wrong_tokens", 10)
+    assert (second, unlocked["agent"], unlocked["reason"]) == ("agent.unlocked", "1001", "wrong_tokens")
+    heard = str(receiver.requests)
+    assert not [text for text in (*wrong, "an old list") if text in heard]
 
 
 def test_a_refused_call_does_not_say_why(lab):

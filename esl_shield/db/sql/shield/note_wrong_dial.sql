@@ -36,6 +36,8 @@ BEGIN
         UPDATE shield.tenants t SET guarded = true WHERE t.id = p_tenant_id AND NOT t.guarded;
         INSERT INTO shield.audit_events (tenant_id, kind, agent, detail) VALUES (p_tenant_id, 'agent.locked', p_agent,
             jsonb_build_object('reason', v_reason, 'wrong', v_dials.wrong, 'since', v_dials.since));
+        PERFORM shield.post_event(p_tenant_id, NULL, 'agent.locked', jsonb_build_object('agent', p_agent,
+            'reason', v_reason, 'wrong', v_dials.wrong, 'since', v_dials.since));
         DELETE FROM shield.wrong_dials d WHERE d.tenant_id = p_tenant_id AND d.agent = p_agent;
     END IF;
 END

@@ -7,6 +7,7 @@ BEGIN
     PERFORM FROM shield.tenants t WHERE t.id = p_tenant_id FOR UPDATE;
     UPDATE shield.tenants t SET guarded = EXISTS (SELECT FROM shield.policies p WHERE p.tenant_id = t.id)
             OR EXISTS (SELECT FROM shield.agent_locks l WHERE l.tenant_id = t.id)
+            OR EXISTS (SELECT FROM shield.blocked_tokens b WHERE b.tenant_id = t.id)
         WHERE t.id = p_tenant_id;
 END
 $$;

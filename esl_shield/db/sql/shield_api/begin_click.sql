@@ -1,8 +1,9 @@
--- API: an agent's phone is to ring and then be connected to a token. The row is the leg's principal: its UUID, drawn by the
+-- Dialler: an agent's phone is to ring and then be connected to a token. The row is the leg's principal: its UUID, drawn by the
 -- caller, is what the leg is made with. Whether the call may be made is decided when the agent has answered; what is known
 -- to be refused is told at once.
 -- Verdicts: ASKED (make the leg), REPEATED (this key's click, with its state), CONFLICT (the key is another click's),
--- NOT_FOUND (no such token, or nobody permitted it), TOO_MANY (this agent's clicks of the minute), REFUSED (values unfit).
+-- NOT_FOUND (no such token, or nobody permitted it), BLOCKED (the token is on the blocklist),
+-- TOO_MANY (this agent's clicks of the minute), REFUSED (values unfit).
 CREATE OR REPLACE FUNCTION shield_api.begin_click(
     p_tenant text, p_channel uuid, p_agent text, p_token text, p_alias text, p_ref text, p_key bytea
 ) RETURNS TABLE (verdict text, channel uuid, state text, domain text, token text, shown text, ref text)
@@ -32,6 +33,9 @@ BEGIN
         AND k.token = CASE WHEN p_alias IS NULL THEN p_token ELSE
             (SELECT a.token FROM shield.aliases a WHERE a.tenant_id = v_tenant.id AND a.alias = p_alias
                 AND (p_token IS NULL OR a.token = p_token)) END;
+    IF v_token IS NULL AND p_alias IS NULL AND shield.rowless_live(v_tenant.id, p_token) THEN
+        v_token := p_token;
+    END IF;
     IF v_tenant.requires_permission THEN
         v_permission := shield.find_permission(v_tenant.id, v_token, p_agent);
         v_ref := coalesce(p_ref, (SELECT p.ref FROM shield.dial_permissions p WHERE p.id = v_permission));
@@ -52,6 +56,9 @@ BEGIN
     ELSIF v_tenant.requires_permission AND v_permission IS NULL THEN
         v_verdict := 'NOT_FOUND';
         v_reason := shield.why_no_permission(v_tenant.id, v_token, p_agent);
+    ELSIF EXISTS (SELECT FROM shield.blocked_tokens b WHERE b.tenant_id = v_tenant.id AND b.token = v_token) THEN
+        v_verdict := 'BLOCKED';
+        v_reason := 'token_blocked';
     ELSE
         v_verdict := 'ASKED';
         INSERT INTO shield.clicks AS k (channel, tenant_id, agent, token, ref, key)

@@ -1,4 +1,4 @@
--- API: the agent's leg will not come: FreeSWITCH was not asked (VOID, and its key may be used again) or ended it (FAILED,
+-- Dialler: the agent's leg will not come: FreeSWITCH was not asked (VOID, and its key may be used again) or ended it (FAILED,
 -- with the cause). From then on a leg of this UUID gets no call. False when a worker has it already, or it is over.
 CREATE OR REPLACE FUNCTION shield_api.end_click(p_tenant text, p_channel uuid, p_state text, p_cause text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp

@@ -52,6 +52,7 @@ BEGIN
             UPDATE shield.webhook_events e SET body = e.body #- '{data,alias}' #- '{data,ref}'
                 WHERE e.tenant_id = v_tenant_id AND e.body #>> '{data,token}' = erase_tokens.token;
             DELETE FROM shield.clicks k WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token;
+            DELETE FROM shield.blocked_tokens b WHERE b.tenant_id = v_tenant_id AND b.token = erase_tokens.token;
             DELETE FROM shield.policy_marks m
                 WHERE m.tenant_id = v_tenant_id AND m.kind = 'customer' AND m.name = erase_tokens.token;
             DELETE FROM shield.token_usage u WHERE u.tenant_id = v_tenant_id AND u.token = erase_tokens.token;

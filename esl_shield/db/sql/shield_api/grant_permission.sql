@@ -1,4 +1,4 @@
--- API: this agent (NULL: every agent) may dial this token in this time, p_calls times (NULL: as caps allow). The caller draws
+-- Dialler: this agent (NULL: every agent) may dial this token in this time, p_calls times (NULL: as caps allow). The caller draws
 -- p_id: the same again changes nothing. Without times it is good from now on for a day; never for more than 366.
 -- Verdicts: GRANTED, UNCHANGED (this very permission stands), UNKNOWN (no such tenant or token), REFUSED (values unfit, or
 -- p_id is another permission's).

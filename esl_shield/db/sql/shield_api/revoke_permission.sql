@@ -1,4 +1,4 @@
--- API: nobody dials with this permission any more; calls made with it go on. Verdicts: REVOKED, UNCHANGED, UNKNOWN.
+-- Dialler: nobody dials with this permission any more; calls made with it go on. Verdicts: REVOKED, UNCHANGED, UNKNOWN.
 CREATE OR REPLACE FUNCTION shield_api.revoke_permission(p_tenant text, p_id uuid) RETURNS TABLE (verdict text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$

@@ -24,6 +24,8 @@ BEGIN
     PERFORM shield.set_guarded(v_id);
     INSERT INTO shield.audit_events (tenant_id, kind, agent, detail) VALUES (v_id, 'agent.unlocked', v_lock.agent,
         jsonb_build_object('why', btrim(p_reason), 'locked_for', v_lock.reason, 'locked_at', v_lock.locked_at));
+    PERFORM shield.post_event(v_id, NULL, 'agent.unlocked', jsonb_build_object('agent', v_lock.agent,
+        'reason', v_lock.reason, 'locked_at', v_lock.locked_at));
     RETURN 'UNLOCKED';
 END
 $$;
