@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import edge_lab
 from handoff_site import MOST_CALLS, Process, fill, running
 from lab import LUA_SECRET, Ports
+from polling import until
 from ports import HOST
 from stage import CARRIER_A
 from switch_calls import Heard, carrier, dial
@@ -73,9 +74,14 @@ class SwitchSite:
         return Measured(way, rate, heard, spent, os.getloadavg()[0])
 
     def recorded(self) -> dict[str, int]:
-        """How many calls our records show, by state."""
+        """How many calls our records show, by state, once all have ended; those that have not in 10 s show as they are."""
+        with contextlib.suppress(TimeoutError):
+            until(lambda: not self._states().keys() & {"AUTHORIZED", "ANSWERED"}, "all records are final")
+        return self._states()
+
+    def _states(self) -> dict[str, int]:
         with contextlib.closing(self.made.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("SELECT state, count(*) FROM dba.calls GROUP BY state")
+            cursor.execute("SELECT state, count(*) FROM dba.calls GROUP BY state ORDER BY state")
             return dict(cursor.fetchall())
 
     def _spent(self) -> dict[str, float]:

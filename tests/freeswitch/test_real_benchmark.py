@@ -15,7 +15,7 @@ SWITCH = Path(__file__).parents[2] / "benchmarks" / "switch.py"
 
 @pytest.mark.timeout(200)  # its own PostgreSQL, FreeSWITCH, edge, workers and calls
 def test_smoke():
-    """A few calls a second are held with the shield and without; all shielded ones are recorded, no number is printed."""
+    """A few calls a second are held with the shield and without; shielded ones are recorded, no number is printed."""
     small = ["--rates", "4", "--rounds", "1", "--seconds", "2", "--tokens", "200"]
     done = subprocess.run(
         [sys.executable, str(SWITCH), *small], capture_output=True, text=True, check=False, timeout=180
