@@ -7,7 +7,7 @@ FREESWITCH ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo bench bench-vault test test-fast test-load test-freeswitch lint format clean
+.PHONY: help demo bench bench-vault bench-switch test test-fast test-load test-freeswitch need-freeswitch lint format clean
 
 help: ## List these targets
 	@awk -F':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench-vault: $(VENV)/.develop ## Measure imports of a million rows, redemptions 
 	$(BIN)/python benchmarks/vault_redeem.py
 	$(BIN)/python benchmarks/vault_calls.py --plans
 
+bench-switch: need-freeswitch $(VENV)/.develop ## Measure calls through a real FreeSWITCH, with the shield and without: make bench-switch FREESWITCH=...
+	FREESWITCH="$(FREESWITCH)" $(BIN)/python benchmarks/switch.py $(BENCH)
+
 test: $(VENV)/.develop ## Run the whole suite (a missing service skips; with CI=true it fails)
 	$(BIN)/python -m pytest -m "not load" -n $(JOBS) --dist worksteal
 
@@ -41,10 +44,12 @@ test-load: $(VENV)/.develop ## Run the tests that want the machine to themselves
 test-fast: $(VENV)/.develop ## Run what takes moments
 	$(BIN)/python -m pytest -m "not slow and not load" -n $(JOBS) --dist worksteal
 
-test-freeswitch: $(VENV)/.develop ## Run calls through a real FreeSWITCH: make test-freeswitch FREESWITCH=/path/to/freeswitch
-	@test -n "$(FREESWITCH)" && test -x "$(FREESWITCH)" || \
-	  { echo "test-freeswitch: no FreeSWITCH binary; give FREESWITCH=/path/to/freeswitch (1.10 or 1.11)" >&2; exit 2; }
+test-freeswitch: need-freeswitch $(VENV)/.develop ## Run calls through a real FreeSWITCH: make test-freeswitch FREESWITCH=/path/to/freeswitch
 	FREESWITCH="$(FREESWITCH)" $(BIN)/python -m pytest tests/freeswitch -m freeswitch -s
+
+need-freeswitch:
+	@test -n "$(FREESWITCH)" && test -x "$(FREESWITCH)" || \
+	  { echo "no FreeSWITCH binary; give FREESWITCH=/path/to/freeswitch (1.10 or 1.11)" >&2; exit 2; }
 
 lint: $(VENV)/.develop ## Check style and types
 	$(BIN)/ruff check .

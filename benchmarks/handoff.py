@@ -79,7 +79,7 @@ def ours(place: Site, plan: Plan) -> dict[str, Any]:
 
 def _at(place: Site, rate: float, seconds: int, what: str = "worker") -> dict[str, Any]:
     """One run, its first two seconds not counted."""
-    place.settle()
+    place.made.checkpoint()
     time.sleep(SETTLE_S)
     account = place.run(rate, int(rate * (seconds + 2)), "--warm-up", str(int(rate * 2)))
     show(what, account)

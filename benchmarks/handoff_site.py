@@ -57,11 +57,6 @@ class Site:
                 times.append((time.perf_counter() - started) * 1000)
         return statistics.median(times)
 
-    def settle(self) -> None:
-        """Write out what an earlier run left, so that it does not count against the next."""
-        with contextlib.closing(self.made.connect()) as connection, connection.cursor() as cursor:
-            cursor.execute("CHECKPOINT")
-
     def connections(self) -> int:
         """How many connections the worker's and the resolver's logins hold."""
         with contextlib.closing(self.made.connect()) as connection, connection.cursor() as cursor:
@@ -110,15 +105,17 @@ def site(tokens: int, folder: Path) -> Iterator[Site]:
         load = Load(programs, folder / "messages", folder / "tokens")
         load.messages.mkdir()
         write(load.messages, domain=DOMAIN, token_length=LENGTH)
-        _fill(made, load.tokens, tokens)
+        fill(made, load.tokens, tokens)
         secret = made.folder / "edge-secret"
         secret.write_text(secrets.token_hex(16) + "\n")
         secret.chmod(0o600)
         with (
-            _role(
-                made, "resolver", f'[resolver]\nlisten = "127.0.0.1:0"\nsecrets = {{ edge = "file:{secret}" }}\n'
+            running(
+                made,
+                "resolver",
+                f'[resolver]\nlisten = "127.0.0.1:0"\nsecrets = {{ edge = "file:{secret}" }}\n{GATEWAY}',
             ) as r,
-            _role(made, "worker", f'[esl]\nlisten = "127.0.0.1:0"\nmax_calls = {MOST_CALLS}\n') as w,
+            running(made, "worker", f'[esl]\nlisten = "127.0.0.1:0"\nmax_calls = {MOST_CALLS}\n{GATEWAY}') as w,
         ):
             load.resolver = ["--resolver", str(r.port), "--secret", str(secret)]
             yield Site(made, load, slowness, w, r)
@@ -136,7 +133,7 @@ def _wrapped(folder: Path, programs: Path, switch: Path) -> Path:
     return wrapped
 
 
-def _fill(made: Bench, tokens: Path, count: int) -> None:
+def fill(made: Bench, tokens: Path, count: int) -> None:
     """Import invented numbers as an operator does; writes each token and its number."""
     source, output = made.folder / "in.csv", made.folder / "out.csv"
     write_csv(source, count)
@@ -155,12 +152,12 @@ def _fill(made: Bench, tokens: Path, count: int) -> None:
 
 
 @contextlib.contextmanager
-def _role(made: Bench, role: str, more: str) -> Iterator[Process]:
+def running(made: Bench, role: str, more: str) -> Iterator[Process]:
     """Run one of our processes until the block ends; its log is shown when it does not start."""
-    path = made.config(made.login(role), f"{more}{GATEWAY}")
+    path = made.config(made.login(role), more)
     if role == "worker":  # which refuses to start beside a KEK it can read
         path.write_text("".join(line for line in path.open() if not line.startswith(("[keys]", "kek "))))
-    log = made.folder / f"{role}.log"
+    log = path.with_suffix(".log")
     with log.open("wb") as stderr:
         process = subprocess.Popen(
             [sys.executable, "-m", "esl_shield", "--config", str(path), role], stderr=stderr, stdin=subprocess.DEVNULL

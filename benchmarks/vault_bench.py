@@ -81,9 +81,14 @@ class Bench:
         path.chmod(0o600)
         return path
 
+    def checkpoint(self) -> None:
+        """Write out what an earlier run left, so that it does not count against the next."""
+        with contextlib.closing(self.connect()) as connection, connection.cursor() as cursor:
+            cursor.execute("CHECKPOINT")
+
     def server_cpu_s(self) -> float:
         """CPU seconds of all the cluster's processes so far, those that ended included."""
-        return sum(cpu_s(pid) for pid in (self.postgres.pid, *_children(self.postgres.pid)))
+        return tree_cpu_s(self.postgres.pid)
 
 
 @contextlib.contextmanager
@@ -147,6 +152,11 @@ def _processor() -> str:
 def _children(pid: int) -> list[int]:
     text = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
     return [int(line) for line in text.split()]
+
+
+def tree_cpu_s(pid: int) -> float:
+    """CPU seconds of a process and its children, running and waited for."""
+    return sum(cpu_s(each) for each in (pid, *_children(pid)))
 
 
 def cpu_s(pid: int) -> float:

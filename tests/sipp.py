@@ -50,9 +50,11 @@ def _media_port() -> int:
 
 
 class Sipp:
-    """One SIPp process playing one scenario."""
+    """One SIPp process playing one scenario; untraced, for many calls, it keeps no messages."""
 
-    def __init__(self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None, traced: bool = True
+    ) -> None:
         self.port = port or free_port()
         self.name = name
         self._trace = folder / f"{name}.messages"
@@ -61,8 +63,8 @@ class Sipp:
         path.write_text(scenario)
         command = [
             "sipp", *arguments, "-sf", str(path), "-i", HOST, "-p", str(self.port), "-mi", HOST,
-            "-mp", str(_media_port()), "-nostdin", "-trace_msg", "-message_file", str(self._trace),
-            "-trace_err", "-error_file", str(folder / f"{name}.errors"),
+            "-mp", str(_media_port()), "-nostdin", "-trace_err", "-error_file", str(folder / f"{name}.errors"),
+            *(("-trace_msg", "-message_file", str(self._trace)) if traced else ()),
         ]  # fmt: skip
         self.process = subprocess.Popen(
             command, stdout=self._log, stderr=self._log, stdin=subprocess.DEVNULL, cwd=folder
@@ -103,8 +105,10 @@ class Sipp:
 class Carrier(Sipp):
     """A carrier: answers any number of calls the same way until stopped (with ``-m`` that many)."""
 
-    def __init__(self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None) -> None:
-        super().__init__(folder, name, scenario, *arguments, port=port)
+    def __init__(
+        self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None, traced: bool = True
+    ) -> None:
+        super().__init__(folder, name, scenario, *arguments, port=port, traced=traced)
         until(self._listens, f"carrier {name} listens", within_s=10)
 
     def _listens(self) -> bool:

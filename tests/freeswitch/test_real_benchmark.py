@@ -1,0 +1,31 @@
+"""The end-to-end benchmark runs, small, and its table says what each way to the carrier did."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SWITCH = Path(__file__).parents[2] / "benchmarks" / "switch.py"
+
+
+@pytest.mark.timeout(200)  # its own PostgreSQL, FreeSWITCH, edge, workers and calls
+def test_smoke():
+    """A few calls a second are held with the shield and without; shielded ones are recorded, no number is printed."""
+    small = ["--rates", "4", "--rounds", "1", "--seconds", "2", "--tokens", "200"]
+    done = subprocess.run(
+        [sys.executable, str(SWITCH), *small], capture_output=True, text=True, check=False, timeout=180
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    ways = ["static", "direct", *(["edge"] if shutil.which("kamailio") else [])]
+    for way in ways:
+        assert re.search(rf"^\| {way} \| 4 \| [0-9.]+ \| [0-9.]+ \| 0 \| 8 \|", done.stdout, re.MULTILINE), done.stdout
+        assert f"{way}: holds 4 calls/s" in done.stdout
+    shielded = 16 * (len(ways) - 1)  # those before the first round too
+    assert f"recorded    {{'COMPLETED': {shielded}}}" in done.stdout
+    assert "fsync=on" in done.stdout
+    assert not re.search(r"138\d{8}", done.stdout + done.stderr)
