@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from esl_shield.errors import DependencyAway, ShieldError
-from esl_shield.errors.api import ApiError, ApiRowRejected, ApiTooMany, ApiUnexpected
+from esl_shield.errors.api import ApiError, ApiInProgress, ApiRowRejected, ApiTooMany, ApiUnexpected
 from esl_shield.errors.keys import CryptoError, KeysChanged, KeysMissing
 from esl_shield.errors.tokens import SpaceFull
 
@@ -55,6 +55,8 @@ def problem(error: ShieldError) -> tuple[int, dict[str, str], bytes]:
 def _headers(error: ShieldError, status: int) -> dict[str, str]:
     if isinstance(error, ApiTooMany):
         return {"Retry-After": str(error.fields["seconds"])}
+    if isinstance(error, ApiInProgress):
+        return {"Retry-After": "1"}
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Bearer realm="esl-shield"'}
     return {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}

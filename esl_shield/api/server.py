@@ -85,7 +85,7 @@ class _Body(Input):
     def is_read(self) -> bool:
         """Whether the next byte is the next request's."""
         if self.chunked_input:
-            return bool(self.chunk_length == 0 and not cast("Any", self)._chunked_input_error)
+            return bool(self.chunk_length == 0)
         return bool(self.position >= (self.content_length or 0))
 
     def _discard(self) -> None:

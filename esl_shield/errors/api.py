@@ -95,6 +95,14 @@ class ApiRepeatedOtherwise(ApiError, InputRejected):
     status = 422
 
 
+class ApiInProgress(ApiError, DependencyAway):
+    """The same request with the same idempotency key came before and is not answered yet."""
+
+    error_id = "api.in_progress"
+    sentence = "The same request with this Idempotency-Key is under way; wait a second and send it again."
+    status = 409
+
+
 class ApiTooMany(ApiError, DependencyAway):
     """The key's requests come faster than it may, or an address's with keys nobody made."""
 

@@ -107,5 +107,6 @@ GRANT SELECT ON dba.token_prefixes TO shield_auditor, shield_seeder, shield_stew
 
 GRANT EXECUTE ON FUNCTION
     shield_api.api_token, shield_api.api_change_token, shield_api.api_calls, shield_api.api_call TO shield_api;
-GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised TO shield_seeder;
+GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised,
+    shield_api.api_tokenising_failed TO shield_seeder;
 GRANT SELECT ON dba.api_keys TO shield_auditor;
