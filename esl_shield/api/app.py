@@ -22,6 +22,8 @@ from esl_shield.api.operations import JSON, NDJSON, OPERATIONS, PROBLEM, Operati
 from esl_shield.api.problems import problem
 from esl_shield.errors import ShieldError
 from esl_shield.errors.api import (
+    ApiBadRequest,
+    ApiError,
     ApiForbidden,
     ApiInvalid,
     ApiMediaType,
@@ -35,7 +37,7 @@ from esl_shield.errors.api import (
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from esl_shield.api.limits import Limits
+    from esl_shield.api.limits import Charge, Limits
 
 LOG = logging.getLogger(__name__)
 
@@ -158,31 +160,46 @@ class _Responder:
     def __call__(self, req: falcon.Request, resp: falcon.Response, **path: str) -> None:
         """Check, handle, answer; raises what is refused."""
         req.context.begun = (self._operation.id, time.monotonic())
-        caller = self._caller(req)
+        caller, charge = self._caller(req)
         raw = self._read(req)
         parameters = self._checker.parameters(path, req.query_string, req.headers)
         body = self._checker.body(raw)
-        answer = self._handler(Asked(caller, parameters, body, raw, req.get_header("Authorization") or ""))
+        answer = self._handle(charge, Asked(caller, parameters, body, raw, req.get_header("Authorization") or ""))
         self._send(resp, answer)
         self._shared.note(req, answer.status)
 
-    def _caller(self, req: falcon.Request) -> Caller:
+    def _caller(self, req: falcon.Request) -> tuple[Caller, Charge | None]:
         scope = self._operation.scope
         if scope is None:
-            return Caller(b"")
+            return Caller(b""), None
         caller = read_caller(req.get_header("Authorization"), self._shared.tokens)
-        self._shared.limits.take(caller.key)
+        charge = self._shared.limits.take(caller.key, req.remote_addr)
         if caller.scopes is not None and scope not in caller.scopes:
             raise ApiForbidden(scope=scope)
-        return caller
+        return caller, charge
+
+    def _handle(self, charge: Charge | None, asked: Asked) -> Answer:
+        """Ask the handler; whether it knew the key says who is charged, the key or where it came from."""
+        try:
+            answer = self._handler(asked)
+        except ApiError as error:
+            if charge is not None and not isinstance(error, ApiInvalid):  # a handler's own look, before it asked
+                charge.settle(error.status)
+            raise
+        if charge is not None:
+            charge.settle(answer.status)
+        return answer
 
     def _read(self, req: falcon.Request) -> bytes:
         most = self._shared.max_body_bytes
         length = req.content_length or 0
         if length > most:
             raise ApiTooLarge(most=most)
-        with self._shared.reading():
-            raw: bytes = req.env["wsgi.input"].read(length if req.content_length is not None else most + 1)
+        try:
+            with self._shared.reading():
+                raw: bytes = req.env["wsgi.input"].read(length if req.content_length is not None else most + 1)
+        except (OSError, ValueError):  # pywsgi's of a chunk that is none, the time that is over, the caller that left
+            raise ApiBadRequest from None
         if len(raw) > most:
             raise ApiTooLarge(most=most)
         if len(raw) < length:

@@ -10,18 +10,18 @@ import contextlib
 import datetime as dt
 import json
 import math
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qsl
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
 from esl_shield.api.schemas import COMPONENTS
 from esl_shield.errors.api import ApiInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from jsonschema import ValidationError
+    from collections.abc import Iterator, Mapping
 
     from esl_shield.api.operations import Operation, Parameter
     from esl_shield.api.schemas import Schema
@@ -99,11 +99,21 @@ def moment(text: str, where: str) -> dt.datetime:
     raise ApiInvalid(where=where, problem="is no moment such as 2030-01-31T18:00:00Z")
 
 
-def _validator(schema: Schema) -> Draft202012Validator:
-    return Draft202012Validator({**schema, "components": {"schemas": COMPONENTS}})
+def _pattern(validator: Any, pattern: str, value: Any, schema: Schema) -> Iterator[ValidationError]:
+    """Match all of a text: the ``$`` of ``re`` lets a line feed pass, that of JSON Schema's regular expressions not."""
+    del schema
+    if validator.is_type(value, "string") and not re.fullmatch(pattern, value):
+        yield ValidationError("")  # nothing of the value
 
 
-def _check(validator: Draft202012Validator, value: Any, where: str) -> None:
+_Validator: Any = cast("Any", extend)(Draft202012Validator, {"pattern": _pattern})
+
+
+def _validator(schema: Schema) -> Any:
+    return _Validator({**schema, "components": {"schemas": COMPONENTS}})
+
+
+def _check(validator: Any, value: Any, where: str) -> None:
     error = next(validator.iter_errors(value), None)
     if error is not None:
         raise ApiInvalid(where=_place(error, where), problem=_SAID.get(str(error.validator), "is not what it must be"))

@@ -95,12 +95,12 @@ _PERMISSION_FILTERS = (
 OPERATIONS = (
     Operation(
         "tokenise", "POST", "/v1/tokens", "tokens:write", "Give a number a token",
-        {200: ref("MadeToken"), 201: ref("MadeToken")}, (_IDEMPOTENCY,), "NewToken", refusals=(413, 415, 422),
+        {200: ref("MadeToken"), 201: ref("MadeToken")}, (_IDEMPOTENCY,), "NewToken", refusals=(409, 413, 415, 422),
         description="A number has one token in a tenant: asked again it is answered with 200 and the token there is.",
     ),
     Operation(
         "tokenise_batch", "POST", "/v1/tokens:batch", "tokens:write", "Give up to 1000 numbers tokens",
-        {200: ref("MadeTokens")}, (_IDEMPOTENCY,), "NewTokens", refusals=(413, 415, 422),
+        {200: ref("MadeTokens")}, (_IDEMPOTENCY,), "NewTokens", refusals=(409, 413, 415, 422),
         description="Each row is answered in its place: its token, or why it was rejected. The other rows stand.",
     ),
     Operation(

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from esl_shield.errors import DependencyAway, ShieldError
-from esl_shield.errors.api import ApiError, ApiRowRejected, ApiTooMany, ApiUnexpected
+from esl_shield.errors.api import ApiError, ApiInProgress, ApiRowRejected, ApiTooMany, ApiUnexpected
 from esl_shield.errors.dialling import (
     AgentUnreachable,
     BusinessIdRejected,
@@ -100,6 +100,8 @@ def _headers(error: ShieldError, status: int) -> dict[str, str]:
         return {"Retry-After": str(error.fields["seconds"])}
     if isinstance(error, ClickTooMany):
         return {"Retry-After": str(_AGENT_WAITS_S)}
+    if isinstance(error, ApiInProgress):
+        return {"Retry-After": "1"}
     if status == HTTPStatus.UNAUTHORIZED:
         return {"WWW-Authenticate": 'Bearer realm="esl-shield"'}
     return {"Retry-After": "1"} if status == HTTPStatus.SERVICE_UNAVAILABLE else {}

@@ -23,7 +23,7 @@ from gevent.pywsgi import Input, WSGIHandler, WSGIServer
 
 from esl_shield.api.problems import problem
 from esl_shield.config.values import Address
-from esl_shield.errors.api import ApiBusy, ApiInvalid, ApiUnexpected
+from esl_shield.errors.api import ApiBadRequest, ApiBusy, ApiUnexpected
 
 if TYPE_CHECKING:
     from esl_shield.config.api import HttpConfig
@@ -67,10 +67,11 @@ class _Head:
         self._left = MAX_HEAD_BYTES
 
     def readline(self, limit: int) -> bytes:
-        """Read a line; raises ValueError beyond the head's bound."""
+        """Read a line; raises ValueError beyond the head's bound, and for what another reader may end a line at."""
         line: bytes = self._file.readline(min(limit, self._left + 1))
         self._left -= len(line)
-        if self._left < 0:
+        text = line.removesuffix(b"\n").removesuffix(b"\r")
+        if self._left < 0 or b"\r" in text or b"\0" in text:
             raise ValueError
         return line
 
@@ -141,7 +142,7 @@ class Handler(WSGIHandler):
 
     def read_request(self, raw_requestline: str) -> Any:
         """Read the head; raises ValueError for what is not plainly a request."""
-        if not _REQUEST_LINE.fullmatch(raw_requestline.rstrip("\r\n")):
+        if not _REQUEST_LINE.fullmatch(raw_requestline.removesuffix("\n").removesuffix("\r")):
             raise ValueError
         super().read_request(raw_requestline)
         for name in _ONCE:
@@ -184,7 +185,7 @@ class Handler(WSGIHandler):
     def _handle_client_error(self, ex: BaseException) -> tuple[str, bytes]:
         del ex
         LOG.info("api.bad_request")
-        return "400", _refusal("400 Bad Request", ApiInvalid(where="it", problem="is no plain HTTP request"))
+        return "400", _refusal("400 Bad Request", ApiBadRequest())
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Note where, not with what; tell the caller if it was told nothing yet, else break off."""

@@ -13,6 +13,14 @@ class ApiError(ShieldError):
     status: ClassVar[int]
 
 
+class ApiBadRequest(ApiError, InputRejected):
+    """What came is not plainly one HTTP request, or its body did not come as its head said."""
+
+    error_id = "api.bad_request"
+    sentence = "That was no plain HTTP request, or its body came broken or too slowly; the connection is closed."
+    status = 400
+
+
 class ApiUnauthorized(ApiError, NegativeAnswer):
     """No key, or one that is unknown, revoked or over."""
 
@@ -87,11 +95,19 @@ class ApiRepeatedOtherwise(ApiError, InputRejected):
     status = 422
 
 
+class ApiInProgress(ApiError, DependencyAway):
+    """The same request with the same idempotency key came before and is not answered yet."""
+
+    error_id = "api.in_progress"
+    sentence = "The same request with this Idempotency-Key is under way; wait a second and send it again."
+    status = 409
+
+
 class ApiTooMany(ApiError, DependencyAway):
-    """The key's requests come faster than it may."""
+    """The key's requests come faster than it may, or an address's with keys nobody made."""
 
     error_id = "api.too_many"
-    sentence = "This key asks more than {rate} times a second; try again after {seconds} s."
+    sentence = "This key, or this address with unknown keys, asks more than {rate} times a second; wait {seconds} s."
     status = 429
 
 

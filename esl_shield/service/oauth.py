@@ -60,6 +60,7 @@ class SignedTokens:
         self._read = read
         self._clock = clock
         self._keys: dict[str, Any] = {}
+        self._bad = 0  # how many of the server's keys were none when that was logged
         self._read_at = float("-inf")
         self._tried_at = float("-inf")
         self._reading = Semaphore()
@@ -82,7 +83,7 @@ class SignedTokens:
         try:
             header = json.loads(base64.urlsafe_b64decode(token.partition(".")[0] + "=="))
             kid, typ = header["kid"], str(header.get("typ", "jwt")).lower()
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise ApiUnauthorized from None
         key = self._key(kid) if isinstance(kid, str) and typ in _TYPES else None
         if key is None:
@@ -113,22 +114,34 @@ class SignedTokens:
                 return
             self._tried_at = self._clock()
             try:
-                self._keys = _parse(self._read())
-            except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+                self._keys, bad = _parse(self._read())
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 LOG.warning("oauth.keys_away", extra={"fields": {"kind": type(error).__name__}})
                 return
             self._read_at = self._clock()
+            if bad and bad != self._bad:
+                LOG.warning("oauth.keys_bad", extra={"fields": {"count": bad}})
+            self._bad = bad
 
 
-def _parse(data: bytes) -> dict[str, Any]:
-    """Read a JWK set; keys that sign nothing for us are left out. Raises ValueError, TypeError, KeyError."""
+def _parse(data: bytes) -> tuple[dict[str, Any], int]:
+    """Read a JWK set; returns its keys by name and how many are none. Those that sign nothing for us are left out.
+
+    Raises ValueError, TypeError, KeyError, RecursionError when it is no set.
+    """
+    from joserfc.errors import JoseError  # noqa: PLC0415
     from joserfc.jwk import import_key  # noqa: PLC0415
 
-    sound = [
-        key for key in json.loads(data)["keys"]
-        if key.get("kty") in _KEY_TYPES and key.get("use", "sig") == "sig" and isinstance(key.get("kid"), str)
-    ]  # fmt: skip
-    return {key["kid"]: import_key({name: value for name, value in key.items() if name != "d"}) for key in sound}
+    keys, bad = {}, 0
+    for key in iter(json.loads(data)["keys"]):
+        try:
+            if key.get("kty") in _KEY_TYPES and key.get("use", "sig") == "sig" and isinstance(key.get("kid"), str):
+                public = import_key({name: value for name, value in key.items() if name != "d"})
+                public.public_key  # noqa: B018 - some keys are looked at when they are used first
+                keys[key["kid"]] = public
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError):  # one bad key takes no other along
+            bad += 1
+    return keys, bad
 
 
 def _reader(source: str) -> Callable[[], bytes]:

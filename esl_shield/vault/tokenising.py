@@ -1,8 +1,8 @@
 """Numbers that come over HTTP, made into tokens: the rules of an import, one request at a time.
 
 Invariants: whose tokens are made is decided by the caller's key, in SQL, before a number is looked at; a request with
-an idempotency key is done once and answered the same again; of a request with numbers only an HMAC under the tenant's
-index key is kept, since a plain hash of it could be tried out; a refusal shows a number masked.
+an idempotency key reserves it, is done once and answered the same again; of a request with numbers only an HMAC under
+the tenant's index key is kept, since a plain hash of it could be tried out; a refusal shows a number masked.
 """
 
 from __future__ import annotations
@@ -10,11 +10,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import hmac
+import logging
 import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from esl_shield.errors.api import ApiForbidden, ApiRepeatedOtherwise, ApiRowRejected, ApiUnauthorized
+from esl_shield.errors import DependencyAway
+from esl_shield.errors.api import (
+    ApiForbidden,
+    ApiInProgress,
+    ApiRepeatedOtherwise,
+    ApiRowRejected,
+    ApiUnauthorized,
+)
 from esl_shield.errors.tokens import LabelRejected
 from esl_shield.vault import masking, numbers
 from esl_shield.vault.rows import Refused, Row, check_label_name, read_row
@@ -28,6 +36,10 @@ if TYPE_CHECKING:
     from esl_shield.vault.keks import Keks
     from esl_shield.vault.seeder import Outcome
     from esl_shield.vault.store import Store
+
+    _Answered = tuple[dict[str, Any], Sequence[Outcome]]
+
+LOG = logging.getLogger(__name__)
 
 SCOPE = "tokens:write"
 MAX_TENANTS = 256
@@ -73,30 +85,49 @@ class Tokeniser:
     def one(self, request: Request, item: dict[str, Any]) -> dict[str, Any]:
         """Give one number a token.
 
-        Raises ApiUnauthorized, ApiForbidden, ApiRepeatedOtherwise, ApiRowRejected, SpaceFull, CryptoError, KeysChanged,
-        DatabaseAway, DatabaseRefused.
+        Raises ApiUnauthorized, ApiForbidden, ApiRepeatedOtherwise, ApiInProgress, ApiRowRejected, SpaceFull,
+        CryptoError, KeysChanged, DatabaseAway, DatabaseRefused.
         """
-        known = self._tenant(request.key)
-        digests, kept = self._begin(known, request)
-        if kept is not None:
-            return kept
-        row = _read(item, known.seeder, dt.datetime.now(dt.UTC))
-        if isinstance(row, Refused):
-            raise ApiRowRejected(reason=row.reason, masked=row.masked)
-        outcome = known.seeder.seed(known.seeder.prepare([row]))[0]
-        if outcome.token is None:
-            raise ApiRowRejected(reason=ALIAS_TAKEN, masked=masking.phone(item["number"]))
-        return self._end(request, digests, _made(outcome), [outcome])
+
+        def make(seeder: Seeder) -> _Answered:
+            row = _read(item, seeder, dt.datetime.now(dt.UTC))
+            if isinstance(row, Refused):
+                raise ApiRowRejected(reason=row.reason, masked=row.masked)
+            outcome = seeder.seed(seeder.prepare([row]))[0]
+            if outcome.token is None:
+                raise ApiRowRejected(reason=ALIAS_TAKEN, masked=masking.phone(item["number"]))
+            return _made(outcome), [outcome]
+
+        return self._once(request, make)
 
     def many(self, request: Request, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Give numbers tokens, each row answered in its place; raises as ``one`` does, except for rows."""
+        return self._once(request, lambda seeder: self._make_many(seeder, items))
+
+    def _once(self, request: Request, make: Callable[[Seeder], _Answered]) -> dict[str, Any]:
+        """Reserve the idempotency key, do it, keep the answer; what could not be done gives the key back."""
         known = self._tenant(request.key)
         digests, kept = self._begin(known, request)
         if kept is not None:
             return kept
-        rows = self._read_all(items, known.seeder)
+        try:
+            answer, outcomes = make(known.seeder)
+            return self._end(request, digests, answer, outcomes)
+        except Exception:
+            if digests[0] is not None:
+                self._give_back(request, digests)
+            raise
+
+    def _give_back(self, request: Request, digests: tuple[bytes | None, bytes]) -> None:
+        try:
+            self._store.database.call("api_tokenising_failed", request.key, *digests)
+        except DependencyAway:  # what went wrong before is what is told; the key is free in a minute by itself
+            LOG.warning("api.key_reserved")
+
+    def _make_many(self, seeder: Seeder, items: Sequence[dict[str, Any]]) -> _Answered:
+        rows = self._read_all(items, seeder)
         sound = [row for row in rows if isinstance(row, Row)]
-        outcomes = known.seeder.seed(known.seeder.prepare(sound)) if sound else []
+        outcomes = seeder.seed(seeder.prepare(sound)) if sound else []
         coming = iter(outcomes)
         answered = [
             _rejected(row) if isinstance(row, Refused) else _answer(next(coming), item["number"])
@@ -107,7 +138,7 @@ class Tokeniser:
         answer = {
             "rows": answered, "created": created, "existing": made - created, "rejected": len(rows) - made,
         }  # fmt: skip
-        return self._end(request, digests, answer, outcomes)
+        return answer, outcomes
 
     def _read_all(self, items: Sequence[dict[str, Any]], seeder: Seeder) -> list[Row | Refused]:
         now, rows = dt.datetime.now(dt.UTC), []
@@ -154,6 +185,8 @@ class Tokeniser:
         verdict, kept = self._store.database.call("api_tokenised", request.key, *digests, answer, counts)[0]
         if verdict == "OTHER":
             raise ApiRepeatedOtherwise
+        if verdict == "RUNNING":
+            raise ApiInProgress
         if verdict == "REPEATED":
             found: dict[str, Any] = kept
             return found

@@ -273,3 +273,4 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON COLUMN shield.api_keys.last_used_at IS 'when it was last accepted or, since it is over, tried; to the minute; NULL: never';

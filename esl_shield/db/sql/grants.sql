@@ -111,5 +111,6 @@ GRANT EXECUTE ON FUNCTION
     shield_api.api_grant_permission, shield_api.api_revoke_permission, shield_api.api_permission,
     shield_api.api_permissions, shield_api.api_begin_click, shield_api.api_end_click, shield_api.api_click,
     shield_api.api_block, shield_api.api_blocklist TO shield_api;
-GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised TO shield_seeder;
+GRANT EXECUTE ON FUNCTION shield_api.api_tokenising, shield_api.api_tokenised,
+    shield_api.api_tokenising_failed TO shield_seeder;
 GRANT SELECT ON dba.api_keys, dba.blocked_tokens TO shield_auditor;

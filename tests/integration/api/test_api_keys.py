@@ -82,6 +82,17 @@ def test_a_rotated_key_goes_on_for_the_overlap_and_a_revoked_one_not_at_all(crm,
     assert apikey("revoke", str(third["id"])).startswith("revoked")
     assert apikey("revoke", str(third["id"])).startswith("unchanged")
     refused = crm.ask("GET", "/v1/calls", key=third["key"])
+    for _ in range(4):
+        assert crm.ask("GET", "/v1/calls", key=third["key"]).status == 401
+    events = [e for e in crm.events("api.refused") if e[2]["key"] == third["id"]]
+    assert [e[2]["reason"] for e in events] == ["revoked"]  # one a minute, however often it is tried
+    crm.database.query(
+        "UPDATE shield.api_keys SET revoked_at = revoked_at - interval '1 hour',"
+        " last_used_at = last_used_at - interval '61 seconds' WHERE id = %s",
+        third["id"],
+    )
+    assert [crm.ask("GET", "/v1/calls", key=third["key"]).status for _ in range(2)] == [401, 401]
+    assert len([e for e in crm.events("api.refused") if e[2]["key"] == third["id"]]) == 2
     assert refused.body == crm.ask("GET", "/v1/calls", key=new_key()[0]).body
     assert refused.headers["Www-Authenticate"].startswith("Bearer")
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from polling import until
 
 NUMBER = "+8613800138{:03d}"
 
@@ -99,6 +101,47 @@ def test_a_repeated_request_is_answered_the_same_and_done_once(crm):
     answers = [crm.ask("POST", "/v1/tokens:batch", batch, headers={"Idempotency-Key": "b-1"}) for _ in range(2)]
     assert answers[0].body == answers[1].body
     assert answers[0].body["created"] == 1
+
+
+RESERVED = "SELECT count(*) FROM shield.api_answers WHERE answer = 'null'"
+
+
+def test_of_requests_that_race_with_one_key_one_is_done(crm):
+    """While the first is under way the same is told to wait and another that it is another; only the first is done."""
+    name, path = {"Idempotency-Key": "race-1"}, "/v1/tokens"
+    first = {"number": NUMBER.format(30)}
+    with crm.database.connect(crm.database.admin) as connection, ThreadPoolExecutor(1) as pool:
+        connection.autocommit = False
+        with connection.cursor() as cursor:
+            cursor.execute("LOCK TABLE shield.tokens IN EXCLUSIVE MODE")
+            running = pool.submit(crm.ask, "POST", path, first, headers=name)
+            until(lambda: crm.database.query(RESERVED) == [(1,)], "reserved", within_s=8)
+            same = crm.ask("POST", path, first, headers=name)
+            other = crm.ask("POST", path, {"number": NUMBER.format(31)}, headers=name)
+            connection.rollback()
+        done = running.result()
+    assert (same.status, same.body["error_id"], same.headers["Retry-After"]) == (409, "api.in_progress", "1")
+    assert (other.status, other.body["error_id"]) == (422, "api.idempotency_key")
+    assert done.status == 201
+    assert crm.ask("POST", path, first, headers=name).body == done.body
+    assert crm.ask("POST", path, {"number": NUMBER.format(31)}).status == 201  # the loser's number got no token
+
+
+def test_a_key_is_given_back_by_what_was_not_done_and_by_the_dead(crm):
+    """A refused request's key is free at once; one a process died with is the same request's after a minute."""
+    path, number = "/v1/tokens", NUMBER.format(32)
+    assert crm.ask("POST", path, {"number": "12345"}, headers={"Idempotency-Key": "mended"}).status == 422
+    assert crm.ask("POST", path, {"number": number}, headers={"Idempotency-Key": "mended"}).status == 201
+    crm.database.query(
+        "UPDATE shield.api_answers SET answer = 'null', made_at = now() WHERE answer ->> 'token' = %s",
+        crm.token(number),
+    )
+    assert crm.ask("POST", path, {"number": number}, headers={"Idempotency-Key": "mended"}).status == 409
+    crm.database.query("UPDATE shield.api_answers SET made_at = now() - interval '61 seconds' WHERE answer = 'null'")
+    assert crm.ask("POST", path, {"number": "+44"}, headers={"Idempotency-Key": "mended"}).status == 422
+    again = crm.ask("POST", path, {"number": number}, headers={"Idempotency-Key": "mended"})
+    assert (again.status, again.body["created"]) == (200, False)
+    assert crm.database.query(RESERVED) == [(0,)]
 
 
 def test_an_answer_is_forgotten_after_a_day(crm):

@@ -22,7 +22,8 @@ EXECUTE = {
     "shield_masker": {"kek_ids", "mask_number", "masking_tenant"},
     "shield_seeder": {
         "seed_batch", "seed_tokens", "seeding_tenant", "set_token", "token_info", "find_tokens", "replace_numbers",
-        "computing_prefix", "api_tokenising", "api_tokenised", "list_numbers", "unlist_numbers",
+        "computing_prefix", "api_tokenising", "api_tokenised", "api_tokenising_failed",
+        "list_numbers", "unlist_numbers",
     },
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import threading
 
@@ -9,6 +10,7 @@ import psycopg2
 import pytest
 from shield_calls import TOKEN, Attempt, reasons
 
+ROWLESS = "95000000000018"
 WEEKDAYS = "{[540,1200),[1980,2640),[3420,4080),[4860,5520),[6300,6960)}"  # mon-fri 09:00-20:00
 NIGHT = "{[1320,1560),[10020,10080),[0,120)}"  # mon 22:00-02:00, sun 23:00-02:00
 
@@ -181,6 +183,67 @@ def test_what_is_explained_is_what_happens(database, worker, explain):
     assert set(reasons(database, "call.refused")) == {
         "outside_hours", "gap", "agent_day_cap", "token_cap", "agent_cap", "tenant_cap", "zone_unknown",
     }  # fmt: skip
+
+
+PERMISSIONS = (
+    (TOKEN, None, "permission_missing"),
+    (TOKEN, {"agent": "1002"}, "permission_of_another"),
+    (TOKEN, {"valid_until": "-1 minute"}, "permission_expired"),
+    (TOKEN, {"valid_from": "1 minute"}, "permission_early"),
+    (TOKEN, {"revoked_at": "now"}, "permission_revoked"),
+    (TOKEN, {"used": 1}, "permission_used_up"),
+    (TOKEN, {}, "ALLOWED"),
+    ("91000000000026", {}, "token_unknown"),
+    (ROWLESS, None, "permission_missing"),
+    (ROWLESS, {}, "ALLOWED"),
+    (ROWLESS, {"rowless": "revoked"}, "token_revoked"),
+)
+
+
+def test_a_permission_that_is_missing_is_explained(database, tenants, worker, explain):
+    """Where dial permissions are required an explanation names what the call's event then has, without a row too."""
+    database.query("SELECT shield_api.set_dialling('acme', true, NULL, NULL)")
+    database.query(
+        "INSERT INTO shield.token_prefixes (tenant_id, prefix, length, method, countries, ranges, line_types)"
+        " VALUES (%s, '95', 14, 'crm', '{}', '{}', '{}')", tenants["acme"],
+    )  # fmt: skip
+    database.query("UPDATE shield.tenants SET rowless = true WHERE name = 'acme'")
+    for token, changes, answer in PERMISSIONS:
+        database.query("TRUNCATE shield.dial_permissions, shield.rowless_tokens")
+        if changes is not None:
+            _grant(database, tenants["acme"], token, **changes)
+        assert explain(None, token=token) == answer, (token, changes)
+        (verdict,) = Attempt(token=token).authorize(worker)
+        assert verdict == ("ALLOWED" if answer == "ALLOWED" else "NOT_FOUND")
+        assert answer == "ALLOWED" or reasons(database, "call.refused")[-1] == answer
+
+
+def test_a_permission_is_explained_at_the_moment_asked_for(database, tenants, explain):
+    """One that begins later passes then and not now; a tenant that requires none has no such rule."""
+    steward = database.open(database.login("steward", ["acme"]))
+    states = {row[0]: row[1] for row in steward.call("explain_call", "acme", "1001", TOKEN, None)}
+    assert states["permission"] == "off"
+    database.query("SELECT shield_api.set_dialling('acme', true, NULL, NULL)")
+    _grant(database, tenants["acme"], TOKEN, valid_from="1 hour")
+    assert explain(None) == "permission_early"
+    assert explain(dt.datetime.now(dt.UTC) + dt.timedelta(hours=2)) == "ALLOWED"
+
+
+def _grant(database, tenant_id, token, **changes):
+    """Grant one call to a token; ``rowless`` is the status of a token without a row."""
+    values = {"valid_from": "-1 hour", "valid_until": "1 day", "used": 0, "revoked_at": None, "agent": None} | changes
+    valid_from, valid_until = values["valid_from"], values["valid_until"]
+    if "rowless" in values:
+        rowless = "INSERT INTO shield.rowless_tokens (tenant_id, token, status) VALUES (%s, %s, %s)"
+        database.query(rowless, tenant_id, token, values["rowless"])
+    database.query(
+        "INSERT INTO shield.dial_permissions (id, tenant_id, token, valid_from, valid_until, calls,"
+        " used, revoked_at, agent) VALUES (gen_random_uuid(), %s, %s,"
+        " now() + least(%s::interval, %s::interval - interval '1 hour'),"
+        " now() + %s::interval, 1, %s, %s, %s)",
+        tenant_id, token, valid_from, valid_until, valid_until, values["used"], values["revoked_at"],
+        values["agent"],
+    )  # fmt: skip
 
 
 def test_an_explanation_changes_nothing_but_the_trail(database, explain):

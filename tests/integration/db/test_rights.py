@@ -77,6 +77,7 @@ FUNCTIONS = {
     "api_call": (("api",), 2),
     "api_tokenising": (("seeder",), 1),
     "api_tokenised": (("seeder",), 5),
+    "api_tokenising_failed": (("seeder",), 3),
     "add_api_key": ((), 8),
     "revoke_api_key": ((), 2),
     "take_cdr": (("intake",), 10),

@@ -84,6 +84,7 @@ REFUSED = {
     "other-type": lambda: signed(header={"typ": "dpop+jwt"}),
     "unsigned": lambda: "eyJhbGciOiJub25lIiwia2lkIjoiazEifQ." + signed().split(".")[1] + ".AA",
     "no-json": lambda: "AAAA.BBBB.CCCC",
+    "deep-header": lambda: base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=") + ".e30.AA",
     "list-header": lambda: "W10.e30.AA",
 }
 
@@ -112,6 +113,41 @@ def test_keys_are_read_again_when_they_change_and_not_for_every_guess():
     now[0] = LEAST_PAUSE_S
     assert tokens.caller(signed(NEW, "RS256"))
     assert reads == [0.0, LEAST_PAUSE_S]
+
+
+BAD_KEYS = {
+    "no-parameters": {"kty": "RSA", "kid": "b"}, "no-curve": {"kty": "EC", "kid": "b"},
+    "other-curve": {"kty": "EC", "kid": "b", "crv": "P-1", "x": "AA", "y": "AA"},
+    "off-the-curve": {"kty": "EC", "kid": "b", "crv": "P-256", "x": "AA", "y": "AA"},
+    "zero": {"kty": "RSA", "kid": "b", "n": "AA", "e": "AA"}, "number": {"kty": "RSA", "kid": "b", "n": 1, "e": 1},
+    "no-base64": {"kty": "OKP", "kid": "b", "crv": "Ed25519", "x": "\u00fc"},
+    "list": [], "nothing": None,
+    "number-operations": {"kty": "RSA", "kid": "b", "n": "AQAB", "e": "AQAB", "key_ops": 7},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD_KEYS, ids=str)
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+def test_a_key_that_is_none_takes_no_other_along(case, first, caplog):
+    """Beside a bad key the good one's tokens are taken, the bad one's are refused, and the log says so once."""
+    good, bad, now = [KEY.as_dict(private=False)], [BAD_KEYS[case]], [0.0]
+    published = json.dumps({"keys": bad + good if first else good + bad}).encode()
+    tokens = SignedTokens(CONFIG, lambda: published, clock=lambda: now[0])
+    for _ in range(3):
+        assert tokens.caller(signed())
+        with pytest.raises(ApiUnauthorized):
+            tokens.caller(signed(ECKey.generate_key("P-256", {"kid": "b"})))
+        now[0] += LEAST_PAUSE_S
+    assert [record.message for record in caplog.records] == ["oauth.keys_bad"]
+
+
+@pytest.mark.parametrize(
+    "published", [b"[" * 100_000, b"{}", b"[]", b'{"keys": 7}'], ids=["deep", "none", "list", "number"]
+)
+def test_what_is_no_set_of_keys_is_a_server_that_is_away(published):
+    """No token can be checked, which is told as such."""
+    with pytest.raises(TokenKeysAway):
+        SignedTokens(CONFIG, lambda: published).caller(signed())
 
 
 def test_keys_that_cannot_be_read_again_are_used_for_a_while_and_then_not():

@@ -79,6 +79,9 @@ REFUSED = {
     "two-keys": GET + b"Authorization: Bearer a\r\nAuthorization: Bearer b\r\n\r\n",
     "long-head": GET + b"X-A: " + b"a" * MAX_HEAD_BYTES + b"\r\n\r\n",
     "many-headers": GET + b"X-A: b\r\n" * 200 + b"\r\n", "long-target": b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\n\r\n",
+    "bare-cr": POST + b"X-A: a\rContent-Length: 3\r\n\r\nabc", "cr-cr-lf": POST + b"X-A: a\r\r\n\r\n",
+    "cr-at-target": b"GET / HTTP/1.1\r\r\nHost: x\r\n\r\n", "nul": GET + b"X-A: a\0b\r\n\r\n",
+    "nul-in-name": GET + b"X-\0A: b\r\n\r\n",
     "bad-chunk": POST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + SECRET + b"\r\n0\r\n\r\n",
 }  # fmt: skip
 

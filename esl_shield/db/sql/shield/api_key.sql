@@ -16,6 +16,15 @@ BEGIN
     END IF;
     v_reason := CASE WHEN v_key.revoked_at IS NOT NULL THEN 'revoked' WHEN v_key.expires_at <= now() THEN 'expired'
         WHEN NOT coalesce(p_scope = ANY (v_key.scopes), false) THEN 'scope' END;
+    -- A key that is over has no rate of its own to bound what its tries write: one event a minute, the first at once.
+    IF v_reason IN ('revoked', 'expired') THEN
+        UPDATE shield.api_keys k SET last_used_at = now() WHERE k.id = v_key.id AND (k.last_used_at IS NULL
+            OR k.last_used_at < greatest(now() - interval '1 minute', least(k.revoked_at, k.expires_at)));
+        IF NOT FOUND THEN
+            RETURN QUERY SELECT 'UNKNOWN_KEY', NULL::int, NULL::text, NULL::int;
+            RETURN;
+        END IF;
+    END IF;
     IF v_reason IS NOT NULL THEN
         INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (v_key.tenant_id, 'api.refused',
             jsonb_build_object('key', v_key.id, 'reason', v_reason, 'scope', left(p_scope, 32)));

@@ -1,9 +1,11 @@
 -- Why find_permission found none: what comes nearest to fitting, as a word for the audit event.
-CREATE OR REPLACE FUNCTION shield.why_no_permission(p_tenant_id int, p_token text, p_agent text) RETURNS text
+DROP FUNCTION IF EXISTS shield.why_no_permission(int, text, text);
+CREATE OR REPLACE FUNCTION shield.why_no_permission(p_tenant_id int, p_token text, p_agent text, p_at timestamptz DEFAULT NULL)
+RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    v_now CONSTANT timestamptz := clock_timestamp();
+    v_now CONSTANT timestamptz := coalesce(p_at, clock_timestamp());
 BEGIN
     RETURN coalesce((SELECT CASE
             WHEN p.agent <> p_agent THEN 'permission_of_another'

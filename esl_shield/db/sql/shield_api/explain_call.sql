@@ -13,14 +13,21 @@ DECLARE
     v_token record;
     v_usage record;
     v_sum bigint;
+    v_permission uuid;
 BEGIN
     p_agent := lower(p_agent);
-    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day INTO v_tenant FROM shield.tenants t WHERE t.name = p_tenant;
+    SELECT t.id, t.token_per_day, t.agent_per_hour, t.tenant_per_day, t.requires_permission, t.rowless INTO v_tenant
+        FROM shield.tenants t WHERE t.name = p_tenant;
     IF v_tenant.id IS NULL THEN
         RETURN;
     END IF;
     SELECT k.token, k.status, k.expires_at, nullif(coalesce(k.per_day, v_tenant.token_per_day), 2147483647) AS per_day INTO v_token
         FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
+    IF v_tenant.rowless AND v_token.token IS NULL THEN
+        SELECT r.token::shield.token, r.status::shield.token_status, r.expires_at,
+                nullif(coalesce(r.per_day, v_tenant.token_per_day), 2147483647) AS per_day
+            INTO v_token FROM shield.rowless_token(v_tenant.id, p_token) r;
+    END IF;
     INSERT INTO shield.audit_events (tenant_id, kind, agent, token, detail) VALUES (v_tenant.id, 'policy.explained',
         CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN p_agent END, v_token.token, jsonb_build_object('at', v_at));
     RETURN QUERY SELECT j.rule, j.state, j.reason, 'FORBIDDEN', j.detail
@@ -32,6 +39,13 @@ BEGIN
     IF v_token.token IS NULL THEN
         RETURN;
     END IF;
+    IF v_tenant.requires_permission THEN
+        v_permission := shield.find_permission(v_tenant.id, p_token, p_agent, v_at);
+    END IF;
+    RETURN QUERY SELECT 'permission', CASE WHEN NOT v_tenant.requires_permission THEN 'off' WHEN v_permission IS NULL THEN 'refuses'
+            ELSE 'passes' END, CASE WHEN v_tenant.requires_permission AND v_permission IS NULL
+            THEN shield.why_no_permission(v_tenant.id, p_token, p_agent, v_at) ELSE 'permission_missing' END,
+        'NOT_FOUND', jsonb_strip_nulls(jsonb_build_object('permission', v_permission));
     RETURN QUERY SELECT j.rule, j.state, j.reason, 'FORBIDDEN', j.detail
         FROM shield.judge_rules(v_tenant.id, p_agent, p_token, v_at) j WHERE j.rule <> 'agent_lock' ORDER BY j.place;
     SELECT u.since, u.used INTO v_usage FROM shield.token_usage u WHERE u.tenant_id = v_tenant.id AND u.token = p_token;
