@@ -160,6 +160,7 @@ class Edge:
         nameserver: str = "",
         apart: bool = False,
         inbound: bool = False,
+        no_response_ms: int = 1500,
     ) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -208,7 +209,7 @@ listen=tcp:{outside_host} name "outside-tcp"
 #!define EDGE_TLS "{folder}/tls.cfg"
 #!define EDGE_PING_FROM "sip:edge@{HOST}"
 #!define EDGE_PING_S 1
-#!define EDGE_NO_RESPONSE_MS 1500
+#!define EDGE_NO_RESPONSE_MS {no_response_ms}
 #!define EDGE_PIKE_DENSITY 100000
 #!define EDGE_WORKERS 2
 {"" if apart else "#!define EDGE_CARRIERS_ON_FREESWITCH"}
