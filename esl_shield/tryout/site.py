@@ -163,7 +163,8 @@ class Site:
         if keys:
             parts.append(f'[keys]\nkek = "file:{self.folder / "kek"}"\n')
         if role == "worker":
-            parts.append('[esl]\nlisten = "127.0.0.1:0"\n')
+            # Two hundred calls at once on whatever machine: none is too many.
+            parts.append('[esl]\nlisten = "127.0.0.1:0"\nadmission_timeout_s = 60\n')
         if role == "resolver":
             files = ", ".join(f'{name} = "file:{self.folder / name}.secret"' for name in ("edge", "lua"))
             parts.append(f'[resolver]\nlisten = "127.0.0.1:0"\nsecrets = {{ {files} }}\n')
