@@ -12,7 +12,7 @@ import csv
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gevent.pool import Pool
@@ -149,8 +149,10 @@ def _place(numbers: Mapping[str, str], worker: tuple[str, int], redeem: double.R
         kind = kinds[position % len(kinds)]
         token = (abroad if kind.dials == "abroad" else at_home)[position % (10 if kind.dials == "abroad" else 150)]
         dialled = {"unknown": _unknown(token, numbers), "number": numbers[token]}.get(kind.dials, token)
+        # One who dials ten wrong tokens is locked, so that ten agents share them.
+        agent = replace(kind.agent, username=str(1001 + position // len(kinds)))
         placed = double.Call(
-            dialled=dialled, agent=kind.agent, gateways=kind.carriers, cancels_after_s=kind.cancels_after_s,
+            dialled=dialled, agent=agent, gateways=kind.carriers, cancels_after_s=kind.cancels_after_s,
             hangs_up_after_s=None,
         )  # fmt: skip
         return Call(kind, dialled, numbers[token], double.play(placed, worker, redeem=redeem))
