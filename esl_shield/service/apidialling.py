@@ -50,8 +50,9 @@ class _Permissions:
     def grant(self, asked: Asked) -> Answer:
         """Grant a dial permission."""
         body = asked.body
+        calls = body.get("calls", 1)  # to JSON Schema 3.0 is an integer
         wanted = Permission(
-            **{name: body.get(name) for name in _NAMED}, calls=body.get("calls", 1),
+            **{name: body.get(name) for name in _NAMED}, calls=None if calls is None else int(calls),
             id=UUID(body["id"]) if "id" in body else uuid4(), valid_from=_moment(body, "from"),
             valid_until=_moment(body, "until"),
         )  # fmt: skip
