@@ -21,8 +21,8 @@ _READERS = {
     "tenants": "an auditor or a seeder", "tokens": "an auditor or a seeder", "dids": "an auditor or a seeder",
     "label_masks": "an auditor or a seeder", "holds": "a steward, an eraser or an auditor",
     "erasures": "a steward, an eraser or an auditor", "token_caps": "a steward or an auditor",
-    "tenant_caps": "a steward or an auditor", "dialling": "an API or an auditor",
-    "dial_permissions": "an API or an auditor", "clicks": "an API or an auditor",
+    "tenant_caps": "a steward or an auditor", "dialling": "a dialler or an auditor",
+    "dial_permissions": "a dialler or an auditor", "clicks": "a dialler or an auditor",
     "policies": "a steward or an auditor", "agent_locks": "a steward or an auditor",
     "do_not_call": "a seeder or an auditor", "token_prefixes": "an auditor, a seeder, a steward or an eraser",
 }  # fmt: skip

@@ -31,6 +31,7 @@ MIN_PASSWORD_LENGTH = 12
 _TIMED = ("worker", "resolver", "masker", "api")
 _QUIET = (
     "worker", "resolver", "masker", "seeder", "revealer", "scanner", "canary", "steward", "eraser", "rekeyer", "api",
+    "dialler",
 )  # fmt: skip
 REVEALER = "revealer"
 REVEAL_RIGHTS = ("request", "approve")

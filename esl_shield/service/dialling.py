@@ -59,7 +59,7 @@ class Granted(NamedTuple):
 
 
 class Dialling:
-    """An API's side of the database, over a ``database`` with such a login; safe to share between greenlets."""
+    """A dialler's side of the database, over a ``database`` with such a login; safe to share between greenlets."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -5,11 +5,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
 BEGIN
-    RETURN QUERY SELECT d.wrapped, d.kek_id FROM shield.data_keys d
-        WHERE d.tenant_id = p_tenant_id AND d.purpose = 'ff1' AND d.version = p_version;
-    IF FOUND THEN
-        INSERT INTO shield.audit_events (tenant_id, kind, detail)
-            VALUES (p_tenant_id, 'key.read', jsonb_build_object('purpose', 'ff1', 'version', p_version));
-    END IF;
+    RETURN QUERY SELECT k.wrapped, k.kek_id FROM shield.read_key(p_tenant_id, 'ff1', p_version) k;
 END
 $$;
