@@ -55,7 +55,7 @@ struct waits {
 static struct call calls[MOST_CALLS];
 static uint32_t unused[MOST_CALLS], unused_count;
 static struct waits patience, until_ringing, until_answer, until_hangup;
-static struct histogram handoffs, redemptions, lateness;
+static struct histogram handoffs, redemptions, refusals, lateness;
 static struct { char name[48]; uint64_t count; } failures[MOST_FAILURES];
 static uint64_t begun, bridged, redeemed_count, answered, completed, failed, stuck, late, open_now, talking, most_open;
 static char *tokens, *numbers;
@@ -244,6 +244,7 @@ static bool answer(uint32_t n, const char *command, char *reply, size_t *length)
                 char code[4] = "";
                 snprintf(code, sizeof code, "%s", strstr(command, "execute-app-arg: ") ? strstr(command, "execute-app-arg: ") + 17 : "");
                 snprintf(kind, sizeof kind, "refused_%s", code);
+                if (call->began >= measure_from) add(&refusals, now_ns() - call->began);
             }
             fail_call(n, kind);
             return false;
@@ -388,6 +389,8 @@ static void print_done(double wall_s) {
     print_histogram("handoff", &handoffs);
     printf(", ");
     print_histogram("redeem", &redemptions);
+    printf(", ");
+    print_histogram("refusal", &refusals);
     printf(", ");
     print_histogram("begun_late", &lateness);
     printf(", \"failures\": {");
