@@ -33,7 +33,7 @@ def supervise(path: str) -> int:
             return [PYTHON, __file__, "describe", role, config]
 
     for name, order in (("early", 0), ("late", 1), ("lone", 1)):
-        kinds.KINDS[name] = Behaving((name,), order, lambda _: None)
+        kinds.KINDS[name] = Behaving((name,), order, lambda _: None, urgent=name == "early")
     sys.argv = ["esl-shield", "--config", path, "serve"]
     main()
     return 0

@@ -69,7 +69,7 @@ def uncapped(call_centre):
 
 
 def test_ten_times_the_load_is_shed_and_what_is_taken_completes(call_centre, load, hurried, uncapped):
-    """Every call is either completed with one record or refused with 503 at once; none is stuck, and the next ones go well."""
+    """Every call completes with one record or is refused with 503 at once; none is stuck, and the next go well."""
     before = ended(call_centre)
     told = load.run(hurried, RATE, CALLS, "--hold-ms", "50", "--patience-ms", str(PATIENCE_MS))
     assert set(told["failures"]) == {"refused_503"}

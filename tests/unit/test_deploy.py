@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from esl_shield.config import serve
 from esl_shield.config.api import ApiConfig, TokeniserConfig
 from esl_shield.config.calls import EslConfig
 from esl_shield.config.resolver import ResolverConfig
+from esl_shield.config.values import Address
 from esl_shield.config.webhooks import WebhooksConfig
 from esl_shield.service.supervisor.child import STOP_MARGIN_S
 from esl_shield.service.supervisor.kinds import INTAKE_DRAIN_S, KINDS, SEALER_DRAIN_S
@@ -120,6 +122,27 @@ def test_the_supervisors_unit_agrees_with_its_file():
     assert {"CAP_SETUID", "CAP_SETGID", "CAP_KILL"} == set(found["CapabilityBoundingSet"].split())
     assert found["KillMode"] == "process"
     assert found["ExecReload"] == "/bin/kill -HUP $MAINPID"
+
+
+def test_the_samples_run_together_and_are_scraped():
+    """Under serve.toml each process of the samples has pages at an address of its own, and Prometheus asks them all."""
+    config = serve.load(str(DEPLOY / "serve.toml"))
+    pages = [config.metrics]
+    for process in config.process:
+        sample = tomllib.loads((DEPLOY.parent / "docs/samples" / Path(process.config).name).read_text())
+        if listen := sample.get("metrics", {}).get("listen"):
+            first = Address.parse(listen)
+            pages += [f"{first.host}:{first.port + index}" for index in range(process.count)]
+    assert len(set(pages)) == len(pages)
+    assert set(re.findall(r"- (127\S+)", (DEPLOY / "prometheus/prometheus.yml").read_text())) == set(map(str, pages))
+
+
+@pytest.mark.parametrize("unit", ["esl-shield", "esl-shield-intake"])
+def test_an_intake_may_remove_what_it_took(unit):
+    """The spool in the intake's sample is a folder that its unit does not make read-only."""
+    sample = tomllib.loads((DEPLOY.parent / "docs/samples/intake.toml").read_text())
+    text = (DEPLOY / "systemd" / f"{unit}.service").read_text()
+    assert set(sample["intake"]["spool"]) <= set(re.findall(r"^ReadWritePaths=-?(\S+)", text, re.MULTILINE))
 
 
 def test_folders_are_made_for_the_users_that_are_made():

@@ -1,8 +1,8 @@
 """All children: each place filled, who dies replaced, who is told to leave followed to the end.
 
 Invariants: a place has one child at most; one that dies is replaced after a pause that grows while it keeps dying, so
-nothing is ever restarted in a busy loop; children that were told to leave are never replaced; at a stop, kinds end in
-the order of the table.
+nothing is ever restarted in a busy loop; what calls wait for starts before the rest; children that were told to leave
+are never replaced; at a stop, kinds end in the order of the table.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Fleet:
             if not child.reap():
                 child.judge(now)
         self._see_off()
-        for slot in self.slots:
+        for slot in sorted(self.slots, key=lambda slot: not slot.place.kind.urgent):
             self._tend(slot, serve, now)
         if self._stopping:
             self._step_down(now)
@@ -152,8 +152,16 @@ class Fleet:
                 self._mourn(slot, reason, str(child.exit_code), worked_s=child.worked_s(now), now=now)
         if slot.after is not None and slot.after.exit_code is not None:
             slot.after = None
-        if slot.child is None and slot.after is None and not self._stopping and now >= slot.start_at:
+        may_start = slot.after is None and not self._stopping and now >= slot.start_at
+        if slot.child is None and may_start and not self._gives_way(slot):
             self.start(slot, serve, now)
+
+    def _gives_way(self, slot: Slot) -> bool:
+        """Whether it waits until what calls wait for has started, which it would slow down."""
+        return not slot.place.kind.urgent and any(
+            other.place.kind.urgent and other.child is not None and other.child.state is State.STARTING
+            for other in self.slots
+        )
 
     def _mourn(self, slot: Slot, reason: str, code: str, *, worked_s: float, now: float) -> None:
         refused = reason == "refused"

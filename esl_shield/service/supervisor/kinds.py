@@ -55,14 +55,16 @@ class Kind:
     """A kind of process.
 
     ``command`` follows ``esl-shield --config FILE``; at a stop all of a lower ``stop_order`` end before the next are
-    told: calls under way still need the resolver, and the last events a sealer. ``describe`` runs in a process of the
-    role's user and raises ShieldError for a configuration the role would not start with.
+    told: calls under way still need the resolver, and the last events a sealer. While one that is ``urgent`` starts no
+    other does: calls wait for it. ``describe`` runs in a process of the role's user and raises ShieldError for a
+    configuration the role would not start with.
     """
 
     command: tuple[str, ...]
     stop_order: int
     describe: Callable[[Config], Description]
     program: tuple[str, ...] = PYTHON
+    urgent: bool = False
 
     def argv(self, config: str) -> list[str]:
         """Return the command line of a process."""
@@ -139,8 +141,8 @@ def _spell(address: object) -> str | None:
 
 
 KINDS = {
-    "worker": Kind(("worker",), 0, _worker),
-    "resolver": Kind(("resolver",), 1, _resolver),
+    "worker": Kind(("worker",), 0, _worker, urgent=True),
+    "resolver": Kind(("resolver",), 1, _resolver, urgent=True),
     "housekeeper": Kind(("db", "maintain", "--every", str(SECONDS_BETWEEN_HOUSEKEEPING)), 1, _housekeeper),
     "intake": Kind(("intake",), 1, _intake),
     "reaper": Kind(("reaper",), 1, _reaper),

@@ -168,6 +168,19 @@ def test_a_reload_with_a_bad_file_changes_nothing(running, case):
     assert supervisor.end() in (0, 1)
 
 
+def test_what_calls_wait_for_starts_first(supervisor):
+    """The others start when it is ready, or has had its time."""
+    supervisor.behave("early", "mute")
+    supervisor.behave("late", "")
+    supervisor.write("late 1 late", "early 1 early", **BRISK | {"start_timeout_s": 1.0})
+    supervisor.start()
+    until(lambda: supervisor.pids("late"), "the other")
+    assert supervisor.said("child=early-1 reason=slow_to_start")
+    supervisor.behave("early", "")
+    supervisor.wait("event=serve.ready")
+    assert supervisor.end() == 0
+
+
 def test_a_reload_adds_and_removes_processes(running):
     """After a reload there are as many of each role as the file says, those of a role it no longer names none."""
     supervisor = running()
