@@ -3,7 +3,7 @@
 Invariants:
 
 - Admission is decided before a byte is read: an address outside ``allow`` is closed; a call within ``max_calls`` that
-  waited no longer than ``admission_timeout_s`` for its turn goes to ``handle``; any other goes to ``overflow``, of
+  did not wait too long for its turn (``patience``) goes to ``handle``; any other goes to ``overflow``, of
   which ``reserve`` run at once and the rest wait their turn. FreeSWITCH leaves a call silent when its socket is closed
   before ``connect`` (mod_event_socket.c:539), so no admitted socket is closed unanswered and accepting never stops to
   shed load.
@@ -35,6 +35,7 @@ from gevent.lock import Semaphore
 from esl_shield.errors import ShieldError
 from esl_shield.errors.freeswitch import SessionGone
 from esl_shield.esl.acceptor import BACKLOG, Acceptor
+from esl_shield.esl.patience import Patience
 from esl_shield.esl.session import Session
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Server:
         self._idle.set()
         self._complained = False
         self._reserve = Semaphore(config.reserve)
+        self._patience = Patience(config.admission_timeout_s)
         self._acceptor = Acceptor(
             listener or _listen(config), self._serve, self._accept_failed,
             gives_way=(lambda: self._active >= config.max_calls) if listener else None,
@@ -161,9 +163,8 @@ class Server:
                 self._idle.set()
 
     def _admit(self, session: Session) -> None:
-        full = self._active >= self._config.max_calls
-        # Half of the time is for FreeSWITCH's answer, after which the call is looked at once more.
-        if full or time.monotonic() - session.arrived > self._config.admission_timeout_s / 2:
+        full, now = self._active >= self._config.max_calls, time.monotonic()
+        if self._patience.is_over(now - session.arrived, now) or full:
             self._count("overflow" if full else "late")
             self._answer(session)
             return

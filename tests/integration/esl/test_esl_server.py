@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import gevent
@@ -98,6 +99,44 @@ def test_the_reserve_bounds_how_many_are_answered_at_once(serve):
     assert {call.get(timeout=5).status for call in refused} == {503}
     assert 1 < most[0] <= 3
     holding.release.set()
+
+
+def test_a_pause_costs_no_call(serve):
+    """Calls that came while the process stood still for a moment are all taken once it goes on."""
+    server = serve(Worker(), admission_timeout_s=3.0)
+    waiting = [socket.create_connection(server.address) for _ in range(20)]
+    time.sleep(1.6)  # nothing else of this process runs meanwhile
+    assert [sock.recv(64) for sock in waiting] == [b"connect\n\n"] * len(waiting)
+    assert (server.counts["accepted"], server.counts["late"]) == (len(waiting), 0)
+    for sock in waiting:
+        sock.close()
+
+
+def test_who_waited_too_long_is_refused(serve):
+    """After a longer pause nobody is taken whom FreeSWITCH may be about to hang up."""
+    server = serve(Worker(), admission_timeout_s=0.2)
+    calls = [gevent.spawn(play, one(), server.address) for _ in range(5)]
+    gevent.idle()
+    time.sleep(0.4)
+    assert {call.get(timeout=5).status for call in calls} == {503}
+
+
+def test_more_calls_than_can_be_taken_are_refused_while_they_are_more(serve):
+    """Those whose turn comes late for longer than a moment are refused, and calls are taken again when that is over."""
+    worker = Worker()
+
+    def busy(session):
+        time.sleep(0.06)  # of the processor
+        worker(session)
+
+    server = serve(busy, admission_timeout_s=0.5)
+    calls = [gevent.spawn(play, one(), server.address, redeem=number) for _ in range(40)]
+    results = [call.get(timeout=20) for call in calls]
+    taken = [result for result in results if result.bridged]
+    assert 0 < len(taken) < 30
+    assert {result.status for result in results if not result.bridged} == {503}
+    assert server.counts["late"] == len(calls) - len(taken)
+    assert play(one(), server.address, redeem=number).bridged
 
 
 @pytest.mark.parametrize(
