@@ -69,19 +69,29 @@ BEGIN
         AND (SELECT pg_has_role(session_user, 'shield_resolver', 'MEMBER'))
         AND tenant_id IN (SELECT t.id FROM shield.tenants t WHERE t.list_for_all));
 
-    -- Every statement on a tenant's table asks for its login's scope, on some tables twice, and reads these policies with it:
-    -- so few of them, short, and without a sub-select each. The reaper locks workers' logins.
+    -- Whoever reads a tenant's table reads its own login, and every statement sets these policies up anew, for each table once
+    -- or more: a sub-select in one of them would cost more than what it saves on so small a table.
+    -- A reveal's two people: whether the other one may still act is asked in the session of this one, or of the resolver.
     DROP POLICY IF EXISTS revealers ON shield.logins;
+    CREATE POLICY revealers ON shield.logins FOR SELECT USING (role = 'revealer'
+        AND (pg_has_role(session_user, 'shield_revealer', 'MEMBER') OR pg_has_role(session_user, 'shield_resolver', 'MEMBER')));
+
+    -- An auditor's views show the logins of its tenants; dba.logins leaves out the others.
     DROP POLICY IF EXISTS auditors ON shield.logins;
-    DROP POLICY IF EXISTS lockers_see ON shield.logins;
+    CREATE POLICY auditors ON shield.logins FOR SELECT USING (pg_has_role(session_user, 'shield_auditor', 'MEMBER'));
+
+    -- The reaper locks workers' logins; the sealer counts those that are locked.
     DROP POLICY IF EXISTS lockers ON shield.logins;
-    DROP POLICY IF EXISTS own_login ON shield.logins;
-    DROP POLICY IF EXISTS administrators ON shield.logins;
-    CREATE POLICY own_login ON shield.logins FOR SELECT USING (login = session_user::text OR shield.sees_logins(role));
+    DROP POLICY IF EXISTS lockers_see ON shield.logins;
     CREATE POLICY lockers ON shield.logins FOR UPDATE USING (role = 'worker'
         AND pg_has_role(session_user, 'shield_reaper', 'MEMBER'));
-    CREATE POLICY administrators ON shield.logins USING (pg_has_role(session_user, 'shield_owner', 'MEMBER'));
+    CREATE POLICY lockers_see ON shield.logins FOR SELECT USING (role = 'worker' AND (pg_has_role(session_user,
+        'shield_reaper', 'MEMBER') OR pg_has_role(session_user, 'shield_sealer', 'MEMBER')));
 
+    DROP POLICY IF EXISTS own_login ON shield.logins;
+    DROP POLICY IF EXISTS administrators ON shield.logins;
+    CREATE POLICY own_login ON shield.logins FOR SELECT USING (login = session_user::text);
+    CREATE POLICY administrators ON shield.logins USING (pg_has_role(session_user, 'shield_owner', 'MEMBER'));
     DROP POLICY IF EXISTS administrators ON shield.applied_sql;
     EXECUTE format('CREATE POLICY administrators ON shield.applied_sql USING (%s)', v_admin);
 END
