@@ -14,7 +14,8 @@ AS $$
 DECLARE
     permit_ttl CONSTANT interval := '10 seconds';
     -- FreeSWITCH finds users by it in any case. Of the domain, like the next two, so that it is checked once, not by each INSERT.
-    v_agent CONSTANT shield.agent := CASE WHEN p_agent ~ '^[^[:cntrl:]]{1,64}$' THEN lower(p_agent) END;
+    v_agent CONSTANT shield.agent := CASE WHEN length(p_agent) <= 64 AND p_agent ~ '^[^[:cntrl:]]+$'
+        THEN lower(p_agent) END;
     v_gateway shield.gateway;
     v_delivery shield.delivery;
     v_tenant record;
@@ -44,7 +45,7 @@ BEGIN
         WHEN v_tenant.login_locked THEN 'login_locked'
         WHEN v_agent IS NULL THEN 'agent_unauthenticated'
         WHEN v_tenant.id IS NULL THEN 'tenant_unknown'
-        WHEN p_token IS NULL OR p_token !~ '^[0-9]{8,20}$' THEN 'token_malformed'
+        WHEN p_token IS NULL OR length(p_token) NOT BETWEEN 8 AND 20 OR p_token !~ '^[0-9]+$' THEN 'token_malformed'
         WHEN v_token.token IS NULL THEN 'token_unknown'
         WHEN v_token.status <> 'active' THEN 'token_revoked'
         WHEN v_token.expires_at <= clock_timestamp() THEN 'token_expired'

@@ -21,7 +21,7 @@ BEGIN
         END IF;
         UPDATE shield.calls c SET
             state = v_told.state,
-            hangup_cause = CASE WHEN v_told.cause ~ '^[A-Z][A-Z0-9_]{0,63}$' AND v_told.cause !~ '[0-9]{5}'
+            hangup_cause = CASE WHEN length(v_told.cause) <= 64 AND v_told.cause ~ '^[A-Z][A-Z0-9_]*$' AND v_told.cause !~ '[0-9]{5}'
                 THEN v_told.cause END,
             sip_code = CASE WHEN v_told.sip_code BETWEEN 100 AND 699 THEN v_told.sip_code END,
             gateway = coalesce(v_told.gateway, c.gateway),
