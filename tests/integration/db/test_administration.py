@@ -236,7 +236,7 @@ def test_a_login_for_an_unknown_tenant_is_not_made(database, tenants):
 
 
 def test_what_a_login_sees_follows_its_row(database, tenants):
-    """The copy that policies read cannot differ: mapped anew, changed by hand or removed, it is the login's row again."""
+    """The copy that policies read cannot differ: mapped anew, changed by hand or removed, it is the row again."""
     config = database.login("auditor", ["acme"])
     login = _role_of(config)
     seen = database.connect(config).cursor()
