@@ -18,7 +18,7 @@ import gevent
 import psycopg2
 from gevent.pool import Pool
 from sqlalchemy.engine import make_url
-from vault_bench import _cpu_s
+from vault_bench import cpu_s
 
 from esl_shield.esl import double
 from esl_shield.esl.double import Agent, Call, Carrier, Gateway
@@ -86,14 +86,14 @@ def measure(site: Site, tokens: list[str], calls: int, held: int) -> None:
 
     def backends() -> float:
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE usename LIKE 'site%'")
-        return sum(_cpu_s(pid) for (pid,) in cursor.fetchall())
+        return sum(cpu_s(pid) for (pid,) in cursor.fetchall())
 
     run(200, AT_ONCE, 0.01)
     wal, rows = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')", "SELECT pg_database_size(current_database())"
-    before = [_cpu_s(worker.popen.pid), _cpu_s(resolver.popen.pid), backends(), ask(wal), ask(rows)]
+    before = [cpu_s(worker.popen.pid), cpu_s(resolver.popen.pid), backends(), ask(wal), ask(rows)]
     run(calls, AT_ONCE, 0.01)
     gevent.sleep(1)
-    after = [_cpu_s(worker.popen.pid), _cpu_s(resolver.popen.pid), backends(), ask(wal), ask(rows)]
+    after = [cpu_s(worker.popen.pid), cpu_s(resolver.popen.pid), backends(), ask(wal), ask(rows)]
     spent = [(new - old) / calls for old, new in zip(before, after, strict=True)]
     for name, seconds in zip(("worker", "resolver", "database"), spent, strict=False):
         print(f"{name:10} {seconds * 1000:.2f} ms CPU a call")

@@ -233,3 +233,27 @@ def test_a_login_for_an_unknown_tenant_is_not_made(database, tenants):
     with pytest.raises(TenantUnknown, match="no tenant nobody that"):
         make_login(engine, "test_nowhere", "correct horse", role="worker", tenants=["acme", "nobody"])
     assert database.query("SELECT 1 FROM pg_roles WHERE rolname = 'test_nowhere'") == []
+
+
+def test_what_a_login_sees_follows_its_row(database, tenants):
+    """The copy that policies read cannot differ: mapped anew, changed by hand or removed, it is the row again."""
+    config = database.login("auditor", ["acme"])
+    login = _role_of(config)
+    seen = database.connect(config).cursor()
+
+    def tenants_seen():
+        seen.execute("SELECT name FROM dba.tenants ORDER BY 1")
+        return [name for (name,) in seen.fetchall()]
+
+    assert tenants_seen() == ["acme"]
+    database.query("SELECT shield_api.add_login(%s, 'auditor', NULL, NULL, NULL)", login)
+    assert tenants_seen() == ["acme", "brick"]
+    database.query("UPDATE shield.logins SET scope = '{}' WHERE login = %s", login)
+    assert tenants_seen() == []
+    with pytest.raises(psycopg2.errors.ForeignKeyViolation):
+        database.query("UPDATE shield.scopes SET scope = '{(,)}' WHERE login = %s", login)
+    database.query("UPDATE shield.logins SET scope = '{(,)}' WHERE login = %s", login)
+    assert tenants_seen() == ["acme", "brick"]
+    database.query("DELETE FROM shield.logins WHERE login = %s", login)
+    assert database.query("SELECT FROM shield.scopes WHERE login = %s", login) == []
+    assert tenants_seen() == []

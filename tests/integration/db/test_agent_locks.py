@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 
 import pytest
 from shield_calls import TOKEN, Attempt, reasons
@@ -127,6 +129,41 @@ def test_unlocking_is_the_stewards_and_an_event(database, worker, steward):
     assert _dial(worker, [TOKEN]) == ["ALLOWED"]
     (event,) = database.query("SELECT agent, detail ->> 'why' FROM shield.audit_events WHERE kind = 'agent.unlocked'")
     assert event == ("1001", "old list")
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "SELECT shield_api.unlock_agent('acme', '1001', 'old list')",
+        """SELECT shield_api.set_policy('acme', '{"gap_s": null}')""",
+    ],
+    ids=["unlocked", "policy"],
+)
+def test_a_lock_holds_though_the_tenants_last_other_reason_goes_at_that_moment(database, worker, ending):
+    """Whoever takes the flag off that makes calls ask more, and whoever locks an agent meanwhile, take turns."""
+    if "unlock" in ending:
+        _dial(worker, FAR[:10])
+    else:
+        database.query("SELECT shield_api.set_policy('acme', %s)", json.dumps({"gap_s": 1}))
+    _dial(worker, FAR[:9], agent="1002")
+    with database.connect().cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(ending)
+        tenth = threading.Thread(target=_dial, args=(worker, FAR[9:10], "1002"))
+        tenth.start()
+        _until_waiting(database, tenth)
+        cursor.execute("COMMIT")
+    tenth.join()
+    assert _locks(database) == [("1002", "wrong_tokens")]
+    assert _dial(worker, [TOKEN], agent="1002") == ["FORBIDDEN"]
+
+
+def _until_waiting(database, thread):
+    """Wait until a statement in this database waits for another's lock, or the thread has ended without."""
+    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    deadline = time.monotonic() + 10
+    while thread.is_alive() and not database.query(waiting) and time.monotonic() < deadline:
+        pass
 
 
 def test_no_digit_of_a_wrong_token_is_kept(database, worker):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 
 import pytest
@@ -205,3 +206,59 @@ def test_a_row_that_cannot_be_ends_none_of_its_statement(database, worker):
     with pytest.raises(DatabaseRefused):
         worker.call("finish_calls", rows)
     assert database.query("SELECT state FROM shield.calls") == [("AUTHORIZED",)]
+
+
+FACTS = {"country": "CN", "region": "Beijing", "time_zone": "Asia/Shanghai"}
+
+
+def _dial(worker, token, alias=None, call=None):
+    permit = hashlib.sha256(uuid.uuid4().bytes).digest()
+    what = (
+        call or uuid.uuid4(),
+        "acme.example",
+        "1001",
+        token,
+        None,
+        None,
+        permit,
+        "carrier",
+        "edge",
+        None,
+        uuid.uuid4(),
+    )
+    return worker.call("authorize_dial", *what, alias)[0]
+
+
+def test_an_allowed_call_is_told_what_to_show_and_to_route_by(database, worker, tenants):
+    """Business ID, what the tenant shows (a token where there is no other), alias, place, token; a refusal is bare."""
+    token, bare, rowless = "91000000000026", "91000000000034", "95000000000018"
+    database.tokens(tenants["acme"], token, alias="customer-2", **FACTS)
+    database.tokens(tenants["acme"], bare)
+    database.query("UPDATE shield.tenants SET requires_permission = true, rowless = true WHERE name = 'acme'")
+    database.query(
+        "INSERT INTO shield.token_prefixes (tenant_id, prefix, length, method, countries, ranges, line_types)"
+        " VALUES (%s, '95', 14, 'crm', '{}', '{}', '{}')", tenants["acme"],
+    )  # fmt: skip
+    for each, ref in ((token, "T-1"), (bare, None), (rowless, "T-2")):
+        database.query(
+            "INSERT INTO shield.dial_permissions (id, tenant_id, token, ref, valid_from, valid_until)"
+            " VALUES (gen_random_uuid(), %s, %s, %s, now() - interval '1 hour', now() + interval '1 hour')",
+            tenants["acme"], each, ref,
+        )  # fmt: skip
+    for shows, shown in {
+        "token": (token, bare, rowless),
+        "alias": ("customer-2", bare, rowless),
+        "ref": ("T-1", bare, "T-2"),
+        "123456": ("123456", "123456", "123456"),
+    }.items():
+        database.query("UPDATE shield.tenants SET shows = %s WHERE name = 'acme'", shows)
+        place = tuple(FACTS.values())
+        expected = ("ALLOWED", "T-1", shown[0], "customer-2", *place, token)
+        assert _dial(worker, token) == _dial(worker, None, "customer-2") == expected, shows
+        assert _dial(worker, bare) == ("ALLOWED", None, shown[1], None, None, None, None, bare), shows
+        assert _dial(worker, rowless) == ("ALLOWED", "T-2", shown[2], None, None, None, None, rowless), shows
+    call = uuid.uuid4()
+    assert _dial(worker, token, call=call)[0] == "ALLOWED"
+    assert _dial(worker, token, call=call) == ("FORBIDDEN", *[None] * 7)
+    database.query("UPDATE shield.tokens SET status = 'revoked'")
+    assert _dial(worker, token) == ("NOT_FOUND", *[None] * 7)

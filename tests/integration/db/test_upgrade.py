@@ -145,7 +145,7 @@ def test_upgrades_at_the_same_time_take_turns(empty):
 
 
 def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
-    """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade."""
+    """With CREATEROLE and a database of its own: roles, upgrade, login, a call, downgrade, upgrade, a call again."""
     for role in schema.OWNER, *schema.GROUP_ROLES:
         _run(bare.url(), f"DROP ROLE IF EXISTS {role}")
     _run(
@@ -178,6 +178,10 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
     assert _run(url, owners) == [("shield_owner",)]
     assert schema.downgrade(engine).revision_after == BEFORE
     assert schema.upgrade(engine).revision_after == HEAD
+    worker = Database(DatabaseConfig(bare.url("site_worker", "site")), application_name="tests")
+    with contextlib.closing(worker):
+        answer = worker.call("authorize_call", "00000000-0000-4000-8000-000000000002", *arguments[1:])
+    assert answer == [("NOT_FOUND",)]
 
 
 def test_a_function_that_answered_more_is_replaced(empty):

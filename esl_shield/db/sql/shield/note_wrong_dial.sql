@@ -31,6 +31,8 @@ BEGIN
     IF v_reason IS NULL THEN
         RETURN;
     END IF;
+    -- The lock's foreign key waits for whoever says anew meanwhile whether the tenant is guarded (FOR UPDATE of its row), so that
+    -- the flag is read after that; one who comes later waits for this transaction and sees the lock.
     INSERT INTO shield.agent_locks (tenant_id, agent, reason) VALUES (p_tenant_id, p_agent, v_reason) ON CONFLICT DO NOTHING;
     IF FOUND THEN
         UPDATE shield.tenants t SET guarded = true WHERE t.id = p_tenant_id AND NOT t.guarded;

@@ -28,6 +28,8 @@ BEGIN
         VALUES (p_login, p_role, v_tenants, v_scope, p_deliveries, p_mint_per_s)
         ON CONFLICT (login) DO UPDATE SET role = excluded.role, tenants = excluded.tenants, scope = excluded.scope,
             deliveries = excluded.deliveries, mint_per_s = excluded.mint_per_s, mapped_at = now();
+    -- A row that is there already follows its login's.
+    INSERT INTO shield.scopes (login, scope) VALUES (p_login, v_scope) ON CONFLICT DO NOTHING;
     IF v_before <> p_role THEN
         EXECUTE format('REVOKE %I FROM %I', 'shield_' || v_before, p_login);
     END IF;

@@ -11,9 +11,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_click record;
-    v_verdict text;
 BEGIN
-    SELECT k.channel, k.agent, k.token INTO v_click
+    SELECT k.channel, k.agent, k.token, k.ref INTO v_click
         FROM shield.clicks k JOIN shield.tenants t ON t.id = k.tenant_id
         WHERE k.channel = p_channel AND t.domain = lower(p_domain) AND k.state = 'ASKED'
         AND k.asked_at > clock_timestamp() - interval '5 minutes' FOR UPDATE OF k;
@@ -21,16 +20,11 @@ BEGIN
         INSERT INTO shield.audit_events (tenant_id, kind, call, detail) VALUES (
             (SELECT t.id FROM shield.tenants t WHERE t.domain = lower(p_domain)), 'call.refused', p_call,
             '{"reason": "click_unknown"}');
-        v_verdict := 'NOT_FOUND';
-    ELSE
-        SELECT a.verdict INTO v_verdict FROM shield_api.authorize_call(p_call, p_domain, v_click.agent, v_click.token,
-            'click', length(v_click.token), p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel) a;
-        UPDATE shield.clicks k SET state = 'TAKEN', call = p_call WHERE k.channel = p_channel;
+        RETURN QUERY SELECT 'NOT_FOUND', NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text;
+        RETURN;
     END IF;
-    IF v_verdict = 'ALLOWED' THEN
-        RETURN QUERY SELECT v_verdict, f.* FROM shield.dial_facts(p_call) f;
-    ELSE
-        RETURN QUERY SELECT v_verdict, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text;
-    END IF;
+    RETURN QUERY SELECT a.* FROM shield.authorize(p_call, p_domain, v_click.agent, v_click.token, 'click',
+        length(v_click.token), p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel, v_click.ref) a;
+    UPDATE shield.clicks k SET state = 'TAKEN', call = p_call WHERE k.channel = p_channel;
 END
 $$;

@@ -12,19 +12,13 @@ AS $$
 #variable_conflict use_column
 DECLARE
     v_token text := p_token;
-    v_verdict text;
 BEGIN
     IF p_token IS NULL AND p_alias IS NOT NULL THEN
         SELECT a.token INTO v_token FROM shield.tenants t
             JOIN shield.aliases a ON a.tenant_id = t.id AND a.alias = p_alias
             WHERE t.domain = lower(p_domain) AND t.requires_permission;
     END IF;
-    SELECT a.verdict INTO v_verdict FROM shield_api.authorize_call(p_call, p_domain, p_agent, v_token,
-        p_dialled_class, p_dialled_length, p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel) a;
-    IF v_verdict = 'ALLOWED' THEN
-        RETURN QUERY SELECT v_verdict, f.* FROM shield.dial_facts(p_call) f;
-    ELSE
-        RETURN QUERY SELECT v_verdict, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text, NULL::text;
-    END IF;
+    RETURN QUERY SELECT a.* FROM shield.authorize(p_call, p_domain, p_agent, v_token, p_dialled_class, p_dialled_length,
+        p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel, NULL) a;
 END
 $$;

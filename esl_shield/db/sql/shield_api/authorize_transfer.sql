@@ -26,8 +26,8 @@ BEGIN
         RETURN QUERY SELECT 'NOT_FOUND';
         RETURN;
     END IF;
-    SELECT a.verdict INTO v_verdict FROM shield_api.authorize_call(p_call, p_domain, v_from.agent, p_token,
-        p_dialled_class, p_dialled_length, p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel) a;
+    SELECT a.verdict INTO v_verdict FROM shield.authorize(p_call, p_domain, v_from.agent, p_token, p_dialled_class,
+        p_dialled_length, p_permit_hash, p_gateway, p_delivery, p_sip_call_id, p_channel, NULL) a;
     UPDATE shield.calls c SET referred_by = v_from.id WHERE c.id = p_call AND c.tenant_id = v_from.tenant_id
         AND c.started_at BETWEEN now() - interval '7 days' AND now() + interval '2 days' AND c.referred_by IS NULL
         AND c.channel = p_channel AND c.state IN ('AUTHORIZED', 'REFUSED');
