@@ -261,7 +261,10 @@ class SealerMetrics(Metrics):
         self._kinds = Bounded(MOST_KINDS)
         self._figures = {
             figure: self.gauge(f"esl_shield_site_{figure}")
-            for figure in ("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens")
+            for figure in (
+                *("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"),
+                *("webhook_waiting_events", "webhook_oldest_waiting_seconds", "webhook_dead_events"),
+            )
         }
         self._read_at = self.gauge("esl_shield_site_figures_timestamp_seconds")
 
@@ -294,6 +297,11 @@ class SealerMetrics(Metrics):
         """Publish figures of the whole site, each with its label, in place of those before."""
         for gauge in self._figures.values():
             gauge.clear()
+        seen: dict[tuple[str, str], float] = {}
         for figure, label, value in rows:
-            self._figures[figure].labels(OTHER if _NUMBER.search(label) else label).inc(value)
+            key = figure, OTHER if _NUMBER.search(label) else label
+            known = seen.get(key, 0.0)
+            seen[key] = max(known, value) if figure.endswith("_seconds") else known + value
+        for (figure, label), value in seen.items():
+            self._figures[figure].labels(label).set(value)
         self._read_at.set(time.time())

@@ -175,7 +175,8 @@ class SealerService:
     def _read_figures(self) -> bool:
         rows = []
         if self._seals:
-            rows = [*self._figures.call("site_figures", self._tenants), *self._figures.call("locked_figures")]
+            ask, tenants = self._figures.call, self._tenants
+            rows = [*ask("site_figures", tenants), *ask("locked_figures"), *ask("webhook_figures", tenants)]
         self._metrics.site(rows)
         return False
 

@@ -82,7 +82,10 @@ def all_pages():
     sealer.behind(0.5, 2, 1)
     sealer.unexported("file", 0)
     sealer.failed("heads")
-    figures = "permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"
+    figures = (
+        *("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"),
+        *("webhook_waiting_events", "webhook_oldest_waiting_seconds", "webhook_dead_events"),
+    )
     sealer.site([(figure, "live", 1.0) for figure in figures])
     intake = IntakeMetrics()
     intake.count("ended")
@@ -213,3 +216,14 @@ def test_what_scripts_count_is_in_the_catalogue():
     metrics = WorkerMetrics()
     for kind in kinds:
         metrics.count(kind, "NO_ANSWER")
+
+
+def test_of_ages_that_meet_in_one_label_the_greater_stays():
+    """Counts of tenants without a label of their own are added up; seconds are not."""
+    sealer = SealerMetrics()
+    one, other = f"{NUMBER[1:]}.example", f"x.{NUMBER[1:]}.example"
+    for figure in ("webhook_waiting_events", "webhook_oldest_waiting_seconds"):
+        sealer.site([(figure, one, 40.0), (figure, "other", 7.0), (figure, other, 5.0)])
+        page = sealer.page().decode()
+        expected = 40.0 if figure.endswith("_seconds") else 52.0
+        assert f'esl_shield_site_{figure}{{tenant="other"}} {expected}' in page
