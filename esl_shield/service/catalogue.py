@@ -108,7 +108,10 @@ RESOLVER = (
         "method", "outcome",
     ),
     _histogram("resolver_method", "From a redeemed permit to its method's answer.", "method"),
-    _gauge("resolver_open_breakers", "Tenants' methods that are left alone now because they failed."),
+    _gauge(
+        "resolver_open_breakers",
+        "Tenants whose method failed five times in a row and did not answer since (stored, ff1, crm).", "method",
+    ),
     _gauge("resolver_open_requests", "Requests that are being worked on now."),
     _gauge("resolver_request_slots", "Requests it works on at once ([resolver] max_requests)."),
     _gauge("resolver_journal_unwritten_records", "Records that are not in the journal's file yet."),

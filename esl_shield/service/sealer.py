@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from esl_shield.config.sealing import SealingConfig
     from esl_shield.http.healthpages import Parts
     from esl_shield.service.inherited import Inherited
-    from esl_shield.service.metrics import SealerMetrics
+    from esl_shield.service.sitemetrics import SealerMetrics
 
 STATEMENT_TIMEOUT_S = 30.0
 MOST_BACKOFF_S = 60.0

@@ -81,7 +81,7 @@ def wait_for(database, tenant, *ages_s, dead=0, enabled=True):
 
 
 def test_webhooks_that_lag_are_seen(database):
-    """What waits, for how long, and what was given up, by tenant; what is kept for a webhook that is off is no delay."""
+    """What waits, for how long, and what was given up, by tenant; for a webhook that is off nothing waits."""
     acme, small, least = (
         database.tenant(name, prefix=prefix) for name, prefix in (("acme", "91"), ("b", "92"), ("c", "93"))
     )

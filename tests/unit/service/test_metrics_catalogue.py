@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from esl_shield.service.metrics import (
     Bounded,
     IntakeMetrics,
     ResolverMetrics,
-    SealerMetrics,
     WorkerMetrics,
 )
+from esl_shield.service.sitemetrics import SealerMetrics
 from esl_shield.service.supervisor.metrics import SupervisorMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +47,7 @@ class Keeper:
 
 
 class Breakers:
-    open_breakers = 1
+    open_breakers = types.MappingProxyType({"stored": 0, "crm": 1})
 
 
 class Resolver:
