@@ -10,13 +10,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from doctor_facts import wrong
 from polling import until
 from ports import free_port
 from supervised import Supervisor
 from webhook_receiver import Receiver
 
 from esl_shield.api.callers import new_key
+from esl_shield.config import load
 from esl_shield.db.apikeys import ApiKeys
+from esl_shield.service.doctor import processes as processes_area
 from esl_shield.service.webhooks import admin
 
 TOKEN = "91000000000018"
@@ -80,7 +83,7 @@ def processes(supervisor):
 
 
 def test_a_supervised_api_and_dispatcher_come_back_when_killed(database, receiver, ask, supervisor):
-    """The API answers a key and a webhook is told; after kill -9 of each both do so again, one new process each."""
+    """The API answers a key and doctor, a webhook is told; after kill -9 of each so do two new processes."""
 
     def told(times):
         admin.change_webhook(database.admin, "acme", "crm", "test")
@@ -91,6 +94,8 @@ def test_a_supervised_api_and_dispatcher_come_back_when_killed(database, receive
     assert set(first) == {"api", "dispatcher"}
     assert ask() == (200, TOKEN)
     told(1)
+    facts = processes_area.ask_processes(load(str(supervisor.folder / "api.toml")), "api")
+    assert wrong(processes_area.AREA, facts) == []
     for pid in first.values():
         os.kill(pid, signal.SIGKILL)
     supervisor.wait("api ready", 2)
