@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 
@@ -10,6 +11,7 @@ import gevent
 import pytest
 from gevent import socket
 
+from esl_shield.api import handlers
 from esl_shield.api.app import Answer, application
 from esl_shield.api.callers import new_key
 from esl_shield.api.limits import Limits
@@ -113,3 +115,26 @@ def test_a_parameter_is_all_of_its_form(case, more):
     refused = ask(PATHS[case] + more)
     assert (refused.status_code, refused.json["error_id"]) == (422, "api.invalid")
     assert len(reached) == 1
+
+
+def test_an_export_that_takes_too_long_is_broken_off():
+    """After its time an export ends without its last chunk: no reader holds a connection for as long as it likes."""
+    now = iter(range(100))
+
+    class Database:
+        def call(self, *_):
+            page = [{"id": CALL, "started_at": "2026-03-01T10:00:00Z"}] * handlers.EXPORT_PAGE
+            return [("OK", page)]
+
+    made = handlers.handlers(Database(), export_timeout_s=50.0, clock=lambda: next(now))
+    server = Server(ApiConfig(listen=Address("127.0.0.1", 0)), _application(made))
+    server.start()
+    with contextlib.closing(socket.create_connection(tuple(server.address))) as caller:
+        key = new_key()[0]
+        caller.sendall(f"GET /v1/calls:export HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        with gevent.Timeout(10):
+            said = b"".join(iter(lambda: caller.recv(65536), b""))
+    server.drain(1.0)
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert said.count(CALL.encode()) == 50
+    assert not said.endswith(b"0\r\n\r\n")
