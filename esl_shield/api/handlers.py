@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,7 +101,7 @@ class _Calls:
         while page:
             for call in page:
                 if self._clock() > until:
-                    raise TimeoutError
+                    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
                 yield call
             if len(page) < EXPORT_PAGE:
                 return
