@@ -53,9 +53,11 @@ end
 -- Bridges the agent to `uri` and returns shield_result and shield_cause. The dial string names the token; the b-leg's
 -- variables are read by mod_sofia alone. call_timeout on the agent's leg limits the ringing (switch_ivr_originate.c:2173).
 local function call(uri, token, gateway, shown)
+  -- With a notice to the customer call_timeout has room for it, and this is how long the customer may ring.
+  local ring_s = (session:getVariable("shield_ring_s") or ""):match("^%d+$")
   local customer = freeswitch.Session("[sip_invite_req_uri=" .. uri
     .. ",origination_callee_id_number=" .. shown .. ",origination_callee_id_name=" .. shown
-    .. ",shield_side=customer,force_transfer_context=shield_transfers"
+    .. (ring_s and ",leg_timeout=" .. ring_s or "") .. ",shield_side=customer,force_transfer_context=shield_transfers"
     .. ",ignore_display_updates=true,sip_copy_custom_headers=false,process_cdr=false,outbound_redirect_fatal=true]"
     .. "sofia/gateway/" .. gateway .. "/" .. token, session)
   if not customer:ready() then

@@ -162,6 +162,8 @@ class _Responder:
         req.context.begun = (self._operation.id, time.monotonic())
         caller, charge = self._caller(req)
         raw = self._read(req)
+        if charge is not None:
+            charge.weigh(len(raw))
         parameters = self._checker.parameters(path, req.query_string, req.headers)
         body = self._checker.body(raw)
         answer = self._handle(charge, Asked(caller, parameters, body, raw, req.get_header("Authorization") or ""))
@@ -184,10 +186,10 @@ class _Responder:
             answer = self._handler(asked)
         except ApiError as error:
             if charge is not None and not isinstance(error, ApiInvalid):  # a handler's own look, before it asked
-                charge.settle(error.status)
+                charge.settle(error.status, len(asked.raw))
             raise
         if charge is not None:
-            charge.settle(answer.status)
+            charge.settle(answer.status, len(asked.raw))
         return answer
 
     def _read(self, req: falcon.Request) -> bytes:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
+import os
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from esl_shield.api.app import NDJSON, Answer, Asked, Handler, lines, require
@@ -11,7 +14,7 @@ from esl_shield.api.paging import DEFAULT_PAGE, after_moment, after_token, page_
 from esl_shield.errors.api import ApiInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 EXPORT_PAGE = 500
 WINDOW = dt.timedelta(days=31)
@@ -25,9 +28,11 @@ class Functions(Protocol):
         """Return the rows of a function."""
 
 
-def handlers(database: Functions) -> dict[str, Handler]:
+def handlers(
+    database: Functions, *, export_timeout_s: float, clock: Callable[[], float] = time.monotonic
+) -> dict[str, Handler]:
     """Return the handlers of operations on tokens, calls and the blocklist, by operation."""
-    tokens, calls, blocklist = _Tokens(database), _Calls(database), _Blocklist(database)
+    tokens, calls, blocklist = _Tokens(database), _Calls(database, export_timeout_s, clock), _Blocklist(database)
     return {
         "token": tokens.show, "token_by_alias": tokens.show, "revoke_token": tokens.revoke,
         "expire_token": tokens.expire, "calls": calls.page, "export_calls": calls.export, "call": calls.show,
@@ -64,8 +69,10 @@ class _Tokens:
 
 
 class _Calls:
-    def __init__(self, database: Functions) -> None:
+    def __init__(self, database: Functions, export_timeout_s: float, clock: Callable[[], float]) -> None:
         self._database = database
+        self._export_timeout_s = export_timeout_s
+        self._clock = clock
 
     def show(self, asked: Asked) -> Answer:
         """Look at a call."""
@@ -86,8 +93,16 @@ class _Calls:
         return Answer(lines=lines(self._rest(asked, window, first)), media_type=NDJSON)
 
     def _rest(self, asked: Asked, window: tuple[dt.datetime, dt.datetime], page: list[Any]) -> Iterator[Any]:
+        """Yield calls page by page, so that a process holds one page of an export; raises TimeoutError after its time.
+
+        Its caller sees a body without an end. A caller who reads slowly would otherwise hold a connection for ever.
+        """
+        until = self._clock() + self._export_timeout_s
         while page:
-            yield from page
+            for call in page:
+                if self._clock() > until:
+                    raise TimeoutError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+                yield call
             if len(page) < EXPORT_PAGE:
                 return
             page = self._find(asked, window, (page[-1]["started_at"], page[-1]["id"]), EXPORT_PAGE)

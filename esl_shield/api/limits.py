@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MOST_KEYS = 10_000
+HEAVY_BYTES = 16 << 10  # a body of so many costs an unknown key another request: reading it is work
 _OF_A_KEY = frozenset((200, 201, 202, 204, 403, 404, 409, 422))
 
 
@@ -54,13 +55,21 @@ class Charge(NamedTuple):
     place: bytes
     was_known: bool
 
-    def settle(self, status: int) -> None:
-        """Charge whoever it is to be, by the answer's HTTP status: 401, or one that a key the database knows gets."""
+    def weigh(self, size: int) -> None:
+        """Charge the address of a key not known yet for reading a body of ``size`` bytes."""
+        if not self.was_known:
+            self.addresses.charge(self.place, size // HEAVY_BYTES)
+
+    def settle(self, status: int, size: int = 0) -> None:
+        """Charge whoever it is to be, by the answer's HTTP status: 401, or one that a key the database knows gets.
+
+        ``size`` is what was weighed.
+        """
         if status == HTTPStatus.UNAUTHORIZED and self.was_known:
             self.keys.forget(self.key)
             self.addresses.charge(self.place, 1)
         elif status in _OF_A_KEY and not self.was_known:
-            self.addresses.charge(self.place, -1)
+            self.addresses.charge(self.place, -1 - size // HEAVY_BYTES)
             self.keys.charge(self.key, 1)
 
 

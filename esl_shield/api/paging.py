@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DEFAULT_PAGE = 100
-_MOMENT_AND_ID = re.compile(r"([0-9T:.+-]{19,40}) ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+_MOMENT_AND_ID = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?\+00:00) "
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+)  # as PostgreSQL writes them, since PostgreSQL reads them again
 _TOKEN = re.compile(r"[0-9]{8,20}")
 
 

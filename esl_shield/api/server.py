@@ -14,6 +14,7 @@ import contextlib
 import ipaddress
 import logging
 import re
+import struct
 from typing import TYPE_CHECKING, Any, cast
 
 import gevent
@@ -96,6 +97,7 @@ class Handler(WSGIHandler):
     """One connection."""
 
     server: Server
+    cut = False
 
     def handle_one_request(self) -> Any:
         """Answer one request; None ends the connection."""
@@ -108,7 +110,9 @@ class Handler(WSGIHandler):
             unread = isinstance(self.wsgi_input, _Body) and not self.wsgi_input.is_read
             if outcome is True and (unread or self.server.draining):
                 outcome = None
-            if outcome is not True:
+            if self.cut:
+                self._reset()
+            elif outcome is not True:
                 self._linger(outcome)
         except gevent.Timeout as timer:
             if timer is not self._timer:
@@ -120,6 +124,10 @@ class Handler(WSGIHandler):
             self._timer.close()
             self.server.idle.discard(this)
         return outcome if outcome is True else None
+
+    def _reset(self) -> None:
+        """Have the close be a reset: an answer without a length or chunks is whole to whoever sees an ordinary end."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def _linger(self, outcome: Any) -> None:
         """Send what is left to say and close so that the caller gets it, even if it had more to say."""
@@ -189,6 +197,7 @@ class Handler(WSGIHandler):
 
     def handle_error(self, t: Any, v: Any, tb: Any) -> None:
         """Note where, not with what; tell the caller if it was told nothing yet, else break off."""
+        self.cut = bool(self.headers_sent) and not self.response_use_chunked
         if issubclass(t, gevent.GreenletExit) or issubclass(t, OSError):
             self.close_connection = True
             return

@@ -42,7 +42,9 @@ class Attempts:
     def run(self, ways: Sequence[Route], permit: Permit, sip_call_id: UUID) -> Cause:
         """Try the routes in order; returns what ended the last attempt, its talk included."""
         leg = self._leg
-        leg.prepare(self._variables(ways[0]), alarm_s=self._alarm_s(len(ways)))
+        leg.prepare(
+            self._variables(ways[0]), alarm_s=self._alarm_s(len(ways)), sound=policy.indispensable_file(self._talk)
+        )
         cause = cause_of("ORIGINATOR_CANCEL")
         for position, way in enumerate(ways):
             try:
@@ -74,13 +76,14 @@ class Attempts:
 
     def _alarm_s(self, attempts: int) -> int:
         """Return after how many seconds FreeSWITCH may end an unanswered call by itself: all attempts are over then."""
-        return attempts * int(self._leg.calls.answer_timeout_s + MARGIN_S)
+        return attempts * int(self._leg.calls.answer_timeout_s + MARGIN_S) + policy.notice_s(self._talk)
 
     def _variables(self, way: Route) -> str:
         return dialstring.parked_leg_variables(
             way, self._leg.channel, answer_timeout_s=self._leg.calls.answer_timeout_s,
             was_answered=self._handoff.was_answered, call=self._record.id, allowed=self._record.allowed,
             wishes=policy.parked_leg(self._talk, self._leg.channel, way.gateway.delivery),
+            notice_s=policy.notice_s(self._talk),
         )  # fmt: skip
 
     def _attempt(self, way: Route, permit: Permit, sip_call_id: UUID) -> Cause:
@@ -99,7 +102,7 @@ class Attempts:
                 raise CommandRefused(command="filter")
         execution = leg.execute(app, argument)
         record.gateway = way.gateway.name
-        last = leg.until_done(execution, timeout_s, self._note)
+        last = leg.until_done(execution, timeout_s + policy.notice_s(self._talk), self._note)
         if last is None:
             return cause_of("ALLOTTED_TIMEOUT")
         if last is leg.over:

@@ -68,15 +68,19 @@ class Execution(NamedTuple):
 
 def parked_leg_variables(
     route: Route, channel: UUID, *, answer_timeout_s: int, call: UUID, allowed: Allowed, was_answered: bool = False,
-    wishes: str = "",
+    wishes: str = "", notice_s: int = 0,
 ) -> str:  # fmt: skip
     """Write the argument of ``uuid_setvar_multi`` after the channel's UUID.
 
     ``was_answered`` is a leg that did not dial: a transferred customer's, or that of an agent we rang; ``wishes`` is
-    what ``policy`` appends.
+    what ``policy`` appends, ``notice_s`` how long what the customer hears first may take.
     """
     # call_timeout ends ringing, bridge_answer_timeout ends early media that nobody answers (switch_ivr_bridge.c:716).
     variables = dict(_PARKED_LEG, call_timeout=str(answer_timeout_s), bridge_answer_timeout=str(answer_timeout_s))
+    if notice_s:
+        # call_timeout would go on through the notice and cut off who answers late; leg_timeout, which is the customer's
+        # leg's own, is put off by the answer (switch_ivr_originate.c:803). The script takes it from here.
+        variables |= {"call_timeout": str(answer_timeout_s + notice_s), "shield_ring_s": str(answer_timeout_s)}
     # Such a leg would call as what it was shown: the token of its own customer, or a business ID.
     caller_id = route.caller_id or (ANONYMOUS if was_answered else "")
     if caller_id:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from esl_shield.calls import signs, states
 from esl_shield.calls.states import Cause, State, cause_of
-from esl_shield.errors.freeswitch import CommandRefused, EslError, SessionGone
+from esl_shield.errors.freeswitch import CommandRefused, EslError, SessionGone, SoundMissing
 from esl_shield.esl.session import Event, Hangup, Session
 
 if TYPE_CHECKING:
@@ -60,19 +60,21 @@ class ParkedLeg:
             self.observe.count("finished", str(record.state), record.domain)
             self.ledger.finish(record)
 
-    def prepare(self, variables: str, *, alarm_s: int) -> None:
+    def prepare(self, variables: str, *, alarm_s: int, sound: str = "") -> None:
         """Subscribe to the leg, dress it, replace the dialplan's alarm by one that leaves time to ring.
 
-        Raises CommandRefused, and SessionGone when the leg has ended meanwhile.
+        Raises CommandRefused, SoundMissing when FreeSWITCH has no file ``sound`` (empty: none is asked for), and
+        SessionGone when the leg has ended meanwhile.
         """
         # linger comes last: of a caller who gives up in between, it would wait for events nobody asked for yet.
-        filtered, spared, subscribed, dressed, _disarmed, armed, _lingering = self.session.request(
+        filtered, spared, subscribed, dressed, _disarmed, armed, *found, _lingering = self.session.request(
             f"filter Unique-ID {self.channel}",
             signs.NO_END_OF_SOCKET,
             f"event plain {' '.join(signs.EVENTS)}",
             f"api uuid_setvar_multi {self.channel} {variables}",
             f"api sched_del {self.channel}",
             f"api sched_hangup +{alarm_s} {self.channel} NORMAL_TEMPORARY_FAILURE",
+            *([f"api file_exists {sound}"] if sound else []),
             "linger",
         )
         for reply in (filtered, spared, subscribed):
@@ -80,6 +82,9 @@ class ParkedLeg:
                 raise CommandRefused(command="event")
         _require("uuid_setvar_multi", dressed.body)
         _require("sched_hangup", armed.body)
+        for reply in found:
+            if reply.body != "true":
+                raise SoundMissing(path=sound)
 
     def dress(self, variables: str) -> None:
         """Set channel variables on the leg; raises as ``prepare`` does."""

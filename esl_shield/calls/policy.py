@@ -46,6 +46,16 @@ _WISHES = (
 )  # fmt: skip
 
 
+def notice_s(talk: TalkConfig) -> int:
+    """Return how many seconds the customer's notice may take between the customer's answer and the agent's."""
+    return NOTICE_S if talk.customer_notice else 0
+
+
+def indispensable_file(talk: TalkConfig) -> str:
+    """Return the file without which there is no call, empty for none: FreeSWITCH connects past a notice it has not."""
+    return talk.customer_notice if talk.customer_notice.startswith("/") else ""
+
+
 def parked_leg(talk: TalkConfig, leg: UUID, delivery: Delivery) -> str:
     """Write what is appended to the argument of ``uuid_setvar_multi``; empty for a tenant without wishes."""
     return "".join(

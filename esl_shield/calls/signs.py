@@ -46,6 +46,7 @@ EVENT_HEADERS = frozenset(
     }
 )
 
+LIMIT = "ALLOTTED_TIMEOUT"  # as policy tells FreeSWITCH to end a call
 _RESULTS = {
     "away": states.RESOLVER_AWAY,
     "destination": states.DESTINATION_REFUSED,
@@ -63,7 +64,9 @@ def was_bridged(event: Event, delivery: Delivery) -> bool:
 def cause(event: Event, delivery: Delivery, *, answered: bool) -> Cause:
     """Read what the end of ``bridge`` or of the Lua script says ended the attempt."""
     if answered or was_bridged(event, delivery):
-        name = event.get("variable_bridge_hangup_cause", "NORMAL_CLEARING")
+        # In direct delivery the longest duration ends the agent's leg, and by that, ordinarily, the customer's.
+        out_of_time = event.get("Hangup-Cause") == LIMIT
+        name = LIMIT if out_of_time else event.get("variable_bridge_hangup_cause", "NORMAL_CLEARING")
     elif delivery == "edge":
         name = event.get("variable_originate_disposition", "")
     elif event.get("variable_shield_result") == "failed":

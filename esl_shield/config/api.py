@@ -76,17 +76,18 @@ class HttpConfig:
 
 @dataclass(frozen=True)
 class ApiConfig(HttpConfig):
-    """The HTTP API; ``tokeniser`` is where its requests with numbers go to."""
+    """The HTTP API; ``tokeniser`` is where requests with numbers go to; an export may take ``export_timeout_s``."""
 
     SECTION: ClassVar[str] = "api"
 
     listen: Address = field(default_factory=lambda: Address("127.0.0.1", 8092))
     tokeniser: Address = field(default_factory=lambda: Address("127.0.0.1", 8093))
     tokeniser_timeout_s: float = 30.0
+    export_timeout_s: float = 900.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive(self, self.SECTION, "tokeniser_timeout_s")
+        positive(self, self.SECTION, "tokeniser_timeout_s", "export_timeout_s")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,13 @@ class CommandRefused(EslError):
     sentence = "FreeSWITCH refused the command {command}."
 
 
+class SoundMissing(EslError):
+    """FreeSWITCH has no file that every customer must hear first; the call was not made."""
+
+    error_id = "esl.sound_missing"
+    sentence = "FreeSWITCH has no file {path}, which [policy] customer_notice names; put it there."
+
+
 class EslTimeout(EslError):
     """FreeSWITCH did not answer in time."""
 

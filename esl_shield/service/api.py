@@ -126,7 +126,8 @@ def api_service(config: Config, metrics: ApiMetrics, inherited: Inherited) -> Ht
     database = Database(config.database, application_name="esl-shield api")
     metrics.watch_databases({"api": database})
     made = {
-        **handlers.handlers(database), **apidialling.handlers(database, config.clicks),
+        **handlers.handlers(database, export_timeout_s=http.export_timeout_s),
+        **apidialling.handlers(database, config.clicks),
         **forwarding.handlers(http.tokeniser, http.tokeniser_timeout_s),
     }  # fmt: skip
     return HttpService(

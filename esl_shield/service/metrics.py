@@ -7,7 +7,7 @@ here: a cause nobody listed is ``OTHER``, a tenant beyond the bound or with a nu
 from __future__ import annotations
 
 import re
-import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import (
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from esl_shield.config.resolver import ResolverConfig
     from esl_shield.db.engine import Database
     from esl_shield.resolver.app import Resolver
+    from esl_shield.resolver.methods.choice import Methods
 
 OTHER = "other"
 DOWN_AFTER = 3  # attempts in a row
-MOST_KINDS = 200
-_NUMBER = re.compile(r"[0-9]{7}")
+NUMBER = re.compile(r"[0-9]{7}")
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -52,7 +52,7 @@ class Bounded:
 
     def learn(self, value: str) -> str:
         """Return the label of a value that may have one of its own."""
-        if len(self._known) < self._most and value and not _NUMBER.search(value):
+        if len(self._known) < self._most and value and not NUMBER.search(value):
             self._known.add(value)
         return self.of(value)
 
@@ -149,7 +149,9 @@ class ResolverMetrics(Metrics):
     def watch_resolver(self, resolver: Resolver, config: ResolverConfig) -> None:
         """Publish what it does now."""
         self.watch_databases(dict(zip(("redeeming", "masking"), resolver.databases, strict=False)))
-        self.watch("esl_shield_resolver_open_breakers", lambda: resolver.methods.open_breakers)
+        breakers, methods = self.gauge("esl_shield_resolver_open_breakers"), resolver.methods
+        for method in methods.open_breakers:
+            breakers.labels(method).set_function(partial(_open_breakers, methods, method))
         self.watch("esl_shield_resolver_open_requests", lambda: resolver.open_requests)
         self.watch("esl_shield_resolver_request_slots", lambda: config.max_requests)
         if journal := resolver.journal:
@@ -241,59 +243,9 @@ class WorkerMetrics(Metrics):
         self._handoff_seconds.observe(duration_s)
 
 
+def _open_breakers(methods: Methods, method: str) -> int:
+    return methods.open_breakers[method]
+
+
 def _cause(name: str) -> str:
     return name if name in CAUSES else OTHER.upper()
-
-
-class SealerMetrics(Metrics):
-    """How far the audit trail is sealed, and what only the database knows of the whole site."""
-
-    def __init__(self) -> None:
-        super().__init__("sealer")
-        self._active = self.gauge("esl_shield_sealer_active")
-        self._lag = self.gauge("esl_shield_sealer_lag_seconds")
-        self._waiting = self.gauge("esl_shield_sealer_waiting_events")
-        self._held = self.gauge("esl_shield_sealer_held_events")
-        self._unexported = self.gauge("esl_shield_sealer_unexported_heads")
-        self._blocks = self.counter("esl_shield_sealer_blocks_total")
-        self._events = self.counter("esl_shield_sealer_events_total")
-        self._failures = self.counter("esl_shield_sealer_failures_total")
-        self._kinds = Bounded(MOST_KINDS)
-        self._figures = {
-            figure: self.gauge(f"esl_shield_site_{figure}")
-            for figure in ("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens")
-        }
-        self._read_at = self.gauge("esl_shield_site_figures_timestamp_seconds")
-
-    def active(self, *, mine: bool) -> None:
-        """Say whether this process seals."""
-        self._active.set(mine)
-
-    def sealed(self, kinds: Mapping[str, int]) -> None:
-        """Count one block's events by kind, unless there was nothing to seal."""
-        if kinds:
-            self._blocks.inc()
-        for kind, events in kinds.items():
-            self._events.labels(self._kinds.learn(kind)).inc(events)
-
-    def behind(self, lag_s: float, waiting: int, held: int) -> None:
-        """Say how far behind the seals are."""
-        self._lag.set(lag_s)
-        self._waiting.set(waiting)
-        self._held.set(held)
-
-    def unexported(self, to: str, heads: int) -> None:
-        """Say how many heads wait, for ``file`` or ``url``."""
-        self._unexported.labels(to).set(heads)
-
-    def failed(self, what: str) -> None:
-        """Count a failure."""
-        self._failures.labels(what).inc()
-
-    def site(self, rows: Iterable[tuple[str, str, float]]) -> None:
-        """Publish figures of the whole site, each with its label, in place of those before."""
-        for gauge in self._figures.values():
-            gauge.clear()
-        for figure, label, value in rows:
-            self._figures[figure].labels(OTHER if _NUMBER.search(label) else label).inc(value)
-        self._read_at.set(time.time())

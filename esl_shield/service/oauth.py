@@ -74,7 +74,11 @@ class SignedTokens:
         scopes = given.split() if isinstance(given, str) else given
         if not (isinstance(client, str) and client and isinstance(tenant, str) and tenant and isinstance(scopes, list)):
             raise ApiUnauthorized
-        return Caller(client_hash(config.issuer, client, tenant), frozenset(s for s in scopes if isinstance(s, str)))
+        try:
+            key = client_hash(config.issuer, client, tenant)
+        except UnicodeEncodeError:  # half a surrogate pair, which JSON can spell and nothing is called
+            raise ApiUnauthorized from None
+        return Caller(key, frozenset(scope for scope in scopes if isinstance(scope, str)))
 
     def _claims(self, token: str) -> dict[str, Any]:
         from joserfc import jwt  # noqa: PLC0415

@@ -22,10 +22,11 @@ from esl_shield.service import inherited, log
 from esl_shield.service.hardening import harden
 from esl_shield.service.housekeeping import HousekeeperService
 from esl_shield.service.intake import Intake
-from esl_shield.service.metrics import ApiMetrics, IntakeMetrics, ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.metrics import ApiMetrics, IntakeMetrics, ResolverMetrics, WorkerMetrics
 from esl_shield.service.notify import Notifier
 from esl_shield.service.resolving import ResolverService
 from esl_shield.service.sealer import SealerService
+from esl_shield.service.sitemetrics import SealerMetrics
 from esl_shield.service.supervisor.kinds import HOUSEKEEPER_DRAIN_S, INTAKE_DRAIN_S, SEALER_DRAIN_S
 from esl_shield.service.worker import Worker
 

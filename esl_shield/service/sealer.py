@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from esl_shield.config.sealing import SealingConfig
     from esl_shield.http.healthpages import Parts
     from esl_shield.service.inherited import Inherited
-    from esl_shield.service.metrics import SealerMetrics
+    from esl_shield.service.sitemetrics import SealerMetrics
 
 STATEMENT_TIMEOUT_S = 30.0
 MOST_BACKOFF_S = 60.0
@@ -175,7 +175,8 @@ class SealerService:
     def _read_figures(self) -> bool:
         rows = []
         if self._seals:
-            rows = [*self._figures.call("site_figures", self._tenants), *self._figures.call("locked_figures")]
+            ask, tenants = self._figures.call, self._tenants
+            rows = [*ask("site_figures", tenants), *ask("locked_figures"), *ask("webhook_figures", tenants)]
         self._metrics.site(rows)
         return False
 

@@ -53,6 +53,11 @@ class Line:
         assert self.invite
         self.phone._respond(self.invite, 180, self, headers=self.phone.spread(self))
 
+    def play_early(self) -> None:
+        """Say 183 with a description: what is said from here on is early media."""
+        assert self.invite
+        self.phone._respond(self.invite, 183, self, headers=self.phone.spread(self), sdp=True)
+
     def hang_up(self) -> None:
         """Send BYE and wait for its answer."""
         self.request("BYE")

@@ -24,7 +24,7 @@ class Media:
         self._socket.bind((HOST, self.port))
         self._socket.settimeout(0.02)
         self._to: tuple[str, int] | None = None
-        self._sequence, self._stamp, self._source = 1, 0, secrets.randbits(32)
+        self.sequence, self._stamp, self._source = 1, 0, secrets.randbits(32)
         self._pending: list[bytes] = []
         self.digits: list[str] = []
         self.packets = 0
@@ -73,8 +73,8 @@ class Media:
             self._stamp += 160
 
     def _send(self, kind: int, stamp: int, payload: bytes) -> None:
-        header = struct.pack("!BBHII", 0x80, kind, self._sequence & 0xFFFF, stamp & 0xFFFFFFFF, self._source)
-        self._sequence += 1
+        header = struct.pack("!BBHII", 0x80, kind, self.sequence & 0xFFFF, stamp & 0xFFFFFFFF, self._source)
+        self.sequence += 1
         assert self._to
         self._socket.sendto(header + payload, self._to)
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _serial = itertools.count(1)
-_PHRASES = {180: "Ringing", 200: "OK", 302: "Moved Temporarily", 481: "No Such Call", 487: "Request Terminated"}
+_PHRASES = {
+    180: "Ringing", 183: "Session Progress", 200: "OK", 302: "Moved Temporarily", 481: "No Such Call",
+    487: "Request Terminated",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

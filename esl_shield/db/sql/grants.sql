@@ -56,7 +56,8 @@ GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shi
     shield_api.canary_calls TO shield_canary;
 GRANT EXECUTE ON FUNCTION
     shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
-    shield_api.sealed_heads, shield_api.site_figures, shield_api.locked_figures TO shield_sealer;
+    shield_api.sealed_heads, shield_api.site_figures, shield_api.locked_figures, shield_api.webhook_figures
+    TO shield_sealer;
 GRANT EXECUTE ON FUNCTION shield_api.keep_months TO shield_housekeeper;
 GRANT EXECUTE ON FUNCTION shield_api.take_cdr, shield_api.settle_cdrs TO shield_intake;
 GRANT EXECUTE ON FUNCTION shield_api.open_calls, shield_api.call_gone, shield_api.mint_mark, shield_api.watch_minting

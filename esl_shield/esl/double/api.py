@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ def answer(parked: Parked, text: str) -> str:
         return f"+OK Deleted: {parked.cancel_sched_hangups() if known else 0}\n"
     if name == "sched_hangup":
         return _sched_hangup(parked, target, rest)
+    if name == "file_exists":
+        return "true" if Path(argument).exists() else "false"
     if name == "uuid_exists":
         return "true" if known else "false"
     if name not in _ON_A_CHANNEL:

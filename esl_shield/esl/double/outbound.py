@@ -164,7 +164,8 @@ class Outbound:
         return 0 if carrier.after_s is None or carrier.after_s > min(waits) else carrier.status
 
     def _answer_timeout_s(self) -> float:
-        texts = (self._variables.get("leg_timeout"), self._channel.variables.get("call_timeout"))
+        set_ = self._channel.variables
+        texts = (self._variables.get("leg_timeout"), set_.get("shield_ring_s"), set_.get("call_timeout"))
         limits = [float(text) for text in texts if text and text.isdecimal()]
         return min(limits, default=_DEFAULT_CALL_TIMEOUT_S) * self._parked.call.timeout_scale
 

@@ -56,9 +56,12 @@ class Methods:
         self._breakers: dict[tuple[str, int], Breaker] = {}
 
     @property
-    def open_breakers(self) -> int:
-        """How many tenants' methods are left alone now, or tried by one caller."""
-        return sum(breaker.is_open for breaker in self._breakers.values())
+    def open_breakers(self) -> dict[str, int]:
+        """Of how many tenants each method is left alone now, or tried by one caller."""
+        found = dict.fromkeys((self._stored.name, *self._others), 0)
+        for (method, _), breaker in list(self._breakers.items()):
+            found[method] += breaker.is_open
+        return found
 
     def close(self) -> None:
         """Keep nothing open."""

@@ -166,7 +166,7 @@ def _shielded(facts: SwitchFacts) -> Iterator[Problem]:
 
 
 def _dial_strings(facts: SwitchFacts) -> Iterator[Problem]:
-    for domain, user, settings, _ in directory_users(facts.directory):
+    for domain, user, settings, *_ in directory_users(facts.directory):
         text = settings.get("dial-string", "")
         for leg in legs(text):
             if leg.kind in ("gateway", "uri", "line"):
@@ -178,7 +178,7 @@ def _dial_strings(facts: SwitchFacts) -> Iterator[Problem]:
 
 def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
     told = set()
-    for domain, user, settings, _ in directory_users(facts.directory):
+    for domain, user, settings, *_ in directory_users(facts.directory):
         text = settings.get("dial-string", "")
         if "outbound_redirect_fatal=true" in text or not _can_register(settings):
             continue
@@ -193,7 +193,7 @@ def _redirects(facts: SwitchFacts) -> Iterator[Problem]:
 
 def _contacts(facts: SwitchFacts) -> Iterator[Problem]:
     told = set()
-    for domain, user, settings, variables in directory_users(facts.directory):
+    for domain, user, settings, variables, _ in directory_users(facts.directory):
         forced = variables.get("sip-force-contact", "").startswith("NDLB-connectile-dysfunction")
         if not forced and _can_register(settings) and domain not in told:
             told.add(domain)

@@ -21,6 +21,7 @@ from esl_shield.service.doctor import (
     switch,
     switch_checks,
     testcall,
+    webhooks,
 )
 from esl_shield.service.doctor.finding import Area, Finding, NotApplicableError, NotAskedError, Severity
 
@@ -36,7 +37,7 @@ AREAS: dict[str, Area[Any]] = {
     area.name: area
     for area in (
         settings.CONFIG, database_checks.AREA, keys.AREA, seals.AREA, clock.AREA, switch_checks.AREA, bypass.AREA,
-        inbound.AREA, edge.AREA, processes.AREA, testcall.AREA,
+        inbound.AREA, edge.AREA, processes.AREA, webhooks.AREA, testcall.AREA,
     )
 }  # fmt: skip
 
@@ -62,6 +63,7 @@ class Examination:
             "inbound": self._inbound,
             "edge": self._edges,
             "processes": lambda: processes.ask_processes(config, role),
+            "webhooks": lambda: webhooks.ask_webhooks(config, role),
             "call": self._call,
         }
 
@@ -125,6 +127,8 @@ def guess_role(config: Config) -> str:
         return "scanner"
     if config.sealing:
         return "sealer"
+    if config.webhooks:
+        return "dispatcher"
     if config.gateways:
         return "worker"
     return "seeder" if config.keys else "auditor"

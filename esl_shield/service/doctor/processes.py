@@ -1,4 +1,4 @@
-"""Area ``processes``: what the worker or resolver of this configuration answers, if it runs on this machine."""
+"""Area ``processes``: what the process of this configuration answers, if it runs on this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from esl_shield.service.doctor.finding import Area, Check, NotApplicableError, NotAskedError, Problem, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from esl_shield.config import Config
     from esl_shield.config.values import Address
@@ -19,7 +19,7 @@ _PAGES = ("worker", "sealer")
 _FORM = "application/x-www-form-urlencoded"
 _WRONG = "permit=00000000000000000000000000000000&token=0&gateway=doctor&call="
 _OK = 200
-_REFUSED = (404, b"refused")
+_BEHIND = {"sealer": "it is behind or cannot seal", "api": "it could not answer a request"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class ProcessFacts:
-    """What the pages of a process answered; ``wrong`` is the resolver's answer to a request nobody signed."""
+    """What a process answered; ``wrong`` is the answer to a request that proves nothing, None where there is none."""
 
     role: str
     address: str
@@ -45,6 +45,10 @@ def ask_processes(config: Config, role: str) -> ProcessFacts:
     if role == "resolver":
         listen = config.resolver.listen
         return ProcessFacts(role, str(listen), _get(listen, "GET", "/healthz"), _get(listen, "POST", "/redeem", _WRONG))
+    if role == "api":
+        listen, page = config.api.listen, config.metrics.listen
+        health = _get(page, "GET", "/healthz") if page else _get(listen, "GET", "/v1/openapi.json")
+        return ProcessFacts(role, str(listen), health, _get(listen, "GET", "/v1/calls"))
     if role in _PAGES and config.metrics.listen:
         return ProcessFacts(role, str(config.metrics.listen), _get(config.metrics.listen, "GET", "/healthz"))
     message = (
@@ -67,34 +71,40 @@ def _get(address: Address, method: str, path: str, body: str | None = None) -> A
         connection.close()
 
 
+_REFUSES: dict[str, Callable[[Answer], bool]] = {
+    "resolver": lambda answer: (answer.status, answer.body.strip()) == (404, b"refused"),
+    "api": lambda answer: answer.status == 401 and b"api.unauthorized" in answer.body,  # noqa: PLR2004
+}
+
+
 def _health(facts: ProcessFacts) -> Iterator[Problem | str]:
     if facts.health.status == 0:
         raise NotAskedError(
             f"the {facts.role} did not answer at {facts.address}: is it running, and is this address let in?"
         )
     if facts.health.status != _OK:
-        what = "it is behind or cannot seal" if facts.role == "sealer" else "it could not take a call"
-        yield f"the {facts.role} says {what} (/healthz is {facts.health.status})"
+        what = _BEHIND.get(facts.role, "it could not take a call")
+        yield f"the {facts.role} says {what} (its page is {facts.health.status})"
 
 
 def _refusal(facts: ProcessFacts) -> Iterator[str]:
     if facts.wrong is None:
-        raise NotAskedError("only a resolver is asked this", Severity.INFO)
+        raise NotAskedError("only a resolver and an API are asked this", Severity.INFO)
     if facts.wrong.status == 0:
         raise NotAskedError(f"the {facts.role} did not answer at {facts.address}")
-    if (facts.wrong.status, facts.wrong.body.strip()) != _REFUSED:
-        yield f"a request nobody signed was answered with {facts.wrong.status}"
+    if not _REFUSES[facts.role](facts.wrong):
+        yield f"a request that proves nothing was answered with {facts.wrong.status}"
 
 
 AREA = Area[ProcessFacts](
     "processes",
-    "the worker's `[metrics] listen`, the resolver's `[resolver] listen`",
+    "the worker's, sealer's and API's `[metrics] listen`, the resolver's `[resolver] listen`, the API's `[api] listen`",
     (
-        Check("processes.health", Severity.CRITICAL, "The process says it could take a call now",
+        Check("processes.health", Severity.CRITICAL, "The process says it could do its work now",
               "It knows of its database, its rights and its keys.", "Look at its log: health.unwell says why.",
               _health),
         Check("processes.refusal",
-              Severity.CRITICAL, "The resolver refuses a request nobody signed, in its usual words",
+              Severity.CRITICAL, "Resolver and API refuse, in their own words, a request that proves nothing",
               "Something else may listen at its address, or stand in front of it.", "Look what listens there.",
               _refusal),
     ),

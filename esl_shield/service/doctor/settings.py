@@ -35,6 +35,10 @@ def look_at_config(config: Config, role: str) -> ConfigFacts:
         named |= {f"[resolver] secrets.{caller}": source for caller, source in config.resolver.secrets.items()}
     if config.freeswitch:
         named["[freeswitch] password"] = config.freeswitch.password
+    if config.webhooks:
+        named["[webhooks] secret"] = config.webhooks.secret
+    if config.clicks:
+        named["[clicks] password"] = config.clicks.password
     if config.canary:
         named["[canary] password"] = config.canary.password
         named["[canary] signing_key"] = config.canary.signing_key

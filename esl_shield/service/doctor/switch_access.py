@@ -85,7 +85,7 @@ def digest(facts: SwitchFacts) -> Iterator[Problem]:
 
 def passwords(facts: SwitchFacts) -> Iterator[Problem]:
     """Judge users of the directory by their passwords."""
-    for domain, user, settings, _ in directory_users(facts.directory):
+    for domain, user, settings, *_ in directory_users(facts.directory):
         letting_in = is_true(settings.get("allow-empty-password"), default=True)
         if not settings.get("password") and not settings.get("a1-hash") and letting_in:
             yield Problem(
@@ -98,6 +98,24 @@ def passwords(facts: SwitchFacts) -> Iterator[Problem]:
             )
 
 
+def agents(facts: SwitchFacts) -> Iterator[Problem]:
+    """Judge whether each agent has one name: ours is the digest's user name in small letters."""
+    for domain, user, settings, _, has_alias in directory_users(facts.directory):
+        if "esl-password" in settings and "password" not in settings and "a1-hash" not in settings:
+            continue  # a login of the event socket, no phone
+        if has_alias:
+            yield Problem(
+                f"user {user}@{domain} has a number-alias: its phone can log in by that too, and is another agent then",
+                f"{user}@{domain}: remove number-alias; let the dialplan or a group find the phone by a number.",
+            )
+        if user != user.lower():
+            yield Problem(
+                f"user {user}@{domain} has capital letters: caps, records and webhooks have the agent in small ones, "
+                "and a click or a permission's call by that name does not find the phone's registration",
+                f"{user}@{domain}: an id in small letters, in the directory and in the phone.",
+            )
+
+
 class User(NamedTuple):
     """A user of the directory; its domain's and group's params and variables are its defaults."""
 
@@ -105,6 +123,7 @@ class User(NamedTuple):
     id: str
     params: dict[str, str]
     variables: dict[str, str]
+    has_alias: bool
 
 
 def directory_users(directory: ET.Element) -> Iterator[User]:
@@ -122,7 +141,7 @@ def directory_users(directory: ET.Element) -> Iterator[User]:
                 settings |= params(owner.find("params"))
                 found = owner.findall("variables/variable")
                 variables |= {variable.get("name", ""): variable.get("value", "") for variable in found}
-            yield User(domain.get("name", ""), user.get("id", ""), settings, variables)
+            yield User(domain.get("name", ""), user.get("id", ""), settings, variables, "number-alias" in user.attrib)
 
 
 def event_socket(facts: SwitchFacts) -> Iterator[Problem]:
@@ -162,7 +181,7 @@ def _loopback(address: str) -> bool:
 
 def listeners(facts: SwitchFacts) -> Iterator[Problem]:
     """Judge the event socket's further logins."""
-    for domain, user, settings, _ in directory_users(facts.directory):
+    for domain, user, settings, *_ in directory_users(facts.directory):
         if not settings.get("esl-password"):
             continue
         who = f"the event socket's login {user}@{domain}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import urllib.request
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +70,37 @@ def test_an_export_streams_the_same_calls(crm, calls):
     many = crm.ask("GET", "/v1/calls:export?from=2025-05-31T00:00:00Z&to=2025-06-02T00:00:00Z").body
     assert len({call["id"] for call in many}) == 1203
     assert [call["started_at"] for call in many] == sorted((call["started_at"] for call in many), reverse=True)
+
+
+def test_an_export_takes_no_memory_of_its_length(crm):
+    """The most memory an export takes is a fraction of what it sends: the API holds a page of it at a time."""
+    crm.database.query(
+        "INSERT INTO shield.calls (id, tenant_id, agent, ref, state, started_at) SELECT gen_random_uuid(), t.id,"
+        " repeat('a', 64), repeat('r', 64), 'BUSY', '2024-06-01'::timestamptz + n * interval '1 s'"
+        " FROM dba.tenants t, generate_series(1, 8000) n WHERE t.name = 'acme'"
+    )
+    process = Path(f"/proc/{crm.api.popen.pid}")
+
+    def most_kib():
+        return int(re.search(r"VmHWM:\s+([0-9]+) kB", (process / "status").read_text())[1])
+
+    def export():
+        window = "from=2024-06-01T00:00:00Z&to=2024-06-02T00:00:00Z"
+        request = urllib.request.Request(f"http://127.0.0.1:{crm.api.port}/v1/calls:export?{window}")
+        request.add_header("Authorization", f"Bearer {crm.key}")
+        with urllib.request.urlopen(request, timeout=60) as response:
+            return sum(len(line) for line in response)
+
+    try:
+        crm.ask("GET", "/v1/calls?from=2024-06-01T00:00:00Z&to=2024-06-02T00:00:00Z&limit=500")
+        (process / "clear_refs").write_text("5")  # the peak begins anew
+        before = most_kib()
+        sent_kib = export() / 1024
+        grown = most_kib() - before
+    finally:
+        crm.database.query("DELETE FROM shield.calls WHERE started_at < '2024-07-01'")
+    assert sent_kib > 4000
+    assert grown < sent_kib / 3
 
 
 FILTERS = {

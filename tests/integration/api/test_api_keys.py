@@ -27,6 +27,10 @@ from esl_shield.errors import ShieldError
 from esl_shield.service.oauth import open_tokens
 
 
+def _handlers(database):
+    return handlers.handlers(database, export_timeout_s=60.0)
+
+
 @pytest.fixture
 def apikey(crm):
     """Run ``esl-shield apikey``; returns what it printed."""
@@ -150,7 +154,7 @@ def test_an_access_token_opens_what_token_and_registration_both_name(crm, tmp_pa
         hashed = client_hash(config.issuer, "crm", "acme")
         ApiKeys(crm.database.admin, "acme").add(hashed, "oauth", ["calls:read", "tokens:read"], None, kind="oauth")
         app = application(
-            handlers.handlers(crm.database.open(crm.database.login("api"))), limits=Limits(100, 100),
+            _handlers(crm.database.open(crm.database.login("api"))), limits=Limits(100, 100),
             tokens=open_tokens(config), max_body_bytes=1000, reading=nullcontext, observe=lambda *_: None,
         )  # fmt: skip
 
@@ -208,7 +212,7 @@ def test_a_key_that_asks_too_fast_is_told_when_to_come_again(crm):
     """A burst is taken, then 429 with Retry-After; another key is not held up; time gives requests back."""
     now = [0.0]
     app = application(
-        handlers.handlers(crm.database.open(crm.database.login("api"))), limits=Limits(0.5, 2, clock=lambda: now[0]),
+        _handlers(crm.database.open(crm.database.login("api"))), limits=Limits(0.5, 2, clock=lambda: now[0]),
         tokens=None, max_body_bytes=1000, reading=nullcontext, observe=lambda *_: None,
     )  # fmt: skip
     client = falcon.testing.TestClient(app)
@@ -231,7 +235,7 @@ def test_an_unexpected_failure_is_a_500_that_says_nothing(crm, caplog):
             raise RuntimeError(arguments)
 
     app = application(
-        handlers.handlers(Broken()), limits=Limits(10, 10), tokens=None, max_body_bytes=1000, reading=nullcontext,
+        _handlers(Broken()), limits=Limits(10, 10), tokens=None, max_body_bytes=1000, reading=nullcontext,
         observe=lambda *_: None,
     )  # fmt: skip
     answer = falcon.testing.TestClient(app).simulate_get(

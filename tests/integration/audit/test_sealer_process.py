@@ -17,8 +17,8 @@ from polling import until
 
 from esl_shield import config as configuration
 from esl_shield.audit.heads import read_heads
-from esl_shield.service.metrics import SealerMetrics
 from esl_shield.service.sealer import WELL_WITHIN_S, SealerService
+from esl_shield.service.sitemetrics import SealerMetrics
 
 READY_S = 60
 

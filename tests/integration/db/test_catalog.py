@@ -31,7 +31,7 @@ EXECUTE = {
     "shield_canary": {"canary_calls", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
     "shield_sealer": {
         "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "locked_figures",
-        "unsealed_events",
+        "unsealed_events", "webhook_figures",
     },
     "shield_steward": {"hold_token", "release_token", "restore_token", "set_token_cap", "explain_call", "unlock_agent"},
     "shield_eraser": {"erase_tokens"},

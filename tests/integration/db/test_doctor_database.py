@@ -13,6 +13,7 @@ from esl_shield.config.database import DatabaseConfig
 from esl_shield.db import shipped_sql
 from esl_shield.db.schema import GROUP_ROLES, sql_files
 from esl_shield.errors.database import DatabaseAway, LoginRefused, RolesMissing
+from esl_shield.service.doctor import webhooks
 from esl_shield.service.doctor.catalog import ask_database
 from esl_shield.service.doctor.database_checks import AREA
 from esl_shield.service.doctor.examine import Examination
@@ -288,3 +289,21 @@ def test_the_reader_of_the_shipped_sql_understands_all_of_it():
     }
     assert len(shipped_sql.rights()) > 20
     assert set(shipped_sql.views()) == {path.stem for path in sql_files() if path.parent.name == "dba"}
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_a_webhook_that_was_written_past_the_commands_is_found(database, role):
+    """An address in clear in the table, and an event that waits, as administrator and auditor see them."""
+    tenant = database.tenant()
+    database.query(
+        "INSERT INTO shield.webhooks (tenant_id, name, url, events) VALUES (%s, 'crm', 'http://crm.example/', '{x}')",
+        tenant,
+    )
+    database.query(
+        "INSERT INTO shield.webhook_events (tenant_id, webhook, kind, body, at) SELECT tenant_id, id, 'x', '{}', "
+        "now() - interval '2 h' FROM shield.webhooks"
+    )
+    config = Config(database=database.admin if role == "admin" else database.login("auditor"))
+    found = wrong(webhooks.AREA, webhooks.ask_webhooks(config, role))
+    assert told(found, "webhooks.addresses:", "webhook crm of acme", "https://")
+    assert told(found, "webhooks.taken:", "last problem: none")

@@ -143,6 +143,7 @@ FUNCTIONS = {
     "sealed_heads": (("sealer",), 2),
     "site_figures": (("sealer",), 1),
     "locked_figures": (("sealer",), 0),
+    "webhook_figures": (("sealer",), 1),
     "set_policy": ((), 2),
     "share_list": ((), 2),
     "unlock_login": ((), 2),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import time
 
 import falcon.testing
 import gevent
 import pytest
 from gevent import socket
 
+from esl_shield.api import handlers
 from esl_shield.api.app import Answer, application
 from esl_shield.api.callers import new_key
+from esl_shield.api.checking import Checker
 from esl_shield.api.limits import Limits
+from esl_shield.api.operations import OPERATIONS
 from esl_shield.api.server import Server
 from esl_shield.config.api import ApiConfig
 from esl_shield.config.values import Address
+from esl_shield.errors.api import ApiInvalid
 
 CALL = "00000000-0000-4000-8000-000000000001"
 
@@ -113,3 +119,68 @@ def test_a_parameter_is_all_of_its_form(case, more):
     refused = ask(PATHS[case] + more)
     assert (refused.status_code, refused.json["error_id"]) == (422, "api.invalid")
     assert len(reached) == 1
+
+
+def test_an_export_that_takes_too_long_is_broken_off():
+    """After its time an export ends without its last chunk: no reader holds a connection for as long as it likes."""
+    now = iter(range(100))
+
+    class Database:
+        def call(self, *_):
+            page = [{"id": CALL, "started_at": "2026-03-01T10:00:00Z"}] * handlers.EXPORT_PAGE
+            return [("OK", page)]
+
+    made = handlers.handlers(Database(), export_timeout_s=50.0, clock=lambda: next(now))
+    server = Server(ApiConfig(listen=Address("127.0.0.1", 0)), _application(made))
+    server.start()
+    with contextlib.closing(socket.create_connection(tuple(server.address))) as caller:
+        key = new_key()[0]
+        caller.sendall(f"GET /v1/calls:export HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n\r\n".encode())
+        with gevent.Timeout(10):
+            said = b"".join(iter(lambda: caller.recv(65536), b""))
+    server.drain(1.0)
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert said.count(CALL.encode()) == 50
+    assert not said.endswith(b"0\r\n\r\n")
+
+
+def test_a_list_too_long_is_refused_before_its_items_are_looked_at():
+    """A body of 60,000 rows costs no sixty times as much as one of the 1,000 that are allowed."""
+    checker = Checker(next(operation for operation in OPERATIONS if operation.id == "tokenise_batch"))
+
+    def cost(rows):
+        raw = json.dumps({"rows": [{"number": "1"}] * rows}).encode()
+        begun = time.process_time()
+        with contextlib.suppress(ApiInvalid):
+            checker.body(raw)
+        return time.process_time() - begun
+
+    assert cost(60_000) < 10 * cost(1000)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_broken_off_export_never_looks_whole(version):
+    """With HTTP/1.0, as an nginx asks by default, an end is all that says so: it is a reset there, no ordinary end."""
+    now = iter(range(100))
+
+    class Database:
+        def call(self, *_):
+            return [("OK", [{"id": CALL, "started_at": "2026-03-01T10:00:00Z"}] * handlers.EXPORT_PAGE)]
+
+    made = handlers.handlers(Database(), export_timeout_s=5.0, clock=lambda: next(now))
+    server = Server(ApiConfig(listen=Address("127.0.0.1", 0)), _application(made))
+    server.start()
+    head = f"GET /v1/calls:export HTTP/{version}\r\nHost: x\r\nAuthorization: Bearer {new_key()[0]}\r\n\r\n"
+    said, ended = b"", "by the last chunk"
+    with (
+        contextlib.closing(socket.create_connection((server.where.host, server.where.port))) as caller,
+        gevent.Timeout(10),
+    ):
+        caller.sendall(head.encode())
+        try:
+            said = b"".join(iter(lambda: caller.recv(65536), b""))
+            ended = "by the last chunk" if version == "1.0" or said.endswith(b"0\r\n\r\n") else "broken off"
+        except ConnectionResetError:
+            ended = "broken off"
+    server.drain(1.0)
+    assert ended == "broken off"

@@ -139,3 +139,20 @@ def test_memory_is_bounded():
     for number in range(MOST_KEYS + 10):
         limits.take(b"%d" % number, f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}").settle(200)
     assert [len(buckets._buckets) for buckets in (limits._keys, limits._addresses)] == [MOST_KEYS, MOST_KEYS]
+
+
+def test_large_bodies_of_unknown_keys_cost_their_address_more():
+    """Reading a megabyte for a key nobody made is charged as many requests; a key that is one gets them back."""
+    limits = Limits(1.0, 10, clock=lambda: 0.0)
+    size = 5 * limits_.HEAVY_BYTES
+    known, unknown, other = b"known", b"unknown", b"other"
+    charge = limits.take(known, HERE)
+    charge.weigh(size)
+    charge.settle(200, size)
+    for key in (unknown, other):
+        limits.take(key, HERE).weigh(size)
+    with pytest.raises(ApiTooMany):
+        limits.take(b"more", HERE)
+    limits.take(b"more", ELSEWHERE)
+    for _ in range(9):  # the first was charged to it
+        limits.take(known, HERE).weigh(size)

@@ -9,7 +9,7 @@ import json
 import time
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from esl_shield.api.callers import client_hash
@@ -41,6 +41,12 @@ def claims(**changes):
 def signed(key=KEY, alg="ES256", header=None, **changes):
     """A token."""
     return jwt.encode({"alg": alg, "kid": key.kid} | (header or {}), claims(**changes), key, algorithms=[alg])
+
+
+def spelled(**changes):
+    """A token whose claims are JSON of ASCII alone, which can say what UTF-8 cannot."""
+    header = {"alg": "ES256", "kid": "k1"}
+    return jws.serialize_compact(header, json.dumps(claims(**changes)), KEY, algorithms=["ES256"])
 
 
 @pytest.fixture
@@ -83,6 +89,12 @@ REFUSED = {
     "public-key-as-secret": lambda: forged(KEY.as_pem(private=False)),
     "other-type": lambda: signed(header={"typ": "dpop+jwt"}),
     "unsigned": lambda: "eyJhbGciOiJub25lIiwia2lkIjoiazEifQ." + signed().split(".")[1] + ".AA",
+    "tenant-is-no-text": lambda: spelled(tenant="\ud800"),
+    "client-is-no-text": lambda: spelled(client_id="\ud800"),
+    "end-is-no-number": lambda: spelled(exp=float("nan")),
+    "end-is-a-text": lambda: signed(exp="9999999999"),
+    "own-key-in-header": lambda: signed(OTHER, header={"jwk": OTHER.as_dict(private=False)}),
+    "signature-left-out": lambda: signed().rpartition(".")[0] + ".A",
     "no-json": lambda: "AAAA.BBBB.CCCC",
     "deep-header": lambda: base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=") + ".e30.AA",
     "list-header": lambda: "W10.e30.AA",

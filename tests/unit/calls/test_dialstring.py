@@ -254,3 +254,17 @@ def test_a_customer_is_shown_a_number_of_their_own_place():
     assert shown("Shanghai") == shown("") == "+862100000000"
     with pytest.raises(ValueError, match="caller_id"):
         Gateway("g", "edge", caller_id_in={"Beijing": ("12 34",)})
+
+
+def test_a_notice_to_the_customer_prolongs_no_ringing():
+    """The agent's leg waits for ringing and notice, the customer's rings as long as ever; nothing changes without."""
+    told = [
+        dialstring.parked_leg_variables(
+            routing.Route(DIRECT, ""), CALL_ID, answer_timeout_s=45, notice_s=notice_s, **OF
+        )
+        for notice_s in (0, 120)
+    ]
+    assert "call_timeout=45;" in told[0]
+    assert "shield_ring_s" not in told[0]
+    assert "call_timeout=165;" in told[1]
+    assert "shield_ring_s=45" in told[1]

@@ -72,3 +72,15 @@ def test_what_could_say_more_than_a_wish_is_refused(name):
     """No sound can add a variable or a command, and a key nobody knows is an error."""
     with pytest.raises(ConfigError, match="policy"):
         config.loads(f"{DATABASE}[policy]\n{BAD[name]}\n")
+
+
+@pytest.mark.parametrize(
+    ("sound", "asked_for"),
+    [("/srv/a.wav", "/srv/a.wav"), ("tone_stream://%(300,200,640)", ""), ("", "")],
+    ids=["file", "tone", "none"],
+)
+def test_a_notice_has_time_of_its_own_and_its_file_must_be_there(sound, asked_for):
+    """FreeSWITCH is asked for a file; the agent's leg waits for what may be played, and not longer for the ringing."""
+    talk = TalkConfig(customer_notice=sound)
+    assert policy.indispensable_file(talk) == asked_for
+    assert policy.notice_s(talk) == (120 if sound else 0)

@@ -110,7 +110,7 @@ def test_failures_open_one_tenants_method_alone(does, reason, outcome):
     assert caught.value.reason == "method_open"
     assert method.asked == FAILURES
     assert counted == [("crm", outcome)] * FAILURES + [("crm", "open")]
-    assert chosen.open_breakers == 1
+    assert chosen.open_breakers == {"stored": 0, "crm": 1}
     method.does = lambda: NUMBER
     assert chosen.number_of(redeemed(tenant_id=2)) == NUMBER
     assert chosen.number_of(redeemed(ciphertext=b"x")) == NUMBER
@@ -129,7 +129,7 @@ def test_what_is_no_fault_of_the_service_opens_nothing(error):
     for _ in range(3 * FAILURES):
         with pytest.raises(type(error)):
             chosen.number_of(redeemed())
-    assert chosen.open_breakers == 0
+    assert chosen.open_breakers == {"stored": 0, "crm": 0}
 
 
 def test_a_dead_database_opens_the_breaker_too():

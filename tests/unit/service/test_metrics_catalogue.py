@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from esl_shield.service.metrics import (
     Bounded,
     IntakeMetrics,
     ResolverMetrics,
-    SealerMetrics,
     WorkerMetrics,
 )
+from esl_shield.service.sitemetrics import SealerMetrics
 from esl_shield.service.supervisor.metrics import SupervisorMetrics
 
 ROOT = Path(__file__).parents[3]
@@ -46,7 +47,7 @@ class Keeper:
 
 
 class Breakers:
-    open_breakers = 1
+    open_breakers = types.MappingProxyType({"stored": 0, "crm": 1})
 
 
 class Resolver:
@@ -82,7 +83,10 @@ def all_pages():
     sealer.behind(0.5, 2, 1)
     sealer.unexported("file", 0)
     sealer.failed("heads")
-    figures = "permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"
+    figures = (
+        *("permits", "tokens", "locked", "rekeying_tokens", "rekeyed_tokens"),
+        *("webhook_waiting_events", "webhook_oldest_waiting_seconds", "webhook_dead_events"),
+    )
     sealer.site([(figure, "live", 1.0) for figure in figures])
     intake = IntakeMetrics()
     intake.count("ended")
@@ -213,3 +217,14 @@ def test_what_scripts_count_is_in_the_catalogue():
     metrics = WorkerMetrics()
     for kind in kinds:
         metrics.count(kind, "NO_ANSWER")
+
+
+def test_of_ages_that_meet_in_one_label_the_greater_stays():
+    """Counts of tenants without a label of their own are added up; seconds are not."""
+    sealer = SealerMetrics()
+    one, other = f"{NUMBER[1:]}.example", f"x.{NUMBER[1:]}.example"
+    for figure in ("webhook_waiting_events", "webhook_oldest_waiting_seconds"):
+        sealer.site([(figure, one, 40.0), (figure, "other", 7.0), (figure, other, 5.0)])
+        page = sealer.page().decode()
+        expected = 40.0 if figure.endswith("_seconds") else 52.0
+        assert f'esl_shield_site_{figure}{{tenant="other"}} {expected}' in page

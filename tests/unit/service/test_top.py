@@ -21,7 +21,8 @@ from polling import until
 
 from esl_shield.cli.main import root
 from esl_shield.config.values import Address
-from esl_shield.service.metrics import ResolverMetrics, SealerMetrics, WorkerMetrics
+from esl_shield.service.metrics import ResolverMetrics, WorkerMetrics
+from esl_shield.service.sitemetrics import SealerMetrics
 from esl_shield.service.top import pages
 from esl_shield.service.top.figures import Figures, Moment, compare
 from esl_shield.service.top.pages import Page, fetch, read

@@ -17,12 +17,13 @@ from esl_shield.errors.config import ConfigError
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused
 from esl_shield.errors.device import DeviceAway
 from esl_shield.errors.keys import KekExposed
-from esl_shield.service.doctor import clock, edge, inbound, keys, processes, settings
+from esl_shield.service.doctor import clock, edge, inbound, keys, processes, settings, webhooks
 from esl_shield.service.doctor.edge import EdgeFacts
 from esl_shield.service.doctor.examine import AREAS, Examination, exit_code, guess_role, reference
 from esl_shield.service.doctor.files import FileFacts, look
 from esl_shield.service.doctor.finding import Finding, NotAskedError, Severity
 from esl_shield.service.doctor.processes import Answer, ProcessFacts
+from esl_shield.service.doctor.webhooks import Webhook
 from esl_shield.vault.keys.seats import Flaws
 
 ME = 1000
@@ -281,6 +282,10 @@ def test_requests_to_an_edge_are_matched_and_an_invite_is_acknowledged():
         (ProcessFacts("resolver", "a", Answer(200), Answer(404, b"refused\n")), []),
         (ProcessFacts("resolver", "a", Answer(200), Answer(404, b"<html>")), ["critical processes.refusal"]),
         (ProcessFacts("resolver", "a", Answer(200), Answer(200, b"")), ["critical processes.refusal"]),
+        (ProcessFacts("api", "a", Answer(200), Answer(401, b'{"error_id": "api.unauthorized"}')), []),
+        (ProcessFacts("api", "a", Answer(200), Answer(401, b"<html>")), ["critical processes.refusal"]),
+        (ProcessFacts("api", "a", Answer(200), Answer(200, b"{}")), ["critical processes.refusal"]),
+        (ProcessFacts("api", "a", Answer(503), Answer(0)), ["critical processes.health", "unknown processes.refusal"]),
         (
             ProcessFacts("resolver", "a", Answer(0), Answer(0)),
             ["unknown processes.health", "unknown processes.refusal"],
@@ -310,6 +315,29 @@ def test_pages_are_asked_over_http():
         config = configuration.loads(f'[metrics]\nlisten = "127.0.0.1:{server.server_port}"\n' + CONFIG)
         assert processes.ask_processes(config, "worker").health.status == 503
     assert asked == ["/healthz"]
+
+
+WELL = Webhook("bank", "crm", "https://crm.example/hooks?key=very-secret", True, 30.0, 0, "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        ({"url": "http://127.0.0.1:8000/hooks"}, []),
+        ({"url": "http://crm.example/very-secret"}, ["warning webhooks.addresses"]),
+        ({"url": "https://u:very-secret@crm.example/"}, ["warning webhooks.addresses"]),
+        ({"oldest_s": 1000.0, "last_problem": "timeout"}, ["warning webhooks.taken"]),
+        ({"oldest_s": 1000.0, "enabled": False}, []),
+        ({"dead": 3}, ["warning webhooks.taken"]),
+    ],
+    ids=["well", "here", "in clear", "with a password", "late", "off", "given up"],
+)
+def test_webhooks_are_told_in_secret_and_take_what_they_are_told(changes, expected):
+    """Addresses that are in clear, events that wait for long or were given up; no finding quotes an address."""
+    found = wrong(webhooks.AREA, (dataclasses.replace(WELL, **changes),))
+    assert [line.split(":")[0] for line in found] == expected
+    assert not told(found, "secret")
 
 
 def test_files_are_looked_at_through_links_and_folders(tmp_path):
@@ -344,6 +372,7 @@ def test_the_exit_code_is_the_worst_severity(severities, code):
         (CONFIG, "worker"),
         ('[resolver]\nsecrets = { lua = "file:/a" }\n' + CONFIG, "resolver"),
         ('[database]\nurl = "postgresql+psycopg2://a@/b"\n[keys]\nkek = "file:/k"\n', "seeder"),
+        ('[database]\nurl = "postgresql+psycopg2://a@/b"\n[webhooks]\nsecret = "file:/s"\n', "dispatcher"),
         ('[database]\nurl = "postgresql+psycopg2://a@/b"\n', "auditor"),
     ],
 )

@@ -84,6 +84,16 @@ BAD = {
         "apply-inbound-acl",
     ),
     "proxy for digest": ({"internal": {"apply-proxy-acl": "lan"}}, "critical freeswitch.digest", "apply-proxy-acl"),
+    "a second name": (
+        {"directory": _user("password=x").replace('id="7"', 'id="li.wei" number-alias="7"')},
+        "warning freeswitch.agents",
+        "li.wei@x has a number-alias",
+    ),
+    "a capital": (
+        {"directory": _user("password=x").replace('id="7"', 'id="Li.wei"')},
+        "warning freeswitch.agents",
+        "capital letters",
+    ),
     "no password": ({"directory": _user("x=y")}, "critical freeswitch.passwords", "7@x has no password"),
     "example's password": ({"directory": _user("password=CHANGE-ME-7")}, "critical freeswitch.passwords", "example's"),
     "ClueCon": (
