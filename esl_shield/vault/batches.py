@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-BATCH_ROWS = 2000
 # Batches read and encrypted beyond the one in the database, so that it never waits for one.
 _AHEAD = 2
 # A thread that waits for the interpreter gets it after this: the one that has the database has little to do, at once.
@@ -56,6 +55,7 @@ class Job(ABC):
     """What is done with a file's rows."""
 
     columns: Sequence[str] = KNOWN_COLUMNS
+    batch_rows: int = 2000
     tally: Tally
 
     def missing(self, header: Header) -> str | None:  # noqa: ARG002 - for jobs that need more
@@ -136,7 +136,7 @@ def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]])
         else:
             row = job.read(cells, now)
         entries.append((line, cells or {}, row))
-        if len(entries) == BATCH_ROWS:
+        if len(entries) == job.batch_rows:
             yield entries
             entries, now = [], dt.datetime.now(dt.UTC)
     if entries:
