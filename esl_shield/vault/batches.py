@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Batches read and encrypted beyond the one in the database, so that it never waits for one.
 _AHEAD = 2
-# New objects before the collector looks at them: more than a few batches hold. Rows have no cycles, and looking at those
-# in flight over and over was a sixth of the work.
+# New objects before the collector looks at them: more than a few batches hold. Rows have no cycles, and looking over
+# and over at those in flight was a sixth of the work.
 _COLLECT_AFTER = 200_000
 # A thread that waits for the interpreter gets it after this: the one that has the database has little to do, at once.
 _SWITCH_S = 0.0005
@@ -206,7 +206,7 @@ class _Pipeline:
 
 @contextlib.contextmanager
 def _tuned() -> Iterator[None]:
-    """Let the other thread on soon, and the collector leave alone what was loaded before (100 MB of tables) and rows."""
+    """Let the other thread on soon, and the collector leave alone rows and what was loaded before: 100 MB of tables."""
     before, thresholds = sys.getswitchinterval(), gc.get_threshold()
     sys.setswitchinterval(_SWITCH_S)
     gc.freeze()

@@ -93,7 +93,7 @@ class Seeder:
         return Batch(keys, rows, indexes, drawn, ciphertexts, before, columns_of(rows, indexes, drawn, ciphertexts))
 
     def seed(self, batch: Batch) -> list[Outcome]:
-        """Seed a batch in one transaction, or part by part where a row is not new; returns what became of each, in order.
+        """Seed a batch in one transaction, or in parts where a row is not new; returns what became of each, in order.
 
         Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
         KeysChanged when they are rotated all the time.

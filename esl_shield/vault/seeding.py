@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esl_shield.vault.store import Batch
 
 ALIAS_TAKEN = "alias.taken"
-# So many that a page of an index takes several rows of a batch. Whoever waits for a batch of the same tenant waits 0.2 s.
+# So many that a page of an index takes several rows. Whoever waits for a batch of the same tenant waits 0.25 s.
 BATCH_ROWS = 8000
 
 

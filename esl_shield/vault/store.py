@@ -146,7 +146,9 @@ class Store:
         """
         keys = batch.keys
         try:
-            return bool(self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *batch.columns)[0][0])
+            return bool(
+                self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *batch.columns)[0][0]
+            )
         except DatabaseRefused as error:
             raise _translated(error, tenant) from None
 

@@ -85,7 +85,7 @@ def draw_many(prefix: str, length: int, count: int) -> list[str]:
 
 
 def _spelled(prefix: str, interim: int, digits: int, count: int) -> list[str]:
-    """Spell tokens behind a prefix with this interim digit, all together: the n-th digits of all are one byte string."""
+    """Spell tokens behind a prefix with this interim digit, all at once: the n-th digits of all are one byte string."""
     random = _random_digits(digits * count)
     width = digits + CHECK_DIGITS
     together = bytearray(width * count)

@@ -78,7 +78,9 @@ def test_one_known_number_has_only_its_part_seeded_row_by_row(vault, monkeypatch
     outcomes = seeding.seed(seeding.prepare(key_lab.rows(range(8))))
     assert [outcome.created for outcome in outcomes] == [True] * 4 + [False] + [True] * 3
     assert outcomes[4].token == known
-    assert seeding.seed(seeding.prepare(key_lab.rows(range(8)))) == [outcome._replace(created=False) for outcome in outcomes]
+    assert seeding.seed(seeding.prepare(key_lab.rows(range(8)))) == [
+        outcome._replace(created=False) for outcome in outcomes
+    ]
     details = vault.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded' ORDER BY id")
     assert [(detail["created"], detail["existing"]) for (detail,) in details] == [
         (1, 0), (3, 0), (2, 1), (2, 0), (0, 3), (0, 3), (0, 2),
