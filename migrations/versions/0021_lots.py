@@ -1,8 +1,8 @@
 """Lots: an import's tokens find their blind indexes together, so that an index in the order of import does.
 
 A lot is a few tokens of one batch; their rows in number_refs have its number too. Only who erases or replaces looks for
-a blind index by its token: reading the rows of a lot costs them microseconds, while keeping every token in an index cost
-each import a search in the whole of it. Tokens without a lot (older ones, and those not made by whole batches) keep that
+a blind index by its token: reading the rows of a lot costs them microseconds, while an index of all tokens cost each
+import a search in the whole of it. Tokens without a lot (older ones, and those not made by whole batches) keep that
 index.
 """
 
