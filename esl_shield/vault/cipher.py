@@ -74,7 +74,7 @@ class Encryptor(Hidden):
         drawn = secrets.token_bytes(NONCE_BYTES * len(numbers))
         nonces = [drawn[at : at + NONCE_BYTES] for at in range(0, len(drawn), NONCE_BYTES)]
         tails = [token.encode("ascii") for token in tokens]
-        blocks = list(map(_padded, numbers))
+        blocks = [digits.ljust(_PADDED, b"\0") for digits in SubscriberNumber.secret_digits_of(numbers)]
         frame = Frame(_CONTEXT + self._before, self._between, len(tails[0]) if tails else 0)
         first, before, between = self._before, frame.before, frame.between
         if self._outside is not None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 # With at most one token in ten thousand taken, a row that collides this often is no accident.
 _MAX_DRAWS = 30
 _MAX_RENEWALS = 3
+# One known number has a whole part seeded row by row, which takes five times as long.
+PART_ROWS = 2000
 
 
 class Outcome(NamedTuple):
@@ -91,11 +93,19 @@ class Seeder:
         return Batch(keys, rows, indexes, drawn, ciphertexts, before, columns_of(rows, indexes, drawn, ciphertexts))
 
     def seed(self, batch: Batch) -> list[Outcome]:
-        """Seed a batch in one transaction, or more where tokens collide; returns what became of each row, in order.
+        """Seed a batch in one transaction, or in parts where a row is not new; returns what became of each, in order.
 
         Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
         KeysChanged when they are rotated all the time.
         """
+        if len(batch.rows) <= PART_ROWS:
+            return self._seed_part(batch)
+        if self._store.seed_new(self.tenant, batch):
+            return _all_created(batch)
+        parts = (batch.rows[at : at + PART_ROWS] for at in range(0, len(batch.rows), PART_ROWS))
+        return [outcome for part in parts for outcome in self._seed_part(self.prepare(part))]
+
+    def _seed_part(self, batch: Batch) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         pending = list(range(len(batch.rows)))
         renewals = 0
@@ -104,6 +114,10 @@ class Seeder:
                 return [outcomes[position] for position in range(len(outcomes))]
             if batch.keys is not self._writing.keys:
                 batch = self.prepare(batch.rows)
+            if self._store.seed_new(self.tenant, batch):
+                outcomes.update(zip(pending, _all_created(batch), strict=True))
+                pending = []
+                continue
             try:
                 answers = self._store.seed(self.tenant, batch)
             except KeysChanged:
@@ -111,10 +125,6 @@ class Seeder:
                 if renewals > _MAX_RENEWALS:
                     raise
                 self._renew()
-                continue
-            if answers is None:
-                outcomes.update(zip(pending, map(Outcome, batch.tokens, repeat(True)), strict=False))
-                pending = []
                 continue
             collided = []
             for at, (outcome, token) in enumerate(answers):
@@ -129,6 +139,10 @@ class Seeder:
     def _renew(self) -> None:
         self.tenant = self._store.tenant(self.tenant.name)
         self._writing = _Writing.of(self.tenant, open_keys(self._kek, self.tenant))
+
+
+def _all_created(batch: Batch) -> list[Outcome]:
+    return list(map(Outcome, batch.tokens, repeat(True)))
 
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:
@@ -147,7 +161,7 @@ def _indexes(
     tenant: SeedingTenant, keys: TenantKeys, numbers: Sequence[SubscriberNumber]
 ) -> tuple[list[bytes], list[bytes | None]]:
     """Return numbers' indexes, and those under the key before while look-ups still need that one."""
-    indexes = list(map(keyring.indexer(keys.index, tenant.id), numbers))
+    indexes = keyring.blind_indexes(keys.index, numbers, tenant.id)
     if keys.previous_index is None:
         return indexes, [None] * len(numbers)
-    return indexes, list(map(keyring.indexer(keys.previous_index, tenant.id), numbers))
+    return indexes, list(keyring.blind_indexes(keys.previous_index, numbers, tenant.id))

@@ -53,7 +53,7 @@ class Starts:
             key = text[:_ABROAD], len(text)
         else:
             return numbers.parse_derived(text, self._region)
-        known = self._known[key] if key in self._known else self._learn(*key)
+        known = self._known.get(key) or self._look_up(*key)
         if known is not None:
             e164 = known.code + text
             derived = known.derived or _derive(known, e164)
@@ -61,8 +61,8 @@ class Starts:
                 return SubscriberNumber(e164), derived
         return numbers.parse_derived(text, self._region)
 
-    def _learn(self, start: str, length: int) -> _Known | None:
-        if length > _LONGEST:
+    def _look_up(self, start: str, length: int) -> _Known | None:
+        if length > _LONGEST or (start, length) in self._known:
             return None
         if len(self._known) >= _MOST:
             self._known.clear()

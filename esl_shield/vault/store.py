@@ -139,16 +139,27 @@ class Store:
             raise TenantUnknown(tenant=name)
         return seeding_tenant(name, *rows[0])
 
-    def seed(self, tenant: SeedingTenant, batch: Batch) -> list[tuple[str, str | None]] | None:
-        """Offer rows in one transaction; returns (outcome, token) in the rows' order, None when all were created.
+    def seed_new(self, tenant: SeedingTenant, batch: Batch) -> bool:
+        """Create all rows' tokens in one transaction; False, and nothing is changed, where some row takes ``seed``.
+
+        Raises TenantUnknown.
+        """
+        keys = batch.keys
+        try:
+            return bool(
+                self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *batch.columns)[0][0]
+            )
+        except DatabaseRefused as error:
+            raise _translated(error, tenant) from None
+
+    def seed(self, tenant: SeedingTenant, batch: Batch) -> list[tuple[str, str | None]]:
+        """Offer rows in one transaction; returns (outcome, token) in the rows' order.
 
         Outcomes: created, existing, alias_taken (no token), collision (draw again). Raises SpaceFull, TenantUnknown,
         and KeysChanged when the tenant's keys are not the newest any more: read them again.
         """
         keys = batch.keys
         try:
-            if self._call("seed_batch", tenant.id, keys.index_version, keys.data_version, *batch.columns)[0][0]:
-                return None
             payload = [payload_of(ord_, row) for ord_, row in enumerate(batch.candidates())]
             answers = self._call("seed_tokens", tenant.id, keys.index_version, keys.data_version, payload)
         except DatabaseRefused as error:

@@ -9,9 +9,7 @@ Source of the check digit: H. M. Damm, "Total anti-symmetrische Quasigruppen" (2
 
 from __future__ import annotations
 
-import functools
 import secrets
-from array import array
 
 TOKEN_MIN_LENGTH = 8
 TOKEN_MAX_LENGTH = 20
@@ -32,9 +30,15 @@ _DAMM = (
     "9438617205",
     "2581436790",
 )
-_CHUNK = 4
-_DRAWN_BITS = 64
 _DIGITS = frozenset("0123456789")
+# For drawing many: a random byte is spelled as its last digit, except those that would favour the first six; interim
+# digit times ten, a spelled digit's value, and the next interim digit by the sum of both.
+_SPELLED = bytes(ord("0") + value % 10 for value in range(256))
+_UNFAIR = bytes(range(250, 256))
+_TENS = bytes(10 * value % 256 for value in range(256))
+_VALUES = bytes(max(0, value - ord("0")) % 10 for value in range(256))
+_STEPS = "".join(_DAMM).encode("ascii").translate(_VALUES).ljust(256, b"\0")
+_SPARE = 64
 
 
 def damm_digit(digits: str) -> str:
@@ -69,35 +73,38 @@ def draw(prefix: str, length: int) -> str:
 
 
 def draw_many(prefix: str, length: int, count: int) -> list[str]:
-    """Draw as many different tokens as ``draw`` one at a time, several times as fast; raises ValueError as it does."""
+    """Draw as many different tokens as ``draw`` one at a time, ten times as fast; raises ValueError as it does."""
     drawn: dict[str, None] = {}
     if count:
         drawn[draw(prefix, length)] = None
     digits = length - len(prefix) - CHECK_DIGITS
-    most = 10**digits
-    fair = 2**_DRAWN_BITS - 2**_DRAWN_BITS % most  # what lies above would favour the first tokens
     before = int(damm_digit(prefix))
-    chunks = [(10**at, _checks(min(_CHUNK, digits - at))) for at in reversed(range(0, digits, _CHUNK))]
-    spelled = f"{prefix}%0{digits}d%d"
     while len(drawn) < count:
-        for value in array("Q", secrets.token_bytes(_DRAWN_BITS // 8 * (count - len(drawn)))):
-            if value < fair:
-                body = rest = value % most
-                check = before
-                for unit, checks in chunks:
-                    part, rest = divmod(rest, unit)
-                    check = checks[check][part]
-                drawn[spelled % (body, check)] = None
+        drawn.update(dict.fromkeys(_spelled(prefix, before, digits, count - len(drawn))))
     return list(drawn)
 
 
-@functools.cache
-def _checks(digits: int) -> tuple[bytes, ...]:
-    """Make the interim digit after so many more, by the one before and by their value."""
-    if digits == 0:
-        return tuple(bytes([interim]) for interim in range(10))
-    last = [bytes(map(int, row)) for row in _DAMM]
-    return tuple(b"".join(map(last.__getitem__, before)) for before in _checks(digits - 1))
+def _spelled(prefix: str, interim: int, digits: int, count: int) -> list[str]:
+    """Spell tokens behind a prefix with this interim digit, all at once: the n-th digits of all are one byte string."""
+    random = _random_digits(digits * count)
+    width = digits + CHECK_DIGITS
+    together = bytearray(width * count)
+    interims = bytes([interim]) * count
+    for at in range(digits):
+        column = random[at::digits]
+        together[at::width] = column
+        both = int.from_bytes(interims.translate(_TENS), "big") + int.from_bytes(column.translate(_VALUES), "big")
+        interims = both.to_bytes(count, "big").translate(_STEPS)
+    together[digits::width] = interims.translate(_SPELLED)
+    text = together.decode("ascii")
+    return [prefix + text[at : at + width] for at in range(0, width * count, width)]
+
+
+def _random_digits(count: int) -> bytes:
+    digits = b""
+    while len(digits) < count:
+        digits += secrets.token_bytes(count - len(digits) + _SPARE).translate(_SPELLED, _UNFAIR)
+    return digits[:count]
 
 
 def capacity(prefix_length: int, length: int) -> int:

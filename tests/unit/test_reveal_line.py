@@ -52,7 +52,7 @@ def test_line(module):
         assert _uses(source, "reveal") == commands
         assert _uses(source, "_SubscriberNumber__e164") == []
     if not _may(module, TAKES_DIGITS):
-        assert _uses(source, "secret_digits") == []
+        assert _uses(source, "secret_digits") == _uses(source, "secret_digits_of") == []
 
 
 @pytest.mark.parametrize(

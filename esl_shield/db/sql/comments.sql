@@ -67,11 +67,13 @@ COMMENT ON COLUMN shield.tokens.time_zone IS 'the number''s IANA time zone; NULL
 COMMENT ON COLUMN shield.tokens.line_type IS 'mobile, fixed_line and so on; NULL: not known';
 COMMENT ON COLUMN shield.tokens.labels IS 'columns of the import the tenant asked to keep; {}: none';
 COMMENT ON COLUMN shield.tokens.created_at IS 'when the token was made';
+COMMENT ON COLUMN shield.tokens.lot IS 'tokens of one batch, some 32, whose rows in number_refs are found together; NULL: alone';
 
 COMMENT ON COLUMN shield.number_refs.tenant_id IS 'whose number it is';
 COMMENT ON COLUMN shield.number_refs.number_index IS 'blind index: HMAC-SHA-256 of the number under the tenant''s index key';
 COMMENT ON COLUMN shield.number_refs.index_version IS 'version of the index key';
 COMMENT ON COLUMN shield.number_refs.token IS 'the token that stands for the number';
+COMMENT ON COLUMN shield.number_refs.lot IS 'the lot of the token';
 
 COMMENT ON TABLE shield.aliases IS 'tenants'' own handles for tokens; a token has any number, an alias one token';
 COMMENT ON COLUMN shield.aliases.tenant_id IS 'whose alias it is';

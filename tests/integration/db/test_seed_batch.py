@@ -60,6 +60,23 @@ def test_columns_become_rows(database, seeder):
     assert events == [({"created": 3, "existing": 0, "aliases": 2},)]
 
 
+def test_a_batch_is_found_by_lots(database, seeder):
+    """A token's index row is found in its lot or, where it has none, by the token: no other goes with it."""
+    tenant, login = seeder
+    many = range(1, 101)
+    assert login.call("seed_batch", tenant, 1, 1, *_columns(tokens=many, indexes=many, aliases="," * 99,
+        place_of=",".join("1" * 100))) == [(True,)]  # fmt: skip
+    lots = database.query("SELECT lot, count(*) FROM shield.number_refs GROUP BY 1 ORDER BY 1")
+    assert lots == [(0, 31), (1, 32), (2, 32), (3, 5)]
+    alone = f"{PREFIX}{7:0{LENGTH - len(PREFIX)}}"
+    database.query("UPDATE shield.tokens SET lot = NULL WHERE token = %s", alone)
+    database.query("UPDATE shield.number_refs SET lot = NULL WHERE token = %s", alone)
+    for token in (alone, f"{PREFIX}{64:0{LENGTH - len(PREFIX)}}"):
+        assert database.query("SELECT indexes FROM shield.drop_number(%s, %s)", tenant, token) == [(1,)]
+        assert database.query("SELECT count(*) FROM shield.number_refs WHERE token = %s", token) == [(0,)]
+    assert _rows(database) == [100, 98, 0]
+
+
 @pytest.mark.parametrize(
     "second",
     [

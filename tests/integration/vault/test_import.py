@@ -11,6 +11,7 @@ import subprocess
 import termios
 import time
 
+import key_lab
 import pytest
 
 from esl_shield.vault import cipher, tokens
@@ -67,6 +68,23 @@ def test_again(vault):
     assert "50 rows: 0 new tokens, 50 known" in done.stderr
     assert (vault.folder / "out.csv").read_bytes() == first
     assert (vault.count("tokens"), vault.count("number_refs"), vault.count("aliases")) == (50, 50, 50)
+
+
+def test_one_known_number_has_only_its_part_seeded_row_by_row(vault, monkeypatch):
+    """A batch in which a number is known goes in part by part, and every row has its own number's token."""
+    monkeypatch.setattr("esl_shield.vault.seeder.PART_ROWS", 3)
+    seeding = vault.seeder()
+    ((known, _),) = seeding.seed(seeding.prepare(key_lab.rows([4])))
+    outcomes = seeding.seed(seeding.prepare(key_lab.rows(range(8))))
+    assert [outcome.created for outcome in outcomes] == [True] * 4 + [False] + [True] * 3
+    assert outcomes[4].token == known
+    assert seeding.seed(seeding.prepare(key_lab.rows(range(8)))) == [
+        outcome._replace(created=False) for outcome in outcomes
+    ]
+    details = vault.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded' ORDER BY id")
+    assert [(detail["created"], detail["existing"]) for (detail,) in details] == [
+        (1, 0), (3, 0), (2, 1), (2, 0), (0, 3), (0, 3), (0, 2),
+    ]  # fmt: skip
 
 
 def test_rejected_rows(vault):

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from key_lab import Between, Running, lab, rows
 
+from esl_shield.db.engine import Database
 from esl_shield.errors.keys import KeyKept, KeysChanged, RotationOpen
 from esl_shield.resolver.forms import MaskForm
 from esl_shield.resolver.mask import Masker
@@ -211,6 +212,47 @@ def test_replacing_and_reindexing_do_not_wait_for_each_other(lab):
         reindexing.done()
     assert sorted(number[-2:] for number in lab.numbers().values()) == ["10", "11"]
     assert lab.refs(2) == 2
+
+
+def test_erasing_and_reindexing_do_not_wait_for_each_other(lab):
+    """A list that names tokens in another order than the reindexing's, by itself or an alias, takes turns with it."""
+    seeder = lab.vault.seeder()
+    made = seeder.seed(seeder.prepare([row._replace(alias=f"C-{at}") for at, row in enumerate(rows(range(3)))]))
+    aliases = {outcome.token: f"C-{at}" for at, outcome in enumerate(made)}
+    first, second, third = sorted(aliases)
+    lab.rotate("index")
+    names = [(third, None), (None, aliases[second]), (first, None)]
+    eraser = Database(lab.database.login("eraser", tenants=["acme"]), application_name="erasing")
+    with contextlib.closing(eraser), lab.database.connect().cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT FROM shield.tokens WHERE token = %s FOR UPDATE", (first,))
+        reindexing = Running(lambda: lab.do("reindex"))  # waits for the first token, then wants the others
+        lab.until_waiting("test")
+        listed = [list(column) for column in zip(*names, strict=True)]
+        erasing = Running(lambda: eraser.call("erase_tokens", "acme", *listed, "A-1", "asked"))
+        lab.until_waiting("erasing")
+        cursor.execute("ROLLBACK")
+        assert [row[1:3] for row in erasing.done()] == [(token, "erased") for token in (third, second, first)]
+    reindexing.done()
+    assert lab.refs(1) + lab.refs(2) == 0
+
+
+def test_what_a_rotation_adds_goes_with_its_token(lab):
+    """Whoever erases a token finds its index rows: those of its batch, of a reindexing, an import and a replacement."""
+    tokens = [outcome.token for outcome in lab.seed(0, 40)]
+    assert lab.one("SELECT count(DISTINCT lot) FROM shield.tokens WHERE lot IS NOT NULL") == 2
+    lab.rotate("index")
+    lab.seed(1, 1)
+    lab.do("reindex")
+    with contextlib.closing(Store(lab.vault.seeder_login)) as store:
+        named = [row._replace(token=tokens[2]) for row in rows([50])]
+        assert Replacer(store, lab.keks, "acme").replace(named) == [(tokens[2], "replaced")]
+    for token, indexes in ((tokens[0], 2), (tokens[1], 2), (tokens[2], 1), (tokens[39], 2)):
+        assert lab.one("SELECT indexes FROM shield.drop_number(%s, %s)", lab.tenant_id, token) == indexes
+        assert lab.one("SELECT count(*) FROM shield.number_refs WHERE token = %s", token) == 0
+    assert lab.refs(1) == lab.refs(2) == 36
+    strays = "SELECT count(*) FROM shield.number_refs n JOIN shield.tokens k USING (token) WHERE n.lot <> k.lot"
+    assert lab.one(strays) == 0
 
 
 def test_concurrent_imports_across_a_rotation_make_one_token(lab):

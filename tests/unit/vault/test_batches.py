@@ -19,6 +19,8 @@ ROWS = 40
 class Noting(Job):
     """Notes what it prepared and did; ``fails_at`` is the batch it does not get done."""
 
+    batch_rows = 4
+
     def __init__(self, fails_at=None):
         self.tally = Tally()
         self.prepared, self.done = [], []
@@ -44,9 +46,8 @@ class Noting(Job):
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
+def run(tmp_path):
     """Run a job over a file of ROWS rows in batches of four; returns the output's lines."""
-    monkeypatch.setattr(batches, "BATCH_ROWS", 4)
     path = tmp_path / "in.csv"
     path.write_text("number,alias\n" + "".join(f"1380000{at:04},A{at}\n" for at in range(ROWS)))
 

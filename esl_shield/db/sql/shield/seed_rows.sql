@@ -41,8 +41,9 @@ BEGIN
             SELECT p_tenant_id, f.number_index, p_index_version, m.token
             FROM made m JOIN fit f ON f.token = m.token
     ), carried AS (
-        INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)
-            SELECT p_tenant_id, f.number_index, p_index_version, f.known FROM fit f
+        INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token, lot)
+            SELECT p_tenant_id, f.number_index, p_index_version, f.known,
+                (SELECT k.lot FROM shield.tokens k WHERE k.tenant_id = p_tenant_id AND k.token = f.known) FROM fit f
             WHERE f.known_now IS NULL AND f.known_before IS NOT NULL
             ORDER BY f.known ON CONFLICT DO NOTHING  -- as reindex_tokens does: else each could wait for the other
     ), called AS (

@@ -27,6 +27,12 @@ BEGIN
     END IF;
     -- In turn with imports, and one list after another.
     PERFORM FROM shield.token_space s WHERE s.tenant_id = v_tenant_id FOR UPDATE;
+    -- In the tokens' order, as reindex_tokens and reencrypt_tokens lock them: else each could wait for the other.
+    PERFORM FROM shield.tokens k WHERE k.tenant_id = v_tenant_id AND k.token = ANY (ARRAY(
+            SELECT n.token FROM unnest(p_tokens) AS n (token)
+            UNION SELECT (SELECT a.token FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.alias = n.alias)
+                FROM unnest(p_aliases) AS n (alias)))
+        ORDER BY k.token FOR UPDATE;
     FOR v_name IN SELECT n.at, n.token, n.alias FROM unnest(p_tokens, p_aliases) WITH ORDINALITY AS n (token, alias, at) LOOP
         ord := v_name.at;
         token := shield.named_token(v_tenant_id, v_name.token, v_name.alias);

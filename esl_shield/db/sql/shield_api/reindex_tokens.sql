@@ -22,11 +22,11 @@ BEGIN
             decode(r.previous, 'hex') AS previous
         FROM jsonb_to_recordset(p_rows) AS r (token text, before text, index text, previous text)
     ), locked AS MATERIALIZED (
-        SELECT t.token, g.number_index, g.previous FROM given g JOIN shield.tokens t ON t.token = g.token
+        SELECT t.token, t.lot, g.number_index, g.previous FROM given g JOIN shield.tokens t ON t.token = g.token
         WHERE t.tenant_id = p_tenant_id AND t.ciphertext = g.before ORDER BY t.token FOR SHARE OF t
     ), added AS (
-        INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)
-            SELECT p_tenant_id, l.number_index, p_version, l.token FROM locked l
+        INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token, lot)
+            SELECT p_tenant_id, l.number_index, p_version, l.token, l.lot FROM locked l
             WHERE (SELECT n.token FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
                 AND n.number_index = l.previous AND n.index_version = v_keys.index_before) = l.token
             ORDER BY l.token ON CONFLICT DO NOTHING RETURNING 1

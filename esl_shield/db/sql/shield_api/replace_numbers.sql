@@ -49,8 +49,9 @@ BEGIN
         END IF;
         IF outcome = 'replaced' THEN
             SELECT * INTO v_dropped FROM shield.drop_number(p_tenant_id, token);
-            INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)
-                VALUES (p_tenant_id, v_index, p_index_version, token);
+            INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token, lot)
+                SELECT p_tenant_id, v_index, p_index_version, k.token, k.lot FROM shield.tokens k
+                WHERE k.tenant_id = p_tenant_id AND k.token = replace_numbers.token;
             UPDATE shield.tokens k SET ciphertext = decode(v_row.ciphertext, 'hex'), key_version = p_key_version,
                     country = v_row.country, region = v_row.region, time_zone = v_row.time_zone, line_type = v_row.line_type
                 WHERE k.tenant_id = p_tenant_id AND k.token = v_row.token;
