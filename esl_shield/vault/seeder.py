@@ -1,7 +1,8 @@
 """Turning rows into tokens: draw, encrypt, index, offer to the database, draw again where a token is taken.
 
-Invariants: one number has one token in a tenant, whoever seeds it at the same time (the database decides); a batch is
-one transaction; the associated data of a ciphertext is the token it is stored with, so a new draw encrypts anew.
+Invariants: one number has one token in a tenant, whoever seeds it at the same time (the database decides); a batch, or
+each part of one that is not all new, is one transaction; the associated data of a ciphertext is the token it is stored
+with, so a new draw encrypts anew.
 """
 
 from __future__ import annotations
