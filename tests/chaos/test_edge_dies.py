@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import time
 
 import gevent
@@ -112,7 +113,14 @@ def goes_through(scene, trunk, position):
 def test_the_edge_dies_while_it_redeems(scene, trunk, how):
     """Nobody is called, the permit buys nothing later, the record says that the call failed; the next one goes on."""
     at = HOW.index(how)
-    trunk.on_invite = lambda: trunk.strike(how)
+
+    def strike():
+        trunk.strike(how)
+        resolver.send_signal(signal.SIGCONT)
+
+    resolver = scene.processes["resolver"].popen
+    resolver.send_signal(signal.SIGSTOP)  # or the carrier may be called before the edge is struck
+    trunk.on_invite = strike
     result = scene.place(at, redeem=trunk, tenant=SHOP)
     (record,) = settled(scene.centre, result.uuid)
     assert End(result.status, record["state"]) == (503, "FAILED")

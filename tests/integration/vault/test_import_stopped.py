@@ -41,31 +41,31 @@ def _check(vault, out, first, count):
 @pytest.mark.slow
 def test_overlapping_imports(vault):
     """Imports of overlapping files at the same time give each number one token, and all outputs agree."""
-    files = [(_file(vault, f"in{at}.csv", at * 500, 2500), f"out{at}.csv", at * 500) for at in range(3)]
+    files = [(_file(vault, f"in{at}.csv", at * 2000, 10_000), f"out{at}.csv", at * 2000) for at in range(3)]
     running = [_start(vault, file, out) for file, out, _ in files]
     for process in running:
         _, errors = process.communicate(timeout=100)
         assert process.returncode == 0, errors
     tokens = {}
     for _, out, first in files:
-        _check(vault, out, first, 2500)
+        _check(vault, out, first, 10_000)
         for row in vault.output(out):
             assert tokens.setdefault(row["alias"], row["token"]) == row["token"]
-    assert len(tokens) == 3500
-    assert vault.imported() == {3500}
+    assert len(tokens) == 14_000
+    assert vault.imported() == {14_000}
 
 
 @pytest.mark.slow
 def test_killed_at_any_moment(vault):
     """An import killed again and again, then run to its end, doubles and loses nothing; its output appears once."""
-    file = _file(vault, "in.csv", 0, 6000)
+    file = _file(vault, "in.csv", 0, 24_000)
     out = vault.folder / "out.csv"
     chance = random.Random(4711)  # noqa: S311 - any moments will do
     for _ in range(6):
         process = _start(vault, file, "out.csv")
         before = vault.count("tokens")
         deadline = time.monotonic() + 60
-        while vault.count("tokens") == before < 6000 and process.poll() is None and time.monotonic() < deadline:
+        while vault.count("tokens") == before < 24_000 and process.poll() is None and time.monotonic() < deadline:
             pass  # each look is a round trip, so this neither spins nor waits longer than the import needs
         with_delay = time.monotonic() + chance.random() * 0.5
         while time.monotonic() < with_delay and process.poll() is None:
@@ -73,13 +73,13 @@ def test_killed_at_any_moment(vault):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         if out.exists():  # the import was complete; the next run starts with everything in the database
-            _check(vault, "out.csv", 0, 6000)
+            _check(vault, "out.csv", 0, 24_000)
             out.unlink()
         assert len(vault.imported()) == 1
     done = vault.import_(file)
     assert done.returncode == 0, done.stderr
-    _check(vault, "out.csv", 0, 6000)
-    assert vault.count("tokens") == 6000
+    _check(vault, "out.csv", 0, 24_000)
+    assert vault.count("tokens") == 24_000
     assert not (vault.folder / "out.csv.partial").exists()
 
 
@@ -108,7 +108,7 @@ def test_killed_before_the_rename(vault):
 
 def test_interrupted(vault):
     """Ctrl-C ends an import with 130 and no output; what is in the database is whole, and the next run completes it."""
-    file = _file(vault, "in.csv", 0, 20_000)
+    file = _file(vault, "in.csv", 0, 60_000)
     process = _start(vault, file, "out.csv")
     while vault.count("tokens") == 0 and process.poll() is None:
         pass  # each look is a round trip
@@ -118,7 +118,7 @@ def test_interrupted(vault):
     assert b"Traceback" not in errors
     assert list(vault.folder.glob("out*")) == []
     (count,) = vault.imported()
-    assert 0 < count < 20_000
+    assert 0 < count < 60_000
     assert count % 1000 == 0
 
 
