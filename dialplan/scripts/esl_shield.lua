@@ -1,4 +1,5 @@
--- esl_shield.lua PERMIT TOKEN GATEWAY [SHOWN]: direct delivery. Exchanges the permit for the number and bridges the call.
+-- esl_shield.lua PERMIT TOKEN GATEWAY [SHOWN [LEG]]: direct delivery. Exchanges the permit for the number and bridges the
+-- call. LEG is the UUID of the b-leg to be, whose answer disarms the alarm of an agent's leg that was answered before.
 --
 -- Keeps: the number is in Lua's memory and on the b-leg only. It is never an argument of an application or of the
 -- API, never a variable of the agent's leg, never logged. Anything that is not exactly right ends without a call.
@@ -52,12 +53,14 @@ end
 
 -- Bridges the agent to `uri` and returns shield_result and shield_cause. The dial string names the token; the b-leg's
 -- variables are read by mod_sofia alone. call_timeout on the agent's leg limits the ringing (switch_ivr_originate.c:2173).
-local function call(uri, token, gateway, shown)
+local function call(uri, token, gateway, shown, leg)
   -- With a notice to the customer call_timeout has room for it, and this is how long the customer may ring.
   local ring_s = (session:getVariable("shield_ring_s") or ""):match("^%d+$")
   local customer = freeswitch.Session("[sip_invite_req_uri=" .. uri
     .. ",origination_callee_id_number=" .. shown .. ",origination_callee_id_name=" .. shown
-    .. (ring_s and ",leg_timeout=" .. ring_s or "") .. ",shield_side=customer,force_transfer_context=shield_transfers"
+    .. (ring_s and ",leg_timeout=" .. ring_s or "")
+    .. (leg and ",origination_uuid=" .. leg .. ",api_on_answer='sched_del " .. session:get_uuid() .. "'" or "")
+    .. ",shield_side=customer,force_transfer_context=shield_transfers"
     .. ",ignore_display_updates=true,sip_copy_custom_headers=false,process_cdr=false,outbound_redirect_fatal=true]"
     .. "sofia/gateway/" .. gateway .. "/" .. token, session)
   if not customer:ready() then
@@ -71,18 +74,18 @@ local function call(uri, token, gateway, shown)
   return customer:answered() and "bridged" or "failed", cause or "NORMAL_CLEARING"
 end
 
-local function run(permit, token, gateway, shown)
+local function run(permit, token, gateway, shown, leg)
   if not (permit:find("^" .. ("%x"):rep(32) .. "$") and token:find("^%d+$") and gateway:find("^[%w._-]+$")
-      and shown:find("^[%w+._-]+$")) then
+      and shown:find("^[%w+._-]+$") and (not leg or leg:find("^[%x-]+$") and #leg == 36)) then
     return "refused", "CALL_REJECTED"
   end
   local uri, problem = redeem(permit, token, gateway)
   if not uri then return problem, problem == "away" and "NORMAL_TEMPORARY_FAILURE" or "CALL_REJECTED" end
   if not session:ready() then return "failed", "ORIGINATOR_CANCEL" end
-  return call(uri, token, gateway, shown)
+  return call(uri, token, gateway, shown, leg)
 end
 
-local ran, result, cause = pcall(run, argv[1] or "", argv[2] or "", argv[3] or "", argv[4] or argv[2] or "")
+local ran, result, cause = pcall(run, argv[1] or "", argv[2] or "", argv[3] or "", argv[4] or argv[2] or "", argv[5])
 if not ran then -- the error's text could quote a value: it is dropped
   freeswitch.consoleLog("ERR", "esl_shield: the script failed\n")
   result, cause = "away", "NORMAL_TEMPORARY_FAILURE"

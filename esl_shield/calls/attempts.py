@@ -97,8 +97,10 @@ class Attempts:
         )  # fmt: skip
         if was_answered:
             self.customer = str(sip_call_id)
-            (listening,) = leg.session.request(f"filter Unique-ID {self.customer}")
-            if not listening.ok:
+            # The script's leg has the number among its variables; a transferred customer's own would be filtered too.
+            unseen = [signs.NO_CUSTOMERS_VARIABLES] if way.gateway.delivery == "direct" else []
+            listening = leg.session.request(*unseen, f"filter Unique-ID {self.customer}")
+            if not all(reply.ok for reply in listening):
                 raise CommandRefused(command="filter")
         execution = leg.execute(app, argument)
         record.gateway = way.gateway.name

@@ -120,12 +120,14 @@ def execution(
     """Write the application that takes the call to the customer by this route's delivery; raises UnsafeArgument.
 
     Behind the edge ``sip_call_id`` is also the UUID of the customer's leg, by which a transfer is recognised. Its
-    answer disarms the alarm of the leg ``disarms``: one that was answered before is not answered again.
+    answer disarms the alarm of the leg ``disarms``: one that was answered before is not answered again. The script
+    does both for such a leg alone.
     """
     name, shown = _safe("gateway", route.gateway.name), showable(shown, token)
     if route.gateway.delivery == "direct":
-        instead = f" {shown}" if shown != token else ""
-        return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}{instead}")
+        instead = f" {shown}" if disarms or shown != token else ""
+        leg = f" {sip_call_id}" if disarms else ""
+        return Execution("lua", f"{SCRIPT} {permit.text} {_safe('token', token)} {name}{instead}{leg}")
     variables = dict(
         _CUSTOMER_LEG,
         **{"sip_h_X-Shield-Permit": permit.text, "sip_h_X-Shield-Gateway": name},

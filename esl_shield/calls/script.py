@@ -109,9 +109,9 @@ class Script:
         Following(self._leg(parked.channel), parked, talk).run(ways, permit, sip_call_id)
 
     def _ways(self, parked: Handoff, token: str | None, region: str = "") -> list[Route]:
-        # Of a leg that was answered before, only a customer's leg whose UUID we choose can tell us of the answer.
+        # A transferred customer's leg may be one whose variables the script must not be run beside.
         gateways = [
-            gateway for gateway in self._config.gateways if not parked.was_answered or gateway.delivery == "edge"
+            gateway for gateway in self._config.gateways if not parked.transferred or gateway.delivery == "edge"
         ]
         most = self._config.calls.max_attempts
         return routing.routes(gateways, domain=parked.domain or "", token=token or "", max_attempts=most, region=region)

@@ -178,3 +178,28 @@ def until_bridged(switch: FreeSwitch, token: str) -> None:
 def inside(row: dict[str, int]) -> dict[str, int]:
     """The places that hold something and must not."""
     return {place: count for place, count in row.items() if count and place != "carrier: INVITEs"}
+
+
+class Direct:
+    """A site without an edge, one agent and one customer: FreeSWITCH talks to the carrier itself."""
+
+    def __init__(self, database: ShieldDatabase, stage: Stage, number: str, *, answers: bool = True) -> None:
+        self.shield, self._number = Shield(database, stage), number
+        self.shield.resolver()
+        self.customers = Phone("customers", to=stage.ports.carriers, port=stage.port_of(CARRIER_A), answers=answers)
+        stage.callback(self.customers.stop)
+        password = AGENT_PASSWORD.format(user="1001")
+        self.agent = Phone("1001", to=stage.ports.agents, domain=DOMAIN, user="1001", password=password)
+        stage.callback(self.agent.stop)
+
+    def agents_line(self) -> Line:
+        """Have the agent call the customer; returns the agent's line."""
+        return self.agent.dial(self.shield.token(self._number))
+
+    def dial(self) -> tuple[Line, Line]:
+        """The same; returns both lines once the customer rings."""
+        return self.agents_line(), self.customers.ringing(1)
+
+    def record(self, state: str) -> dict[str, Any]:
+        """The call's record, once it is in this state."""
+        return self.shield.call(state)

@@ -11,11 +11,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from cast import Cast, inside, until_bridged
+from cast import Cast, Direct, inside, until_bridged
 from lab import DOMAIN
 from polling import until
 from ports import HOST
 from shield import TENANT
+from tape import Tape
 
 from esl_shield.config.clicks import ClicksConfig
 from esl_shield.config.values import Address
@@ -24,6 +25,7 @@ from esl_shield.service.clicks import Click, Clicks
 from esl_shield.service.dialling import Dialling, Permission
 
 REF = "TASK-812"
+DIRECT_NUMBER = "+8613800138398"  # FreeSWITCH shows it, so no search for another finds it
 _numbers = (f"+86138001383{i:02d}" for i in itertools.count())
 
 pytestmark = pytest.mark.skipif(not shutil.which("kamailio"), reason="kamailio is not there")
@@ -82,6 +84,56 @@ def test_the_agents_phone_rings_first_and_the_customer_is_called_when_it_answers
     assert cast.talkers(number) == [("1001", True)]
     assert len(agent.called()) == len(cast.customers.called()) == 1
     assert not [raw for raw in (m.raw for m in cast.customers.heard) if REF.encode() in raw]
+
+
+@pytest.fixture
+def direct(database, stage, tmp_path, request):
+    """A site without an edge whose worker's conversations are taped; no number is in them at the end."""
+    database.query("SELECT shield_api.set_dialling(%s, true, 'ref', 3)", TENANT)
+    direct = Direct(database, stage, DIRECT_NUMBER, answers=request.param)
+    direct.shield.worker(stand_by=True)
+    tape = Tape(stage.ports.worker_a, stage.ports.worker_b, tmp_path / "tape")
+    stage.callback(tape.stop)
+    yield direct
+    stage.switch.esl.api("hupall NORMAL_CLEARING")
+    stage.switch.quiet()
+    tape.stop()
+    heard = "".join(path.read_text() for path in tmp_path.glob("tape-*.txt"))
+    assert direct.shield.token(DIRECT_NUMBER) in heard
+    assert DIRECT_NUMBER[-9:] not in heard
+
+
+def _click_directly(direct, stage, agents_user="1001"):
+    """Click for the agent to call the customer; returns the token and what became of the click."""
+    api = direct.shield.database.open(direct.shield.database.login("dialler", [TENANT]))
+    password = f"file:{direct.shield.folder}/esl"
+    clicks = Clicks(api, ClicksConfig(Address(HOST, stage.ports.esl), password, ring_s=5))
+    token = direct.shield.token(DIRECT_NUMBER)
+    Dialling(api).grant(TENANT, Permission(token, agent=agents_user))
+    return clicks.click(TENANT, Click(agents_user, token, ref=REF, key="one"), wait_s=clicks.whole_s)
+
+
+@pytest.mark.parametrize("direct", [True], indirect=True, ids=["answers"])
+def test_in_direct_delivery_a_click_ends_with_its_customer(direct, stage):
+    """Both talk past the alarm of the parked leg; the record has the answer, the business ID and the agent."""
+    assert _click_directly(direct, stage).outcome == "answered"
+    customer = direct.customers.ringing(1)
+    talk = direct.record("ANSWERED")
+    until(lambda: direct.shield.database.query("SELECT now() - %s > '4 s'", talk["answered_at"]) == [(True,)], "a talk")
+    customer.hang_up()
+    call = direct.record("COMPLETED")
+    assert (call["agent"], call["ref"], call["hangup_cause"]) == ("1001", REF, "NORMAL_CLEARING")
+    until(lambda: direct.agent.lines[0].ended, "the agent's leg is hung up")
+    assert len(direct.customers.called()) == 1
+
+
+@pytest.mark.parametrize("direct", [False], indirect=True, ids=["rings out"])
+def test_in_direct_delivery_a_customer_who_does_not_answer_ends_the_click(direct, stage):
+    """The record says that nobody answered, and the agent's leg, which was answered, is hung up."""
+    assert _click_directly(direct, stage).outcome == "answered"
+    call = direct.record("NO_ANSWER")
+    assert (call["answered_at"], call["hangup_cause"], call["ref"]) == (None, "NO_ANSWER", REF)
+    until(lambda: direct.agent.lines[0].ended, "the agent's leg is hung up")
 
 
 def test_a_phone_that_is_not_there_or_does_not_answer_calls_nobody(cast, clicks, api, number):

@@ -7,12 +7,8 @@ import shutil
 import time
 
 import pytest
-from cast import Cast, inside
-from lab import AGENT_PASSWORD, DOMAIN
-from phones import Phone
+from cast import Cast, Direct, inside
 from polling import until
-from shield import Shield
-from stage import CARRIER_A
 
 pytestmark = pytest.mark.skipif(not shutil.which("kamailio"), reason="kamailio is not there")
 
@@ -49,35 +45,10 @@ class Behind(Cast):
         return self.shield.call(state)
 
 
-class Direct:
-    """A site without an edge: FreeSWITCH talks to the carrier itself."""
-
-    def __init__(self, database, stage):
-        self.shield = Shield(database, stage)
-        self.shield.resolver()
-        self.customers = Phone("customers", to=stage.ports.carriers, port=stage.port_of(CARRIER_A))
-        stage.callback(self.customers.stop)
-        password = AGENT_PASSWORD.format(user="1001")
-        self.agent = Phone("1001", to=stage.ports.agents, domain=DOMAIN, user="1001", password=password)
-        stage.callback(self.agent.stop)
-
-    def agents_line(self):
-        """Have the agent call the customer; returns the agent's line."""
-        return self.agent.dial(self.shield.token(DIRECT_NUMBER))
-
-    def dial(self):
-        """The same; returns both lines once the customer rings."""
-        return self.agents_line(), self.customers.ringing(1)
-
-    def record(self, state):
-        """The call's record, once it is in this state."""
-        return self.shield.call(state)
-
-
 @pytest.fixture
 def direct(database, stage):
     """Such a site; its worker is started by each test."""
-    direct = Direct(database, stage)
+    direct = Direct(database, stage, DIRECT_NUMBER)
     yield direct
     stage.switch.esl.api("hupall NORMAL_CLEARING")
 
