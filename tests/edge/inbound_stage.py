@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DID = "+442079460900"
-EXTENSION = "71839"  # of the agent who answers: the customer's side must never see it
+EXTENSION = "zq71839"  # of the agent who answers, in no random tag: the customer's side must never see it
 LINES = (
     "90 sip:127.0.0.1:5060 0 0 name=alpha;did_strip=0;did_prefix=+44;caller_prefix=+",
     "91 sip:{first} 0 0 name=first;sockname=inside",
