@@ -117,8 +117,6 @@ def verify(
     if journals and range_[1] != LAST:
         message = "--journal needs a --range with an open end"
         raise click.UsageError(message)
-    since_us = int(times.since("--events-since", since).timestamp() * 1e6) if since else None
-    trust = Trust(heads, tuple(map(read_public_key, keys)), frozenset(code))
     report = Report()
     known = {key.id: key for key in map(read_public_key, journal_keys)}
     redemptions = Redemptions(journals, known, report) if journals else None

@@ -39,7 +39,7 @@ class SealingConfig:
             message = "[sealing] heads_url must be an http:// or https:// address"
             raise ValueError(message)
         if self.heads_secret is not None and (self.heads_url is None or _is_open(self.heads_url)):
-            message = "[sealing] heads_secret is sent to heads_url, which must be given and https://"
+            message = "[sealing] heads_secret is sent to heads_url, which must be given and https:// or of this machine"
             raise ValueError(message)
 
 

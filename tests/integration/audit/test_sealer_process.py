@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,13 +145,17 @@ def test_a_stand_by_takes_over(site, cli):
 
 
 def test_heads_are_sent_until_they_are_taken(site, cli):
-    """An address that refuses for a while gets every head in the end, in order, with the secret."""
+    """An address that refuses for a while gets every head in the end, in order, each time with the secret."""
     site.sealer._database.close()
-    taken, refusals = [], iter([503, 500])
+    secret = site.folder / "heads.secret"
+    secret.write_text("swordfish-" * 4 + "\n")
+    secret.chmod(0o400)
+    taken, sent_with, refusals = [], [], iter([503, 500])
 
     class Endpoint(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            sent_with.append(self.headers["Authorization"])
             status = next(refusals, 200)
             if status == 200:
                 taken.extend(json.loads(json.loads(line)["header"])["block"] for line in body.splitlines())
@@ -162,7 +167,8 @@ def test_heads_are_sent_until_they_are_taken(site, cli):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Endpoint) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        sealer = Process(cli.config("sealer", f'heads_url = "http://127.0.0.1:{server.server_port}/heads"'))
+        url = f'heads_url = "http://127.0.0.1:{server.server_port}/heads"\nheads_secret = "file:{secret}"'
+        sealer = Process(cli.config("sealer", url))
         sealer.wait_ready()
         for _ in range(3):
             site.write_events(1)
@@ -171,6 +177,29 @@ def test_heads_are_sent_until_they_are_taken(site, cli):
         until(lambda: taken == list(range(1, blocks + 1)), "every head", within_s=30)
         assert sealer.end() == 0
         server.shutdown()
+    assert len(sent_with) > 2
+    assert set(sent_with) == {"Bearer " + "swordfish-" * 4}
+    assert "swordfish" not in "".join(sealer.lines)
+
+
+def test_the_lag_moves_with_what_waits(site, cli):
+    """What ends while an older transaction is open waits: its age is the lag, which grows until it is sealed."""
+    site.sealer._database.close()
+    sealer = Process(cli.config("sealer"))
+    address = sealer.wait_ready()
+    until(lambda: _figures(address) == (0, 0, 0), "nothing waits", within_s=30)
+    holder = site.database.connect()
+    holder.autocommit = False
+    holder.cursor().execute("SELECT pg_current_xact_id()")
+    site.write_events(3)
+    lag_s, waiting, held = until(lambda: (f := _figures(address))[1] == 3 and f, "three wait", within_s=30)
+    ((oldest_s,),) = site.sql("SELECT lag_s FROM dba.sealing")
+    assert 0 < lag_s <= oldest_s
+    assert held == waiting
+    until(lambda: _figures(address)[0] > oldest_s, "the lag grows", within_s=30)
+    holder.rollback()
+    until(lambda: _figures(address) == (0, 0, 0), "all are sealed", within_s=30)
+    assert sealer.end() == 0
 
 
 def test_the_commands_of_an_auditor(site, cli):
@@ -227,3 +256,13 @@ def test_a_login_of_some_tenants_cannot_prove_blocks_of_all(site):
 def _page(address: str, page: str = "metrics") -> str:
     with urllib.request.urlopen(f"http://{address}/{page}", timeout=10) as response:
         return response.read().decode()
+
+
+def _figures(address: str) -> tuple[float, float, float]:
+    """The lag in seconds, how many events wait, and how many of them for an open transaction."""
+    page = _page(address)
+
+    def figure(name: str) -> float:
+        return float(re.search(rf"^esl_shield_sealer_{name} (\S+)$", page, re.MULTILINE)[1])
+
+    return figure("lag_seconds"), figure("waiting_events"), figure("held_events")

@@ -10,7 +10,7 @@ UPDATE shield.audit_events e SET at = p.at, tenant_id = p.tenant_id, kind = p.ki
     token = p.token, call = p.call, detail = p.detail FROM pair p
     WHERE (e.id = %(a)s AND p.id = %(b)s) OR (e.id = %(b)s AND p.id = %(a)s)
 """
-# what a superuser runs -> the kind of the finding, words of its sentence; {a} and {b} are sealed events
+# what a superuser runs -> the kind of the finding, words of its sentence; {a} is a sealed event
 WAYS = {
     "edits_detail": ("UPDATE shield.audit_events SET detail = '{{}}' WHERE id = {a}", "edited", "its detail changed"),
     "edits_agent_and_call": (
@@ -20,12 +20,13 @@ WAYS = {
     "deletes": ("DELETE FROM shield.audit_events WHERE id = {a}", "removed", "event {a} of block"),
     "deletes_all": ("TRUNCATE shield.audit_events", "removed", "event 1 of block 1 is gone"),
     "inserts_back_dated": (
-        "INSERT INTO shield.audit_events (kind, xid) SELECT 'a.b', xid FROM shield.audit_events WHERE id = {a}",
+        "INSERT INTO shield.audit_events (id, kind, xid) SELECT 99, 'a.b', xid FROM shield.audit_events WHERE id = {a}",
         "inserted", "did not seal it"),
     "inserts_before_all": (
         "INSERT INTO shield.audit_events (id, kind, xid) VALUES (-5, 'call.refused', '1')", "inserted", "event -5"),
     "inserts_beyond_all": (
-        "INSERT INTO shield.audit_events (kind, xid) VALUES ('call.refused', '900000000')", "inserted", "not begun"),
+        "INSERT INTO shield.audit_events (id, kind, xid) VALUES (1000, 'call.refused', '900000000')",
+        "inserted", "not begun"),
     "reorders": (
         "UPDATE shield.audit_events SET xid = (SELECT max(xid) FROM shield.audit_events) WHERE id = {a}",
         "reordered", "its xid changed"),
@@ -60,16 +61,37 @@ WAYS = {
     "forges_the_manifest": (
         "UPDATE shield.audit_code SET manifest = manifest || 'x\ty'", "code_unknown", "block 1 says"),
 }  # fmt: skip
+# of those that touch an event -> the first event named
+FIRST = {
+    "edits_detail": 8, "edits_agent_and_call": 8, "edits_the_time": 8, "deletes": 8, "deletes_all": 1,
+    "inserts_back_dated": 99, "inserts_before_all": -5, "inserts_beyond_all": 1000, "reorders": 8,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("way", sorted(WAYS))
 def test_tampering_is_found_and_named(sealed, way):
     """Whatever a superuser does to what is sealed is a finding that names it."""
     statement, kind, words = WAYS[way]
-    names = {"a": 8, "b": 9}
-    report = sealed.verify_after(statement.format(**names))
+    report = sealed.verify_after(statement.format(a=8))
     found = [(finding.kind, finding.sentence) for finding in report.findings]
-    assert any(k == kind and words.format(**names) in sentence for k, sentence in found), found
+    assert any(k == kind and words.format(a=8) in sentence for k, sentence in found), found
+    if way in FIRST:
+        first = report.findings[0]
+        assert (first.kind, first.event, words.format(a=8) in first.sentence) == (kind, FIRST[way], True), found
+
+
+MIXED = """
+DELETE FROM shield.audit_events WHERE id = 10;
+UPDATE shield.audit_events SET detail = '{}' WHERE id = 8;
+INSERT INTO shield.audit_events (id, kind, xid)
+    SELECT 1000, 'a.b', last_xid FROM shield.audit_blocks WHERE number = 2;
+"""
+
+
+def test_of_several_ways_the_first_event_is_named_first(sealed):
+    """Of one removed, one edited before it and one inserted behind block 2, the edited one comes first."""
+    found = [(f.kind, f.event, f.block) for f in sealed.verify_after(MIXED).findings]
+    assert found == [("edited", 8, 1), ("removed", 10, 1), ("inserted", 1000, 3)]
 
 
 def test_the_first_edited_event_is_named_with_its_time_and_kind(sealed):
