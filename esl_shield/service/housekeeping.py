@@ -31,7 +31,7 @@ LOG = logging.getLogger(__name__)
 FUNCTION = "keep_months"
 NEEDS = "a housekeeper"
 BUSY = "busy"
-OTHER = "another housekeeper"
+OTHER = "another housekeeper or an erasure"
 MOST_STEPS = 1000
 JITTER = 0.1
 # Making a month with rows that strayed into the default partition takes longer than a call may wait.

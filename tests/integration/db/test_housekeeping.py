@@ -7,6 +7,8 @@ import sys
 
 import pytest
 from polling import until
+from sealing_site import SealingSite
+from shield_calls import TOKEN
 
 from esl_shield.config.retention import RetentionConfig
 from esl_shield.errors.database import RightMissing
@@ -96,6 +98,44 @@ def test_detached_by_age(database, keeper):
     assert keeper().run() == []
 
 
+def _old_call(database, token, alias):
+    """Give a token a call of 13 months ago, in a month that is there."""
+    at = "date_trunc('month', now()) - interval '13 months'"
+    database.query(
+        "INSERT INTO shield.calls (id, tenant_id, token, alias, ref, state, started_at)"
+        f" SELECT gen_random_uuid(), t.id, %s, %s, 'R-1', 'LOST', {at} FROM shield.tenants t WHERE t.name = 'acme'",
+        token, alias,
+    )  # fmt: skip
+
+
+def test_an_erasure_reaches_detached_months(database, keeper, tenants):
+    """An erased token's calls of a detached month lose alias and reference too; the month is as closed as before."""
+    _months(database, 13)
+    _old_call(database, TOKEN, "C-1")
+    _old_call(database, "91000000000026", "C-2")
+    month = f"shield.detached_calls{_month(database, 13)}"
+    assert {step.step for step in keeper().run()} == {"detached"}
+    eraser = database.open(database.login("eraser", ["acme"]))
+    ((*_, erased),) = eraser.call("erase_tokens", "acme", [TOKEN], [None], "DSR-1", "asked")
+    assert erased["call_aliases"] == 1
+    rows = database.query(f"SELECT token, alias, ref FROM {month} WHERE token IS NOT NULL ORDER BY token")
+    assert rows == [(TOKEN, None, None), ("91000000000026", "C-2", "R-1")]
+    guarded = "SELECT relrowsecurity, relforcerowsecurity FROM pg_class WHERE oid = %s::regclass"
+    assert database.query(guarded, month) == [(True, True)]
+
+
+def test_no_month_leaves_during_an_erasure(database, keeper, tenants):
+    """While tokens are erased the housekeeper finds the months busy, and comes again."""
+    _months(database, 13)
+    eraser = database.connect(database.login("eraser", ["acme"]))
+    eraser.autocommit = False
+    with eraser.cursor() as cursor:
+        cursor.execute("SELECT shield_api.erase_tokens('acme', %s, '{NULL}', 'DSR-1', 'asked')", ([TOKEN],))
+        assert keeper().run() == [Step("busy", "another housekeeper or an erasure")]
+    eraser.rollback()
+    assert {step.step for step in keeper().run()} == {"detached"}
+
+
 def test_never_dropped_unless_told(database, keeper):
     """With drop = true what is past retention is detached and then dropped; under a legal hold neither."""
     _months(database, 13)
@@ -129,6 +169,27 @@ def test_hook(database, keeper):
     assert [step.step for step in steps].count("detached") == 2
 
 
+def test_a_month_waits_for_its_seal(database, keeper, tmp_path):
+    """Where events are sealed, a month past retention stays while an event of it is in no block, and then leaves."""
+    _months(database, 13)
+    name = f"audit_events{_month(database, 13)}"
+    site = SealingSite(database, tmp_path)
+    site.write_events(1)
+    assert site.seal() > 0
+    database.query(
+        "INSERT INTO shield.audit_events (kind, at)"
+        " VALUES ('call.authorized', date_trunc('month', now()) - make_interval(months => 13))"
+    )
+    assert database.query(f"SELECT count(*) FROM shield.{name}") == [(1,)]
+    steps = keeper().run()
+    assert Step("kept", name) in steps
+    assert {step.step for step in steps if step.name != name} == {"detached"}
+    assert name in _tables(database, "^audit_events")
+    site.seal()
+    assert keeper().run() == [Step("detached", name)]
+    assert database.query(f"SELECT count(*) FROM shield.detached_{name}") == [(1,)]
+
+
 def test_busy(database, keeper):
     """A call under way is not waited for longer than a moment: its table is left for the next run."""
     _months(database, 13)
@@ -150,7 +211,7 @@ def test_one_at_a_time(database, keeper):
     other.autocommit = False
     with other.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('shield.keep_months'))")
-        assert keeper().run() == [Step("busy", "another housekeeper")]
+        assert keeper().run() == [Step("busy", "another housekeeper or an erasure")]
     other.rollback()
 
 

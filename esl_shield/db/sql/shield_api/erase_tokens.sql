@@ -1,8 +1,8 @@
 -- Eraser: the numbers of tokens are gone for good, with index, aliases, labels, what was derived, open permits and the
--- aliases in call records; call records and audit events keep the token, which is never given out again and from now on
--- is as unknown as any other. Each name is a token or an alias (both given, both must fit), the arrays are as long.
--- Outcomes: erased; already (again the facts of that erasure); held (a legal hold stands); unknown. The whole list is one
--- transaction. No rows, and an event, when tenant, case or reason is unfit.
+-- aliases in call records, those of detached months too; call records and audit events keep the token, which is never given
+-- out again and from now on is as unknown as any other. Each name is a token or an alias (both given, both must fit), the
+-- arrays are as long. Outcomes: erased; already (again the facts of that erasure); held (a legal hold stands); unknown. The
+-- whole list is one transaction. No rows, and an event, when tenant, case or reason is unfit.
 CREATE OR REPLACE FUNCTION shield_api.erase_tokens(
     p_tenant text, p_tokens text[], p_aliases text[], p_case text, p_reason text
 ) RETURNS TABLE (ord int, token text, outcome text, erasure uuid, erased_at timestamptz, login text, case_id text,
@@ -25,8 +25,10 @@ BEGIN
             jsonb_build_object('reason', CASE WHEN v_tenant_id IS NULL THEN 'tenant_unknown' ELSE 'form' END));
         RETURN;
     END IF;
-    -- In turn with imports, and one list after another.
-    PERFORM FROM shield.token_space s WHERE s.tenant_id = v_tenant_id FOR UPDATE;
+    -- In turn with the housekeeper, who would take a detached month away; with imports; and one list after another.
+    PERFORM pg_advisory_xact_lock_shared(hashtext('shield.keep_months'));
+    PERFORM shield.take_turn(v_tenant_id, true);
+    PERFORM shield.guard_detached(false);
     -- In the tokens' order, as reindex_tokens and reencrypt_tokens lock them: else each could wait for the other.
     PERFORM FROM shield.tokens k WHERE k.tenant_id = v_tenant_id AND k.token = ANY (ARRAY(
             SELECT n.token FROM unnest(p_tokens) AS n (token)
@@ -48,11 +50,11 @@ BEGIN
             -- A call that is being authorised writes the alias it has read: wait for it (it holds this lock, shared), and
             -- let the next ones find the token gone.
             PERFORM pg_advisory_xact_lock(hashtextextended(token, v_tenant_id));
-            UPDATE shield.calls c SET alias = NULL, ref = NULL WHERE c.tenant_id = v_tenant_id
-                AND c.token = erase_tokens.token AND (c.alias IS NOT NULL OR c.ref IS NOT NULL);
-            GET DIAGNOSTICS v_calls = ROW_COUNT;
+            v_calls := shield.forget_calls(v_tenant_id, token);
             SELECT * INTO v_dropped FROM shield.drop_number(v_tenant_id, token);
-            DELETE FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.token = erase_tokens.token;
+            DELETE FROM shield.aliases a WHERE a.tenant_id = v_tenant_id AND a.token = erase_tokens.token
+                AND a.lot = (SELECT CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END FROM shield.tokens k
+                    WHERE k.tenant_id = v_tenant_id AND k.token = erase_tokens.token);
             GET DIAGNOSTICS v_aliases = ROW_COUNT;
             DELETE FROM shield.dial_permissions p WHERE p.tenant_id = v_tenant_id AND p.token = erase_tokens.token;
             UPDATE shield.webhook_events e SET body = e.body #- '{data,alias}' #- '{data,ref}'
@@ -81,5 +83,6 @@ BEGIN
                 ELSE jsonb_build_object('reason', outcome) END);
         RETURN NEXT;
     END LOOP;
+    PERFORM shield.guard_detached(true);
 END
 $$;

@@ -19,7 +19,7 @@ BEGIN
         RETURN;
     END IF;
     IF NOT pg_try_advisory_xact_lock(hashtext('shield.keep_months')) THEN
-        RETURN QUERY SELECT 'busy', 'another housekeeper';
+        RETURN QUERY SELECT 'busy', 'another housekeeper or an erasure';
         RETURN;
     END IF;
     BEGIN
