@@ -47,7 +47,13 @@ SELECT count(*) FROM shield.tokens t WHERE NOT EXISTS (SELECT FROM shield.data_k
 WHERE k.tenant_id = t.tenant_id AND k.purpose = 'data' AND k.version = t.key_version)""",
 }
 _NEWEST = "SELECT max(at), pg_last_xact_replay_timestamp() FROM shield.audit_events"
-_LOST = """
+# An event has the time of its transaction's beginning, so one that was committed late may be older than the newest
+# restored one: both databases count what is not much older.
+_KEPT = """
+SELECT count(*) FROM shield.audit_events
+WHERE at > %(newest)s::timestamptz - interval '1 day' AND at <= %(newest)s::timestamptz
+"""
+_LATER = """
 SELECT count(*), max(at) FROM shield.audit_events
 WHERE at > coalesce(%(newest)s::timestamptz, '-infinity') AND at <= coalesce(%(asked)s::timestamptz, 'infinity')
 """
@@ -187,9 +193,12 @@ class Verification:
         loss = self.result.loss
         with _reading(self.config.database) as rows:
             loss.newest_event, loss.replayed_to = rows(_NEWEST)[0]
+            moments = {"newest": loss.newest_event, "asked": self.asked}
+            kept = rows(_KEPT, moments)[0][0]
         try:
             with _reading(self.live) as rows:
-                loss.lost_events, newest = rows(_LOST, {"newest": loss.newest_event, "asked": self.asked})[0]
+                later, newest = rows(_LATER, moments)[0]
+                loss.lost_events = later + max(0, rows(_KEPT, moments)[0][0] - kept)  # a month may have been detached
         except DBAPIError as error:
             if not isinstance(_named(error.orig or error), DatabaseAway | LoginRefused):
                 raise
@@ -198,7 +207,7 @@ class Verification:
             )
             return
         first = loss.newest_event
-        loss.lost_s = (newest - first).total_seconds() if loss.lost_events and first else 0.0
+        loss.lost_s = (newest - first).total_seconds() if later and first else 0.0
 
 
 _UNAUDITED = """

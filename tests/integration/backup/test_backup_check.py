@@ -80,6 +80,27 @@ def test_a_key_in_the_databases_folder_is_a_finding(backups):
     assert secret not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("option", ["kek", "keys"])
+def test_a_key_in_a_repositorys_folder_is_a_finding(backups, option):
+    """The KEK, or a further key, beside the backups it opens is named with the repository; its content is not shown."""
+    key = backups.folder / "repo3" / "kept.key"
+    secret = "5b" * 32
+    key.write_text(secret + "\n")
+    config = backups.config(keys=[f"file:{key}"] if option == "keys" else [])
+    if option == "kek":
+        config.write_text(config.read_text().replace(backups.vault.kek_uri, f"file:{key}"))
+    try:
+        done = backups.vault.run("backup", "check", "--format", "json", config=config)
+    finally:
+        key.unlink()
+    assert done.returncode == 1
+    found = [row for row in map(json.loads, done.stdout.splitlines()) if row["check"] == "backup.keys"]
+    assert [(row["severity"], row["sentence"]) for row in found] == [
+        ("critical", f"the key {key} is in repository 3's folder, beside the data it opens")
+    ]
+    assert secret not in done.stdout + done.stderr
+
+
 @pytest.mark.slow  # makes another repository
 def test_a_repository_in_clear_is_a_finding(backups):
     """A repository without encryption is named, and no other."""

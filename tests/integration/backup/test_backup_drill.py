@@ -50,6 +50,7 @@ def test_a_moment_between_two_imports_comes_back(backups, seals):
     assert [f for f in report["findings"] if f["severity"] not in ("ok", "info")] == []
     assert done.returncode == 0
     assert report["verified"] is True
+    assert re.fullmatch(r"\d{8}-\d{6}F_\d{8}-\d{6}I", report["backup"]), "restored from an incremental backup"
     assert report["rows"]["tokens"] == report["rows"]["number_refs"] == backups.imported - 7
     assert report["rows"]["permits"] == 0
     assert report["tokens_decrypted"] == backups.imported - 7
@@ -186,18 +187,34 @@ def test_a_restored_trail_that_was_altered_is_found(backups, seals):
 
 @pytest.mark.slow  # one more whole drill
 def test_what_was_not_archived_is_told_as_lost(backups, seals):
-    """Without --time all there is comes back, and what the live database has beyond it is counted."""
+    """Without --time all there is comes back; what was committed later, however early begun, is counted and printed."""
+    late = backups.database.connect()
+    late.autocommit = False
+    with late.cursor() as cursor:
+        cursor.execute("INSERT INTO shield.audit_events (kind) VALUES ('tokens.exported')")
+    backups.import_numbers(1)
     backups.archived()
+    newest = "SELECT count(*), max(at) FROM shield.audit_events"
+    ((kept, kept_until),) = seals.sql(newest)
     backups.archive("false")
+    into = backups.folder / "newest"
     try:
         backups.import_numbers(3)
-        code, report = _drill(backups, "newest", public_keys=[str(seals.public_key)])
+        backups.import_numbers(2)
+        late.commit()
+        ((had, had_until),) = seals.sql(newest)
+        done = backups.run("drill", "--repo", "1", "--into", str(into), public_keys=[str(seals.public_key)])
     finally:
         backups.archive(backups.archive_push)
-    assert code == 0
-    assert report["rows"]["tokens"] == backups.imported - 3
-    assert report["lost_events"] >= 1
-    assert report["lost_s"] > 0
+    assert done.returncode == 0, done.stderr
+    report = json.loads(into.with_name("newest.json").read_text())
+    assert report["rows"]["tokens"] == backups.imported - 5
+    assert report["lost_events"] == had - kept == 5  # each import tells of its beginning and its end
+    assert report["lost_s"] == (had_until - kept_until).total_seconds() > 0
+    printed = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    for name in ("backup", "minutes_taken", "lost_events", "lost_s"):
+        assert printed[name] == str(report[name])
+    assert float(printed["minutes_taken"]) > 0
 
 
 @pytest.mark.slow  # one more whole drill
