@@ -33,14 +33,19 @@ def run_in_process(lab: VaultLab, more: str = "") -> Callable[..., Answer]:
         return configs[role]
 
     def run(role: str, *arguments: str, stdin: bytes | str | None = None) -> Answer:
-        made = CliRunner().invoke(root, ["--config", config(role), *arguments], input=stdin, standalone_mode=False)
-        if made.exception is None:
-            return made.return_value or 0, made.stdout, made.stderr
-        code = (
-            made.exception.exit_code
-            if isinstance(made.exception, ShieldError)
-            else getattr(made.exception, "exit_code", 99)
-        )
-        return code, made.stdout, made.stderr + str(made.exception)
+        return invoke(config(role), *arguments, stdin=stdin)
 
     return run
+
+
+def invoke(config: str, *arguments: str, stdin: bytes | str | None = None) -> Answer:
+    """Run one command with a configuration's file; exit code, stdout, stderr with the error's sentence."""
+    made = CliRunner().invoke(root, ["--config", config, *arguments], input=stdin, standalone_mode=False)
+    if made.exception is None:
+        return made.return_value or 0, made.stdout, made.stderr
+    code = (
+        made.exception.exit_code
+        if isinstance(made.exception, ShieldError)
+        else getattr(made.exception, "exit_code", 99)
+    )
+    return code, made.stdout, made.stderr + str(made.exception)

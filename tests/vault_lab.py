@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import fcntl
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +76,22 @@ class VaultLab:
             env=self.environment(), timeout=100, **more,
         )  # fmt: skip
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def run_at_a_terminal(self, *arguments: str, config: Path | None = None) -> tuple[int, bytes]:
+        """Run a command whose stderr is a terminal of 100 columns; the exit code, and what it showed there."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        process = subprocess.Popen(
+            self.command(*arguments, config=config), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=theirs, env=self.environment(), cwd=self.folder,
+        )  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the terminal's end of file
+            while part := os.read(ours, 10_000):
+                shown += part
+        os.close(ours)
+        return process.wait(timeout=60), shown
 
     def environment(self) -> dict[str, str]:
         """The environment of commands: this source tree, nothing else of ours."""

@@ -31,7 +31,7 @@ from esl_shield.vault.masking import show_labels
 from esl_shield.vault.replacing import COLUMNS, Replaced, Replacer, replace_csv
 from esl_shield.vault.rows import check_label_name
 from esl_shield.vault.seeder import Seeder
-from esl_shield.vault.seeding import Summary, import_csv
+from esl_shield.vault.seeding import LANES, Summary, import_csv
 from esl_shield.vault.store import Store, TokenInfo
 
 if TYPE_CHECKING:
@@ -229,8 +229,8 @@ def _replace(config: Config, file: str, tenant: str, output: Path, labels: tuple
 
 
 @contextlib.contextmanager
-def _store(config: Config) -> Iterator[Store]:
-    with contextlib.closing(Store(config.database)) as store:
+def _store(config: Config, connections: int = 1) -> Iterator[Store]:
+    with contextlib.closing(Store(config.database, pool_size=connections)) as store:
         yield store
 
 
@@ -239,7 +239,7 @@ def _seeder(config: Config, tenant: str, before: Callable[[], None] = lambda: No
     """Open keys and tenant after ``before``, which may find that the input is of no use."""
     before()
     kek = configured_kek(config)
-    with _store(config) as store:
+    with _store(config, LANES) as store:
         yield Seeder(store, kek, tenant)
 
 

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from esl_shield.errors.tokens import NumberRejected
 from esl_shield.resolver.redeem import REFUSED, TOKEN, Outcome
 from esl_shield.vault import numbers
+from esl_shield.vault.candidates import payload_of
 from esl_shield.vault.rows import Row
 from esl_shield.vault.seeder import draw_candidate
-from esl_shield.vault.store import SeedingTenant, TenantKeys, open_keys, payload_of, seeding_tenant
+from esl_shield.vault.seedkeys import SeedingTenant, TenantKeys, open_keys, seeding_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

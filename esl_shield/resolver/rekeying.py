@@ -27,14 +27,14 @@ from esl_shield.errors.tenants import TenantUnknown
 from esl_shield.resolver.datakeys import DataKeys
 from esl_shield.vault import cipher, keyring
 from esl_shield.vault.donotcall import associated
-from esl_shield.vault.store import open_keys, seeding_tenant
+from esl_shield.vault.seedkeys import open_keys, seeding_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from esl_shield.resolver.redeem import Functions
     from esl_shield.vault.keks import AnyKek
-    from esl_shield.vault.store import TenantKeys
+    from esl_shield.vault.seedkeys import TenantKeys
 
 Work = Literal["reencrypt", "reindex"]
 MAX_BATCH = 500

@@ -1,9 +1,9 @@
 """A CSV of any size through the vault in flat memory: read, checked, given to a job batch by batch, answered in files.
 
-Invariants: a batch is one transaction of the job's, and they are in the database one at a time, in the file's order,
-none after one that failed, each while the next are read and encrypted; so whatever kills the process leaves whole
-batches in the database. The output gets its name when every row is in, one line for each accepted row in the file's
-order; nothing here prints.
+Invariants: a batch is one transaction of the job's; they go to the database in the file's order, no more at a time
+than the job has lanes, none beside one it shares something with, none once one is known to have failed. So whatever
+kills the process leaves whole batches in the database, and rows become what they would one batch after the other. The
+output gets its name when every row is in, one line for each accepted row in the file's order; nothing here prints.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     Progress = Callable[[int, int], None]
 
-# Batches read and encrypted beyond the one in the database, so that it never waits for one.
-_AHEAD = 2
 # New objects before the collector looks at them: more than a few batches hold. Rows have no cycles, and looking over
 # and over at those in flight was a sixth of the work.
 _COLLECT_AFTER = 200_000
@@ -54,11 +52,22 @@ class Tally:
     rejected: int = 0
 
 
+class Step(NamedTuple):
+    """What is left to be done for a batch, in one transaction; ``run`` answers for each row, in order.
+
+    Steps that have one of ``touches`` in common are done one after the other.
+    """
+
+    run: Callable[[], Sequence[Answer]]
+    touches: frozenset[object] = frozenset()
+
+
 class Job(ABC):
-    """What is done with a file's rows."""
+    """What is done with a file's rows, in threads: each of ``lanes`` has a step at a time."""
 
     columns: Sequence[str] = KNOWN_COLUMNS
     batch_rows: int = 2000
+    lanes: int = 1
     tally: Tally
 
     def missing(self, header: Header) -> str | None:  # noqa: ARG002 - for jobs that need more
@@ -70,11 +79,8 @@ class Job(ABC):
         """Check one row."""
 
     @abstractmethod
-    def prepare(self, rows: list[Row]) -> Callable[[], Sequence[Answer]]:
-        """Return what is left to be done for a batch, in one transaction, by the thread that has the database.
-
-        It answers for each row, in order.
-        """
+    def prepare(self, rows: list[Row]) -> Step:
+        """Do with a batch what needs no database, and return the rest."""
 
 
 # One record of the file on its way through a batch: its line, its cells, what was made of it.
@@ -108,7 +114,7 @@ def run(job: Job, source: Source, output: Path, labels: Sequence[str], *, progre
         _tuned(),
         Output(output) as accepted,
         Output(rejected_path(output)) as refused,
-        ThreadPoolExecutor(max_workers=1) as database,
+        ThreadPoolExecutor(max_workers=job.lanes) as database,
     ):
         records = source.records()
         header = Header.read(source, _first(records), job.columns, labels)
@@ -146,8 +152,14 @@ def _batches(job: Job, header: Header, records: Iterator[tuple[int, list[str]]])
         yield entries
 
 
+class _Sent(NamedTuple):
+    entries: list[_Entry]
+    touches: frozenset[object]
+    future: Future[Sequence[Answer]]
+
+
 class _Pipeline:
-    """One batch is in the database and one is ready for it while a third is read and encrypted; they stay in order."""
+    """A batch in each lane and one ready for the first that is free, while the next is read and encrypted."""
 
     def __init__(self, job: Job, labels: Sequence[str], accepted: Output, refused: Output, database: Executor) -> None:
         self._job = job
@@ -155,16 +167,18 @@ class _Pipeline:
         self._accepted = accepted
         self._refused = refused
         self._database = database
-        self._sent: deque[tuple[list[_Entry], Future[Sequence[Answer]]]] = deque()
+        self._sent: deque[_Sent] = deque()
         self._failed = False
         accepted.write([["alias", "token", *map(defused, labels)]])
         refused.write([["line", "reason", "number"]])
 
     def take(self, entries: list[_Entry]) -> None:
         """Send a batch to the database, behind those sent before."""
-        work = self._job.prepare([row for _, _, row in entries if isinstance(row, Row)])
-        self._sent.append((entries, self._database.submit(self._run, work)))
-        if len(self._sent) > _AHEAD:
+        step = self._job.prepare([row for _, _, row in entries if isinstance(row, Row)])
+        if not all(step.touches.isdisjoint(sent.touches) for sent in self._sent):
+            self.settle()
+        self._sent.append(_Sent(entries, step.touches, self._database.submit(self._run, step)))
+        if len(self._sent) > self._job.lanes + 1:
             self._settle_one()
 
     def settle(self) -> None:
@@ -172,17 +186,17 @@ class _Pipeline:
         while self._sent:
             self._settle_one()
 
-    def _run(self, work: Callable[[], Sequence[Answer]]) -> Sequence[Answer]:
+    def _run(self, step: Step) -> Sequence[Answer]:
         if self._failed:  # nobody asks: the one before, which failed, is asked first
             return []
         try:
-            return work()
+            return step.run()
         except BaseException:
             self._failed = True
             raise
 
     def _settle_one(self) -> None:
-        entries, future = self._sent.popleft()
+        entries, _, future = self._sent.popleft()
         answers = iter(future.result())
         accepted: list[tuple[str | None, ...]] = []
         refused: list[tuple[int, str, str]] = []

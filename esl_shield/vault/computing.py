@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from esl_shield.db.engine import Database
 from esl_shield.errors.methods import PrefixUnknown
 from esl_shield.vault import batches, keyring, masking
-from esl_shield.vault.batches import Answer, Job, Tally
+from esl_shield.vault.batches import Answer, Job, Step, Tally
 from esl_shield.vault.prefixes import FF1, Ff1Tokens, TokenPrefix
 from esl_shield.vault.rows import Refused, Row, read_row
-from esl_shield.vault.store import SeedingTenant
+from esl_shield.vault.seedkeys import SeedingTenant
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from esl_shield.config.database import DatabaseConfig
@@ -73,5 +73,5 @@ class _Computing(Job):
         token = self._tokens.token_of(row.number)
         return row._replace(token=token) if token else Refused(NOT_ALLOWED, masking.phone(cells["number"]))
 
-    def prepare(self, rows: list[Row]) -> Callable[[], Sequence[Answer]]:
-        return lambda: [Answer(row.token) for row in rows]
+    def prepare(self, rows: list[Row]) -> Step:
+        return Step(lambda: [Answer(row.token) for row in rows])

@@ -17,7 +17,7 @@ from esl_shield.errors.tokens import NumberRejected
 from esl_shield.vault import cipher, keyring, numbers
 from esl_shield.vault.csvfile import Header
 from esl_shield.vault.provisioning import administering
-from esl_shield.vault.store import open_keys
+from esl_shield.vault.seedkeys import open_keys
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from esl_shield.errors.keys import KeysChanged
 from esl_shield.vault import batches, masking, tokens
-from esl_shield.vault.batches import Answer, Job, Tally
+from esl_shield.vault.batches import Answer, Job, Step, Tally
 from esl_shield.vault.rows import KNOWN_COLUMNS, Refused, Row, read_row
 from esl_shield.vault.seeder import candidate_for
-from esl_shield.vault.store import open_keys
+from esl_shield.vault.seedkeys import open_keys
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from esl_shield.vault.batches import Progress
@@ -106,8 +106,8 @@ class _Replacing(Job):
             return Refused(TOKEN_MALFORMED, masking.phone(cells["number"]))
         return row._replace(token=token)
 
-    def prepare(self, rows: list[Row]) -> Callable[[], Sequence[Answer]]:
-        return partial(self._replace, rows)
+    def prepare(self, rows: list[Row]) -> Step:
+        return Step(partial(self._replace, rows))
 
     def _replace(self, rows: list[Row]) -> list[Answer]:
         answers = self._replacer.replace(rows)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from esl_shield.vault.numbers import Derived, SubscriberNumber
-    from esl_shield.vault.store import SeedingTenant
+    from esl_shield.vault.seedkeys import SeedingTenant
 
 MAX_LABEL = 512
 MAX_LABEL_NAME = 64

@@ -14,20 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from esl_shield.errors.keys import KeysChanged
 from esl_shield.errors.tokens import AliasTaken
 from esl_shield.vault import cipher, keyring, tokens
+from esl_shield.vault.candidates import Batch, Candidate, columns_of
 from esl_shield.vault.numbers import parse_derived
 from esl_shield.vault.rows import Row, check_alias, read_expiry
-from esl_shield.vault.store import (
-    COLLISION,
-    CREATED,
-    Batch,
-    Candidate,
-    SeedingTenant,
-    Store,
-    TenantKeys,
-    columns_of,
-    open_keys,
-    space_full,
-)
+from esl_shield.vault.seedkeys import SeedingTenant, TenantKeys, open_keys
+from esl_shield.vault.store import COLLISION, CREATED, Store, space_full
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

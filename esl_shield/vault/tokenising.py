@@ -28,7 +28,7 @@ from esl_shield.vault import masking, numbers
 from esl_shield.vault.rows import Refused, Row, check_label_name, read_row
 from esl_shield.vault.seeder import Seeder
 from esl_shield.vault.seeding import ALIAS_TAKEN
-from esl_shield.vault.store import open_keys
+from esl_shield.vault.seedkeys import open_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

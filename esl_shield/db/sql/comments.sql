@@ -79,6 +79,7 @@ COMMENT ON TABLE shield.aliases IS 'tenants'' own handles for tokens; a token ha
 COMMENT ON COLUMN shield.aliases.tenant_id IS 'whose alias it is';
 COMMENT ON COLUMN shield.aliases.alias IS 'the tenant''s own handle; never a number';
 COMMENT ON COLUMN shield.aliases.token IS 'the token it names';
+COMMENT ON COLUMN shield.aliases.lot IS 'the lot of the token; -1: it has none';
 COMMENT ON COLUMN shield.aliases.created_at IS 'when the alias was given';
 
 COMMENT ON COLUMN shield.token_space.tenant_id IS 'whose tokens are counted';

@@ -28,8 +28,10 @@ ANALYZE;
 EXPLAIN = """
 LOAD 'auto_explain';
 SET auto_explain.log_min_duration = 0; SET auto_explain.log_nested_statements = on; SET auto_explain.log_analyze = on;
-SET auto_explain.log_timing = off; SET client_min_messages = log;
+SET auto_explain.log_timing = off; SET auto_explain.log_buffers = on; SET client_min_messages = log;
 """
+MOST_PAGES = 60  # of a table or index by one node; a whole index of ROWS has twice as many
+SCANS = r"( Scan using .*)(?:\n(?! *->).*?)*?\n *Buffers: shared(?: hit=([0-9]+))?(?: read=([0-9]+))?"
 GROWING = r"(tokens|number_refs|aliases|calls|call_agents|audit_events|permits|token_usage|agent_usage)"
 TOKEN = "91000000000018"
 
@@ -41,10 +43,10 @@ def explained(database):
     database.query(FILL.format(ROWS))
     database.query("SELECT shield_api.set_caps('acme', 10, 300, 100000)")
 
-    logins = {role: make_url(database.login(role).url).username for role in ("worker", "resolver")}
+    logins = {}
 
     def explain(role, function, *arguments):
-        login = logins[role]
+        login = logins.get(role) or logins.setdefault(role, make_url(database.login(role).url).username)
         connection = database.connect()
         with connection.cursor() as cursor:
             cursor.execute(EXPLAIN)
@@ -66,6 +68,9 @@ def _problems(plans):
     """Scans of a whole table that grows, and statements that opened more than one partition of one."""
     for plan in plans:
         opened = {}
+        for scan, hit, read in re.findall(SCANS, plan):
+            if int(hit or 0) + int(read or 0) > MOST_PAGES:
+                yield f"{hit} and {read} pages: {scan}"
         for line in _ran(plan):
             if re.search(rf"Seq Scan on {GROWING}", line):
                 yield line
@@ -101,6 +106,24 @@ def test_call_path(explained):
         seen += plans
     assert sum(" on tokens_" in plan for plan in seen) >= 2
     assert any(" on permits" in plan for plan in seen)
+
+
+@pytest.mark.parametrize("lot", [None, 7])
+def test_a_tokens_aliases(explained, database, lot):
+    """Whoever looks for a token's aliases finds them by the index, whether the token has a lot or not."""
+    database.query("UPDATE shield.token_space SET tokens = %s", ROWS)
+    database.query("UPDATE shield.tokens SET lot = %s", lot)
+    database.query("UPDATE shield.aliases SET lot = %s", -1 if lot is None else lot)
+    database.query("VACUUM (FULL, ANALYZE) shield.tokens, shield.aliases")
+    for role, function, *arguments in (
+        ("seeder", "token_info", "acme", TOKEN, None),
+        ("eraser", "erase_tokens", "acme", [TOKEN], [None], "A-1", "asked"),
+    ):
+        rows, plans = explained(role, function, *arguments)
+        assert rows, function
+        assert [problem for problem in _problems(plans) if "aliases" in problem] == [], function
+        assert any(" using aliases_of_token on aliases" in plan for plan in plans), function
+    assert database.query("SELECT count(*) FROM shield.aliases WHERE token = %s", TOKEN) == [(0,)]
 
 
 def test_problems_are_seen(explained, database):

@@ -1,13 +1,20 @@
 """A batch of new numbers goes in whole, or changes nothing and is sorted out by seed_tokens."""
 
+import contextlib
 import json
 import os
 
 import pytest
+from key_lab import Running
+from polling import until
 
 from esl_shield.errors.database import DatabaseRefused
 
 PREFIX, LENGTH = "91", 14
+_WAITING = (
+    "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)"
+    " WHERE NOT l.granted AND a.datname = current_database()"
+)
 
 
 @pytest.fixture
@@ -77,6 +84,21 @@ def test_a_batch_is_found_by_lots(database, seeder):
     assert _rows(database) == [100, 98, 0]
 
 
+def test_a_later_alias_has_the_lot_of_its_token(database, seeder):
+    """An alias given to a token of a batch afterwards is found, and erased, beside its first."""
+    tenant, login = seeder
+    assert login.call("seed_batch", tenant, 1, 1, *_columns()) == [(True,)]
+    again = {"ord": 0, "index": "03" * 32, "token": f"{PREFIX}{9:0{LENGTH - len(PREFIX)}}", "ciphertext": "00" * 50}
+    later = again | {"alias": "Z-3", "country": "CN", "region": "", "time_zone": "", "line_type": "mobile"}
+    assert login.call("seed_tokens", tenant, 1, 1, [later])[0][2] == "existing"
+    token = f"{PREFIX}{3:0{LENGTH - len(PREFIX)}}"
+    assert login.call("token_info", "acme", None, "Z-3")[0][:2] == (token, ["A-3", "Z-3"])
+    assert database.query("SELECT aliases FROM dba.tokens WHERE token = %s", token) == [(["A-3", "Z-3"],)]
+    eraser = database.open(database.login("eraser", tenants=["acme"]))
+    assert eraser.call("erase_tokens", "acme", [token], [None], "A-1", "asked")[0][2] == "erased"
+    assert database.query("SELECT alias FROM shield.aliases") == [("A-1",)]
+
+
 @pytest.mark.parametrize(
     "second",
     [
@@ -133,3 +155,67 @@ def test_another_tenant(database, seeder):
     with pytest.raises(DatabaseRefused) as caught:
         login.call("seed_batch", other, 1, 1, *_columns())
     assert caught.value.sqlstate == "ES002"
+
+
+@contextlib.contextmanager
+def _under_way(database, tenant, columns):
+    """A batch that is in and whose transaction goes on."""
+    connection = database.connect(database.login("seeder", tenants=["acme"]))
+    connection.autocommit = False
+    with contextlib.closing(connection), connection.cursor() as cursor:
+        cursor.execute(f"SELECT shield_api.seed_batch(%s, 1, 1{', %s' * len(columns)})", [tenant, *columns])
+        assert cursor.fetchall() == [(True,)]
+        yield
+        connection.commit()
+
+
+def _waiting(database, many):
+    until(lambda: database.query(_WAITING) == [(many,)], f"{many} waiting")
+
+
+def test_batches_share_a_tenant_and_others_have_it_alone(database, seeder):
+    """A batch does not wait for one under way, an erasure does, and a later batch waits for the erasure."""
+    tenant, login = seeder
+    eraser = database.open(database.login("eraser", tenants=["acme"]))
+    third = _columns(tokens=(7, 8, 9), indexes=(7, 8, 9), aliases=None)
+    with database.connect().cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT shield.take_turn(%s, false)", (tenant,))
+        assert login.call("seed_batch", tenant, 1, 1, *_columns()) == [(True,)]
+        erasing = Running(lambda: eraser.call("erase_tokens", "acme", [None], ["A-1"], "A-1", "asked"))
+        _waiting(database, 1)
+        importing = Running(lambda: login.call("seed_batch", tenant, 1, 1, *third))
+        _waiting(database, 2)
+        cursor.execute("ROLLBACK")
+    assert erasing.done()[0][2] == "erased"
+    assert importing.done() == [(True,)]
+    assert _rows(database) == [5, 5, 1]
+
+
+def test_the_last_room_is_taken_once(database, seeder):
+    """Of two batches at once, for which there is room one by one, the second changes nothing."""
+    tenant, login = seeder
+    most = 10 ** (LENGTH - len(PREFIX) - 1) // 10_000
+    database.query("UPDATE shield.token_space SET tokens = %s", most - 4)
+    with _under_way(database, tenant, _columns()):
+        second = _columns(tokens=(4, 5, 6), indexes=(4, 5, 6), aliases=None)
+        importing = Running(lambda: login.call("seed_batch", tenant, 1, 1, *second))
+        _waiting(database, 1)
+    assert importing.done() == [(False,)]
+    assert _rows(database) == [3, 3, 2]
+    assert database.query("SELECT tokens FROM shield.token_space") == [(most - 1,)]
+
+
+@pytest.mark.parametrize(
+    "shared",
+    [{"indexes": (4, 2, 6), "aliases": None}, {"indexes": (4, 5, 6), "aliases": ",A-3,"}],
+    ids=["number", "alias"],
+)
+def test_what_two_batches_share_is_the_first_ones(database, seeder, shared):
+    """A batch with a number or an alias of a batch under way waits for it and changes nothing."""
+    tenant, login = seeder
+    with _under_way(database, tenant, _columns()):
+        importing = Running(lambda: login.call("seed_batch", tenant, 1, 1, *_columns(tokens=(4, 5, 6), **shared)))
+        _waiting(database, 1)
+    assert importing.done() == [(False,)]
+    assert _rows(database) == [3, 3, 2]

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 from psycopg2 import errors as sqlstate
 from sealing_site import SealingSite
-from shield_calls import Attempt
+from shield_calls import Attempt, redeem_batch
 
 from esl_shield.errors.database import DatabaseAway
+
+FULL = """
+CREATE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$;
+CREATE TRIGGER disk_full BEFORE INSERT ON shield.audit_events FOR EACH ROW EXECUTE FUNCTION public.disk_full()
+"""
 
 
 @pytest.fixture
@@ -20,15 +25,26 @@ def test_a_call_whose_event_cannot_be_written_is_refused(site, worker):
     """With a full disk, or anything else that keeps the event from being written, no call and no permit exists."""
     assert Attempt().authorize(worker) == ("ALLOWED",)
     before = _counts(site)
-    site.sql("CREATE FUNCTION public.disk_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE disk_full; END $$")
-    site.sql(
-        "CREATE TRIGGER disk_full BEFORE INSERT ON shield.audit_events FOR EACH ROW EXECUTE FUNCTION public.disk_full()"
-    )
+    site.sql(FULL)
     with pytest.raises(DatabaseAway, match="53100"):
         Attempt().authorize(worker)
     assert _counts(site) == before
     with pytest.raises(sqlstate.DiskFull):
         site.sql("INSERT INTO shield.audit_events (kind) VALUES ('a.b')")
+
+
+@pytest.mark.parametrize("wait", [True, False], ids=["alone", "in_a_batch"])
+def test_a_redemption_whose_event_cannot_be_written_gives_nothing(site, worker, resolver, wait):
+    """No ciphertext leaves without its event, and the permit is still there for when the event can be written."""
+    attempts = [Attempt(), Attempt()]
+    assert [attempt.authorize(worker) for attempt in attempts] == [("ALLOWED",)] * 2
+    asked, before = [attempt.asked() for attempt in attempts], _counts(site)
+    site.sql(FULL)
+    with pytest.raises(DatabaseAway, match="53100"):
+        redeem_batch(resolver, asked, wait=wait)
+    assert _counts(site) == before
+    site.sql("DROP TRIGGER disk_full ON shield.audit_events")
+    assert [row[1] for row in redeem_batch(resolver, asked, wait=wait)] == [attempt.call for attempt in attempts]
 
 
 def test_calls_go_on_while_nobody_seals(site, worker):

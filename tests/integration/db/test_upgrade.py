@@ -174,10 +174,17 @@ def test_a_database_owner_who_is_no_superuser_can_do_it_all(bare):
         answer = worker.call("authorize_call", "00000000-0000-4000-8000-000000000001", *arguments[1:])
     assert answer == [("NOT_FOUND",)]
     assert _run(url, "SELECT login, state FROM dba.calls") == [("site_worker", "REFUSED")]
+    made = make_login(engine, "site_seeder", bare.password("site_seeder"), role="seeder", tenants=["acme"])
+    _run(bare.url(), made.missing)
+    seeder = Database(DatabaseConfig(bare.url("site_seeder", "site")), application_name="tests")
+    columns = (b"i" * 32, "91000000000017", b"c" * 50, "A-1", None, ["CN"], [""], [""], ["mobile"], "1", None)
+    with contextlib.closing(seeder):
+        assert seeder.call("seed_batch", 1, 1, 1, *columns) == [(True,)]
     owners = "SELECT DISTINCT relowner::regrole::text FROM pg_class WHERE relnamespace = 'shield'::regnamespace"
     assert _run(url, owners) == [("shield_owner",)]
     assert schema.downgrade(engine).revision_after == BEFORE
     assert schema.upgrade(engine).revision_after == HEAD
+    assert _run(bare.url(dbname="site"), "SELECT token, alias FROM dba.tokens") == [("91000000000017", "A-1")]
     worker = Database(DatabaseConfig(bare.url("site_worker", "site")), application_name="tests")
     with contextlib.closing(worker):
         answer = worker.call("authorize_call", "00000000-0000-4000-8000-000000000002", *arguments[1:])

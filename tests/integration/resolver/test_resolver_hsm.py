@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 from fix_hsm import PATIENT, PIN, WRONG_PIN, make_hsm
+from rekeying import Calls, Job, move_rows
 from resolver_process import NUMBERS, Vault, search, write_config
 
+from esl_shield.vault import keylife
+from esl_shield.vault.keks import Keks
 from esl_shield.vault.keys import create_kek, open_kek
 
 BUDGET_S = 2.0
+ROWS = 100
 TIMES = "[keys.device]\nsessions = 2\ntimeout_s = 0.4\n"
 PATIENT_TIMES = "[keys.device]\ntimeout_s = 1.0\nopen_timeout_s = 20.0\n"
 
@@ -153,3 +157,26 @@ def test_a_resolver_without_its_device_does_not_start(database, vault, device, t
     for pin in (PIN, WRONG_PIN):
         assert pin not in done.stderr + done.stdout
     assert vault.kek.id
+
+
+def test_no_call_fails_while_the_devices_key_changes(start, database, vault, device, tmp_path, until):
+    """The data key rotated in the device, rows moved by a job killed and run again, the older key destroyed there."""
+    for at in range(ROWS):
+        vault.seed(f"+86139{at:08d}")
+    keks = Keks(vault.kek)
+    job = Job(tmp_path, database.login("rekeyer"), device.uri(), 100, PATIENT_TIMES)
+    before = device.tool("--list-objects", "--type", "secrkey").count("Secret Key Object")
+    calls = Calls(start(), vault)
+    try:
+        (key,) = keylife.newest_keys(vault.admin_login, "data", vault.tenant)
+        assert keylife.rotate(vault.admin_login, keks, key).in_device
+        move_rows(job, calls, vault, ROWS, until)
+        older = keylife.find_key(vault.admin_login, vault.tenant, "data", 1)
+        found = keylife.dependents(vault.admin_login, older)
+        keylife.destroy(vault.admin_login, older, "gone", keylife.outside(keks, older, found))
+        calls.more(until)
+    finally:
+        calls.stop()
+    assert calls.wrong == []
+    assert calls.made > 15
+    assert device.tool("--list-objects", "--type", "secrkey").count("Secret Key Object") == before

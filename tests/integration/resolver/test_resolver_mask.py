@@ -169,7 +169,8 @@ def test_a_login_that_redeems_does_not_mask(database, vault, tmp_path):
 
 
 def test_nothing_written_holds_a_number(masker, vault):
-    """The searched log does say what was answered."""
-    masker.mask(NUMBERS["own"], CN_DID)
+    """A caller masked and a caller refused leave no number, and the searched log does say what was answered."""
+    assert masker.mask(NUMBERS["own"], CN_DID).status == 200
+    assert masker.mask(CALLER, DISABLED).raw == REFUSED
     until(lambda: any("resolver.answer" in line for line in masker.lines), "the answer is in the log")
     search(masker, vault)

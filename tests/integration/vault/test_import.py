@@ -1,14 +1,7 @@
 """``token import`` against a real database: what goes in, what comes out, what is refused."""
 
-import contextlib
-import fcntl
-import os
-import pty
 import re
 import stat
-import struct
-import subprocess
-import termios
 import time
 
 import key_lab
@@ -16,7 +9,7 @@ import pytest
 
 from esl_shield.vault import cipher, tokens
 from esl_shield.vault.numbers import SubscriberNumber
-from esl_shield.vault.store import open_keys
+from esl_shield.vault.seedkeys import open_keys
 
 
 def _numbers(count, first=0):
@@ -224,19 +217,8 @@ def test_quiet(vault):
 def test_bar(vault):
     """At a terminal a bar shows rows, rows per second and the time left; it is gone when the import is done."""
     file = vault.write("in.csv", "number", _numbers(2500))
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    command = vault.command("token", "import", str(file), "--tenant", "acme", "--output", "out.csv")
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stderr=theirs, env=vault.environment(), cwd=vault.folder
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # the terminal's end of file
-        while part := os.read(ours, 10_000):
-            shown += part
-    os.close(ours)
-    assert process.wait(timeout=60) == 0
+    code, shown = vault.run_at_a_terminal("token", "import", str(file), "--tenant", "acme", "--output", "out.csv")
+    assert code == 0
     assert re.search(rb"\d+ rows, \d+ rows/s +\d+%\|.*\| \[\d+:\d+<\d+:\d+", shown)
     assert b"2500 rows: 2500 new tokens" in shown
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from esl_shield.vault import cipher
-from esl_shield.vault.store import open_keys
+from esl_shield.vault.seedkeys import open_keys
 
 _WAITING = (
     "FROM pg_stat_activity WHERE application_name LIKE '%seeding%' AND datname = current_database()"

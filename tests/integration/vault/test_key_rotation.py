@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import signal
 import subprocess
 from contextlib import closing
@@ -51,6 +52,24 @@ def test_a_data_keys_life_by_the_command_line(lab):
         ("data", 1, "destroyed", 0), ("data", 2, "newest", 800), ("index", 1, "newest", 800),
     ]  # fmt: skip
     assert "138" not in refused.stderr + done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("work", ["reencrypt", "reindex"])
+def test_bar(lab, work):
+    """At a terminal a bar moves with the rows done, their rate and the time left; --quiet shows none."""
+    lab.seed(0, 600)
+    config = lab.config("rekeyer")
+    lab.rotate("data" if work == "reencrypt" else "index")
+    code, shown = lab.vault.run_at_a_terminal("keys", work, "--rate", "1000", config=config)
+    assert code == 0, shown
+    assert re.search(rb"\r0 rows +0%\|.*\| \[00:00<", shown)
+    moved = re.findall(rb"\r(\d+) rows, \d+ rows/s +(\d+)%\|.*?\| \[\d+:\d+<\d+:\d+", shown)
+    assert moved
+    for done, percent in moved:
+        assert 0 < int(done) <= 600
+        assert percent.decode() == f"{int(done) / 6:.0f}"
+    again = ("--again", "--rate", "0", "--quiet")
+    assert lab.vault.run_at_a_terminal("keys", work, *again, config=config) == (0, b"")
 
 
 def test_a_running_seeder_writes_under_the_new_key_at_once(lab):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from esl_shield.vault import cipher
-from esl_shield.vault.store import Store, open_keys
+from esl_shield.vault.seedkeys import open_keys
+from esl_shield.vault.store import Store
 
 UNKNOWN = "77000000000019"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from esl_shield.errors.tokens import AliasRejected, ExpiryRejected, LabelRejected
 from esl_shield.vault import numbers, rows, tokens
 from esl_shield.vault.rows import Refused, Row, read_row
-from esl_shield.vault.store import SeedingTenant
+from esl_shield.vault.seedkeys import SeedingTenant
 
 NOW = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
 TENANT = SeedingTenant("acme", 1, "CN", "77", 14)

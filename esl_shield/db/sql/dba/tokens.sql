@@ -9,6 +9,7 @@ JOIN shield.tenants t ON t.id = k.tenant_id
 CROSS JOIN LATERAL (
     SELECT coalesce(array_agg(n.alias::text ORDER BY n.created_at, n.alias), '{}') AS aliases
     FROM shield.aliases n WHERE n.tenant_id = k.tenant_id AND n.token = k.token
+        AND n.lot = CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END
 ) a;
 COMMENT ON VIEW dba.tokens IS 'tokens and what policy knows of them; neither the number nor its ciphertext; labels are hidden unless their mask is clear';
 COMMENT ON COLUMN dba.tokens.token IS 'the digits agents dial';

@@ -8,9 +8,10 @@ CREATE OR REPLACE FUNCTION shield.authorize(
     OUT verdict text, OUT ref text, OUT shown text, OUT alias text, OUT country text, OUT region text, OUT time_zone text,
     OUT token text
 ) RETURNS record
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_generic_plan
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 #variable_conflict use_column
+-- The generic plans every caller asks for (plan_cache_mode) hold in here too.
 DECLARE
     permit_ttl CONSTANT interval := '10 seconds';
     -- FreeSWITCH finds users by it in any case. Of the domain, like the next two, so that it is checked once, not by each INSERT.
@@ -33,6 +34,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_token, v_tenant.id));
     SELECT k.token, k.status, k.expires_at, coalesce(k.per_day, v_tenant.token_per_day) AS per_day,
             (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
+                AND a.lot = CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END  -- coalesce would keep it from the index: 0022
                 ORDER BY a.created_at, a.alias LIMIT 1) AS alias, k.country, k.region, k.time_zone
         INTO v_token FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.token = p_token;
     IF v_tenant.rowless AND v_token.token IS NULL THEN

@@ -1,4 +1,4 @@
--- Where a batch of numbers begins, in turn with the other batches of its tenant: they take turns at its row in token_space.
+-- Where a batch of numbers begins that looks at what is there, in turn with its tenant's other batches.
 -- Returns the version of the index key before the newest while look-ups still need that one, else NULL. Raises ES002 (no such
 -- tenant), ES004 (the keys are not the newest, or a row's previous is missing: read them again).
 CREATE OR REPLACE FUNCTION shield.begin_batch(p_tenant_id int, p_index_version int, p_key_version int, p_rows jsonb)
@@ -9,8 +9,8 @@ DECLARE
     v_keys record;
 BEGIN
     PERFORM shield.hold_keys(p_tenant_id, false);
-    PERFORM FROM shield.token_space s WHERE s.tenant_id = p_tenant_id FOR UPDATE;
-    IF NOT FOUND THEN
+    PERFORM shield.take_turn(p_tenant_id, true);
+    IF NOT EXISTS (SELECT FROM shield.token_space s WHERE s.tenant_id = p_tenant_id) THEN
         RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
     END IF;
     SELECT k.* INTO v_keys FROM shield.live_keys(p_tenant_id) k;

@@ -1,5 +1,5 @@
 -- Seeds rows that share no number, alias or candidate token with each other: each looks up and inserts for itself, so all
--- go in one statement. The caller holds the tenant's row in token_space. named: the row brought a new alias. A number known
+-- go in one statement. The caller has the tenant alone. named: the row brought a new alias. A number known
 -- under the index key before gets its row under the newest too.
 CREATE OR REPLACE FUNCTION shield.seed_rows(p_tenant_id int, p_index_version int, p_key_version int, p_rows jsonb)
 RETURNS TABLE (ord int, token text, outcome text, named boolean)
@@ -47,8 +47,9 @@ BEGIN
             WHERE f.known_now IS NULL AND f.known_before IS NOT NULL
             ORDER BY f.known ON CONFLICT DO NOTHING  -- as reindex_tokens does: else each could wait for the other
     ), called AS (
-        INSERT INTO shield.aliases (tenant_id, alias, token)
-            SELECT p_tenant_id, f.alias, coalesce(f.known, m.token)
+        INSERT INTO shield.aliases (tenant_id, alias, token, lot)
+            SELECT p_tenant_id, f.alias, coalesce(f.known, m.token), coalesce(
+                (SELECT k.lot FROM shield.tokens k WHERE k.tenant_id = p_tenant_id AND k.token = f.known), -1)
             FROM fit f LEFT JOIN made m ON m.token = f.token
             WHERE f.alias IS NOT NULL AND f.alias_of IS NULL AND coalesce(f.known, m.token) IS NOT NULL
     )

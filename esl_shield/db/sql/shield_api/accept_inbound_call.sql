@@ -19,7 +19,7 @@ BEGIN
         FROM shield.dids d JOIN shield.tenants t ON t.id = d.tenant_id WHERE d.did = p_did AND d.enabled;
     PERFORM pg_advisory_xact_lock_shared(hashtextextended(p_token, v_did.tenant_id));  -- as authorize_call does
     SELECT k.token, (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
-            ORDER BY a.created_at, a.alias LIMIT 1)
+            AND a.lot = CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END ORDER BY a.created_at, a.alias LIMIT 1)
         INTO v_token, v_alias FROM shield.tokens k WHERE k.tenant_id = v_did.tenant_id AND k.token = p_token;
     PERFORM pg_advisory_xact_lock(hashtextextended(p_call::text, 0));
     v_verdict := CASE

@@ -27,7 +27,7 @@ BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended(encode(p_key, 'hex'), 3));
     PERFORM pg_advisory_xact_lock(hashtextextended('click ' || p_agent, v_tenant.id));
     SELECT k.token, (SELECT a.alias FROM shield.aliases a WHERE a.tenant_id = k.tenant_id AND a.token = k.token
-            ORDER BY a.created_at, a.alias LIMIT 1)
+            AND a.lot = CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END ORDER BY a.created_at, a.alias LIMIT 1)
         INTO v_token, v_alias FROM shield.tokens k WHERE k.tenant_id = v_tenant.id AND k.status = 'active'
         AND (k.expires_at IS NULL OR k.expires_at > clock_timestamp())
         AND k.token = CASE WHEN p_alias IS NULL THEN p_token ELSE

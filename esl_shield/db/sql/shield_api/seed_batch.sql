@@ -33,10 +33,11 @@ DECLARE
     v_lot int;
 BEGIN
     PERFORM shield.hold_keys(p_tenant_id, false);
+    PERFORM shield.take_turn(p_tenant_id, false);
     SELECT s.tokens, t.token_prefix, t.token_length,
             power(10::numeric, t.token_length - length(t.token_prefix) - 1) / 10000 AS most
         INTO v_space FROM shield.token_space s JOIN shield.tenants t ON t.id = s.tenant_id
-        WHERE s.tenant_id = p_tenant_id FOR UPDATE OF s;
+        WHERE s.tenant_id = p_tenant_id;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'no such tenant' USING ERRCODE = 'ES002';
     END IF;
@@ -63,9 +64,9 @@ BEGIN
             SELECT p_tenant_id, u.number_index, v_index_version, v_tokens[u.at], v_lot + u.at / 32
             FROM (SELECT g.at, substring(p_indexes FROM 32 * g.at - 31 FOR 32) AS number_index
                 FROM (SELECT generate_series(1, v_rows) AS at) g) u ORDER BY u.number_index;
-        INSERT INTO shield.aliases (tenant_id, alias, token)
-            SELECT p_tenant_id, v_aliases[u.at], v_tokens[u.at]
-            FROM (SELECT generate_series(1, v_rows) AS at) u WHERE v_aliases[u.at] IS NOT NULL ORDER BY v_tokens[u.at];
+        INSERT INTO shield.aliases (tenant_id, alias, token, lot)
+            SELECT p_tenant_id, v_aliases[u.at], v_tokens[u.at], v_lot + u.at / 32
+            FROM (SELECT generate_series(1, v_rows) AS at) u WHERE v_aliases[u.at] IS NOT NULL ORDER BY v_aliases[u.at];
         GET DIAGNOSTICS v_named = ROW_COUNT;
         INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version, expires_at,
                 country, region, time_zone, line_type, labels, lot)
@@ -74,10 +75,13 @@ BEGIN
                 v_time_zones[v_place_of[u.at]], v_line_types[v_place_of[u.at]], coalesce(v_labels[u.at], v_unlabelled),
                 v_lot + u.at / 32
             FROM (SELECT generate_series(1, v_rows) AS at) u ORDER BY v_tokens[u.at];
-    EXCEPTION WHEN unique_violation THEN
+        UPDATE shield.token_space SET tokens = tokens + v_rows WHERE tenant_id = p_tenant_id AND tokens + v_rows <= v_space.most;
+        IF NOT FOUND THEN  -- another batch took the last room
+            RAISE EXCEPTION 'the token space is full' USING ERRCODE = 'ES001';
+        END IF;
+    EXCEPTION WHEN unique_violation OR SQLSTATE 'ES001' THEN
         RETURN false;
     END;
-    UPDATE shield.token_space SET tokens = tokens + v_rows WHERE tenant_id = p_tenant_id;
     INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (p_tenant_id, 'tokens.seeded',
         jsonb_build_object('created', v_rows, 'existing', 0, 'aliases', v_named));
     RETURN true;

@@ -1,5 +1,5 @@
--- Seeder: one batch of numbers (as blind index and ciphertext) becomes tokens. Imports of one tenant take turns at the row
--- in token_space, so a batch sees what those before it did and none can deadlock. While an index key is being replaced each
+-- Seeder: one batch of numbers (as blind index and ciphertext) becomes tokens. It has its tenant alone, so it
+-- sees what the batches before it did and none can deadlock. While an index key is being replaced each
 -- row has its index under the key before too, as previous. Raises ES001 (no room), ES002 (no such tenant), ES004 (the keys
 -- are not the newest, or previous is missing: read them again).
 -- Outcomes: created, existing (the number has a token already), alias_taken, collision (draw another token).

@@ -8,7 +8,8 @@ AS $$
 BEGIN
     RETURN QUERY SELECT k.token::text,
             coalesce((SELECT array_agg(a.alias::text ORDER BY a.created_at, a.alias) FROM shield.aliases a
-                WHERE a.tenant_id = k.tenant_id AND a.token = k.token), '{}'),
+                WHERE a.tenant_id = k.tenant_id AND a.token = k.token
+                    AND a.lot = CASE WHEN k.lot IS NULL THEN -1 ELSE k.lot END), '{}'),
             k.status::text, k.expires_at, k.country::text, k.region::text, k.time_zone::text, k.line_type::text,
             k.labels::jsonb, k.created_at
         FROM shield.tenants t
