@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import socket
-import sys
 from pathlib import Path
 
 import gevent
@@ -13,7 +13,7 @@ import pytest
 from fix_site import BANK
 from polling import until
 from ports import free_port
-from supervised import Supervisor
+from supervised import serving
 
 from esl_shield.config.database import DatabaseConfig
 from esl_shield.db.engine import sqlalchemy_engine
@@ -114,7 +114,6 @@ def uncapped(call_centre):
 @pytest.fixture
 def serve(call_centre, tmp_path):
     """Start a supervisor over the site's own configurations, each with listeners of its own."""
-    started = []
 
     def serve(workers=2, worker="", resolvers=2, also=(), **settings):
         site, first_page = call_centre.site, free_ports(workers)
@@ -127,19 +126,9 @@ def serve(call_centre, tmp_path):
             text = text.replace('listen = "127.0.0.1:0"', f'listen = "127.0.0.1:{free_port()}"')  # a restart's too
             (tmp_path / f"{role}.toml").write_text(text + more)
             (tmp_path / f"{role}.toml").chmod(0o600)
-        argv = [sys.executable, "-m", "esl_shield", "--config", str(tmp_path / "serve.toml"), "serve"]
-        supervisor = Supervisor(tmp_path, argv=argv)
-        supervisor.write(
-            f"worker {workers} worker.toml",
-            f"resolver {resolvers} resolver.toml",
-            *also,
-            **{"start_timeout_s": 150.0, "hang_timeout_s": 30.0} | settings,
-        )
-        started.append(supervisor)
-        supervisor.start()
-        supervisor.wait("event=serve.ready")
+        parts = (f"worker {workers} worker.toml", f"resolver {resolvers} resolver.toml", *also)
+        supervisor = started.enter_context(serving(tmp_path, *parts, **{"start_timeout_s": 150.0} | settings))
         return Service(call_centre, supervisor, first_page)
 
-    yield serve
-    for supervisor in started:
-        supervisor.destroy()
+    with contextlib.ExitStack() as started:
+        yield serve

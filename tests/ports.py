@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 _FIRST, _BLOCK, _BLOCKS = 10000, 315, 20
 _held: list[socket.socket] = []
+_kept: set[int] = set()
 
 
 def free_port() -> int:
@@ -25,6 +26,8 @@ def free_port() -> int:
     ports = _ports()
     for _ in range(_BLOCK):
         port = next(ports)
+        if port in _kept:
+            continue
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket() as tcp:
             try:
                 udp.bind((HOST, port))
@@ -34,6 +37,13 @@ def free_port() -> int:
         return port
     message = "every port of this process's block is taken"
     raise AssertionError(message)
+
+
+def kept_port() -> int:
+    """A free port that nobody else is given afterwards: for a server that others look for while it is not there."""
+    port = free_port()
+    _kept.add(port)
+    return port
 
 
 @functools.cache

@@ -109,7 +109,11 @@ class Carrier(Sipp):
         self, folder: Path, name: str, scenario: str, *arguments: str, port: int | None = None, traced: bool = True
     ) -> None:
         super().__init__(folder, name, scenario, *arguments, port=port, traced=traced)
-        until(self._listens, f"carrier {name} listens", within_s=10)
+        try:
+            until(self._listens, f"carrier {name} listens", within_s=10)
+        except BaseException:
+            self.stop()
+            raise
 
     def _listens(self) -> bool:
         if self.process.poll() is not None:

@@ -6,6 +6,7 @@ children, in plain Python so that tests cost little; ``describe ROLE FILE`` is t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -13,8 +14,12 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from polling import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WITHIN_S = 60.0
 PYTHON = os.environ.get("SUPERVISED_PYTHON", sys.executable)  # one the children's user may run
@@ -195,6 +200,20 @@ class Supervisor:
             for pid in (self.popen.pid, *self.children()):
                 os.kill(pid, signal.SIGKILL)
             self.popen.wait(WITHIN_S)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *processes: str, **serve: float) -> Iterator[Supervisor]:
+    """Run ``esl-shield serve`` over real processes (``ROLE COUNT NAME``), all ready; nothing runs afterwards."""
+    argv = [sys.executable, "-m", "esl_shield", "--config", str(folder / "serve.toml"), "serve"]
+    made = Supervisor(folder, argv=argv)
+    made.write(*processes, **{"start_timeout_s": 50.0, "hang_timeout_s": 30.0} | serve)
+    try:
+        made.start()
+        made.wait("event=serve.ready")
+        yield made
+    finally:
+        made.destroy()
 
 
 if __name__ == "__main__":

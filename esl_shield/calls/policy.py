@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from esl_shield.calls import signs
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from esl_shield.config.policy import TalkConfig
 
 NOTICE_S = 120  # a longer notice ends the call
-_LIMIT = "sched_hangup +{talk.max_talk_s} {leg} ALLOTTED_TIMEOUT"
+_LIMIT = "sched_hangup +{talk.max_talk_s} {leg} " + signs.LIMIT
 
 
 class _Wish(NamedTuple):

@@ -46,7 +46,7 @@ EVENT_HEADERS = frozenset(
     }
 )
 
-LIMIT = "ALLOTTED_TIMEOUT"  # as policy tells FreeSWITCH to end a call
+LIMIT = "ALLOTTED_TIMEOUT"  # the cause by which FreeSWITCH ends a call that lasts as long as it may
 _RESULTS = {
     "away": states.RESOLVER_AWAY,
     "destination": states.DESTINATION_REFUSED,

@@ -19,9 +19,8 @@ class Patience:
 
     def is_over(self, waited_s: float, now_s: float) -> bool:
         """Whether the call that waited so long, and whose turn it is at ``now_s`` (monotonic), shall be refused."""
-        if (
-            waited_s <= self._timeout_s / 2
-        ):  # the other half is for FreeSWITCH's answer, after which it is looked at again
+        # The other half is for FreeSWITCH's answer, after which the call is looked at once more.
+        if waited_s <= self._timeout_s / 2:
             self._late_since = None
             return False
         if self._late_since is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import gevent
 import pytest
+from aside import aside
 from clock import clocks
 from disk import Disk
 from fix_site import BANK, EXTRA, GATEWAYS, SHOP, CallCentre, connected, seed
@@ -69,23 +70,22 @@ class Scene:
             connection.commit()
             return rows
 
-    def kill_database(self):
-        """Kill the postmaster, as the kernel does one that has taken too much; its backends find out."""
+    def _kill_database(self):
         postgres = self.site.postgres
         backends = children_of(postgres.pid)
         os.kill(postgres.pid, signal.SIGKILL)
-        postgres.halt("immediate")
+        aside(postgres.halt, "immediate")
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in backends))
 
     def end_database(self, mode):
-        """Crash the server, or end it in order."""
-        self.kill_database() if mode == "kill" else self.site.postgres.halt(mode)
+        """Crash the server, or end it in order; ``kill``: only its postmaster, and the backends find out."""
+        self._kill_database() if mode == "kill" else aside(self.site.postgres.halt, mode)
 
     def start_database(self):
         """What its unit does when it has died."""
         with contextlib.suppress(EmbeddedUnavailable):
-            self.site.postgres.halt("immediate")
-        self.site.postgres.start()
+            aside(self.site.postgres.halt, "immediate")
+        aside(self.site.postgres.start)
 
     @contextlib.contextmanager
     def stopped(self, *pids):

@@ -7,6 +7,7 @@ import time
 
 import gevent
 import pytest
+from aside import aside
 from fix_site import BANK, DEADLINE_S, EXTRA, GATEWAYS, eventually, open_centre
 from standby import Standby
 
@@ -78,12 +79,12 @@ def test_a_failover_loses_no_call_and_needs_no_hand(pair):
         )
     )
     assert [pair.calls(call) for call in (talks, rings)] == [["ANSWERED"], ["AUTHORIZED"]]
-    pair.site.postgres.halt("immediate")
+    aside(pair.site.postgres.halt, "immediate")
     refused = centre.place(pair.call(3))
     assert refused.status == 503
     assert refused.timings_s["ended"] < 2.5
     assert not refused.wire
-    standby.promote()
+    aside(standby.promote)
     promoted = time.monotonic()
     customers = itertools.count(4)  # another each time: one may be called so often a day
     answered = eventually(lambda: (r := centre.place(pair.call(next(customers)))).bridged and r)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 from edge_lab import KAMAILIO
 from edge_stage import Stage
 from name_server import NameServer
+from polling import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,9 +67,18 @@ def names() -> Iterator[NameServer]:
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         pytest.skip("no right to a mount namespace, so no name server of our own")
     try:
-        server = NameServer()
-    except OSError as error:
+        server = until(_name_server, "another test process gives port 53 back", within_s=60)
+    except PermissionError as error:
         pytest.skip(f"no name server on port 53: {error}")
     server.start()
     yield server
     server.stop()
+
+
+def _name_server() -> NameServer | None:
+    try:
+        return NameServer()
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None

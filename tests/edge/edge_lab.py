@@ -7,7 +7,6 @@ import ctypes
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+from gevent import socket  # a double of FreeSWITCH may live in this thread and must go on answering
 from ports import HOST, free_port
 
 if TYPE_CHECKING:

@@ -18,7 +18,11 @@ class NameServer(threading.Thread):
         super().__init__(daemon=True)
         self.targets: list[tuple[int, int]] = []  # (priority, port) of each
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((self.ADDRESS, 53))
+        try:
+            self._socket.bind((self.ADDRESS, 53))
+        except OSError:
+            self._socket.close()
+            raise
         self._socket.settimeout(0.1)
         self._ended = False
 

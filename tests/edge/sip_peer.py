@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import secrets
-import select
 import socket
 import ssl
 import time
@@ -12,6 +11,7 @@ import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from gevent import select  # a double of FreeSWITCH may live in this thread and must go on answering
 from ports import HOST, free_port
 
 if TYPE_CHECKING:

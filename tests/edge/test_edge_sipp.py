@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 from edge_lab import Edge, Resolver
 from edge_stage import decodings
-from ports import HOST, free_port
+from ports import HOST, kept_port
 from sipp import Carrier, Message, Sipp
 
 from esl_shield.audit import known
@@ -142,7 +142,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Playe
 
 
 def _plan(serial: int, shape: Shape) -> Played:
-    ports = [free_port() for _ in shape.carriers]
+    ports = [kept_port() for _ in shape.carriers]
     return Played(serial, shape, f"82{serial:012d}", f"+441134960{serial:03d}", secrets.token_hex(16), ports)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import time
 import urllib.error
@@ -70,8 +71,9 @@ def test_metrics_count_calls_without_naming_them(call_centre, watched):
     }  # fmt: skip
     assert {name: value(page, f"esl_shield_{name}") for name in counted} == counted
     assert value(page, 'esl_shield_database_calls_total{pool="calls"}') >= 3
+    named = re.sub(r"[0-9.e+-]+$", "", page, flags=re.MULTILINE)  # a measured time may have any digits
     for secret in (token, NUMBERS[50][1:], "1001"):
-        assert secret not in page
+        assert secret not in named
 
 
 def test_the_worker_has_these_pages_only(watched):

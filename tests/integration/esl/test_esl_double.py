@@ -72,7 +72,7 @@ BY_DELIVERY = {
     "bridge": {
         **BOTH,
         "answered": new(ACCEPTS),
-        "answered-outlives-alarm": new(ACCEPTS, timeout_scale=0.01),
+        "answered-outlives-alarm": new(ACCEPTS, timeout_scale=0.1),
         "busy-continue-on-fail": new(BUSY),
         "503-then-second-gateway": new(REFUSES_503, ACCEPTS),
     },
@@ -133,7 +133,7 @@ def test_every_recording_has_its_call():
 def test_the_double_says_what_freeswitch_said(name):
     """Driven by the recorded commands, the double sends the recorded messages with the recorded values."""
     conversation = esl_transcripts.load(name)
-    with gevent.Timeout(20):
+    with gevent.Timeout(60):
         said = drive(conversation, CALLS[name], REDEEMED.get(name))
     recorded = [readable(message.data) for message in conversation if not message.from_worker]
     played = [readable(data) for data in said]

@@ -369,7 +369,7 @@ IDLE = """
         kept = idle(make, rest, 20)
         before, running = private_kib(), greenlets()
         kept += idle(make, rest, 300)
-        report(kib=(private_kib() - before) / 300, greenlets=(greenlets() - running) / 300)
+        report(kib=(private_kib() - before) / 300, greenlets=round((greenlets() - running) / 300))
 """
 
 

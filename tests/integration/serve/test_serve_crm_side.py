@@ -6,14 +6,13 @@ import http.client
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from doctor_facts import wrong
 from polling import until
 from ports import free_port
-from supervised import Supervisor
+from supervised import serving
 from webhook_receiver import Receiver
 
 from esl_shield.api.callers import new_key
@@ -64,13 +63,8 @@ def ask(database, tmp_path, receiver):
 @pytest.fixture
 def supervisor(ask, tmp_path):
     """The supervisor over both, started."""
-    argv = [sys.executable, "-m", "esl_shield", "--config", str(tmp_path / "serve.toml"), "serve"]
-    made = Supervisor(tmp_path, argv=argv)
-    made.write("api 1 api.toml", "dispatcher 1 dispatcher.toml", start_timeout_s=50.0, hang_timeout_s=30.0)
-    made.start()
-    made.wait("event=serve.ready")
-    yield made
-    made.destroy()
+    with serving(tmp_path, "api 1 api.toml", "dispatcher 1 dispatcher.toml") as made:
+        yield made
 
 
 def processes(supervisor):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from polling import until
 from sealing_site import SealingSite
-from supervised import Supervisor
+from supervised import serving
 
 AHEAD = 15  # months; an upgrade makes twelve
 PATIENCE_S = 60.0
@@ -38,13 +37,8 @@ def site(database, tmp_path):
 @pytest.fixture
 def supervisor(site, tmp_path):
     """The supervisor over both, started."""
-    argv = [sys.executable, "-m", "esl_shield", "--config", str(tmp_path / "serve.toml"), "serve"]
-    made = Supervisor(tmp_path, argv=argv)
-    made.write("sealer 1 sealer.toml", "housekeeper 1 housekeeper.toml", start_timeout_s=50.0, hang_timeout_s=30.0)
-    made.start()
-    made.wait("event=serve.ready")
-    yield made
-    made.destroy()
+    with serving(tmp_path, "sealer 1 sealer.toml", "housekeeper 1 housekeeper.toml") as made:
+        yield made
 
 
 def test_a_supervised_sealer_and_housekeeper_do_their_work_and_leave(site, supervisor):
