@@ -1,9 +1,9 @@
 """How many distinct numbers a second `esl-shield token import` takes, and how much memory, with each cipher library.
 
-    python benchmarks/vault_import.py [--rows 1000000] [--small 100000] [--rounds 3]
+    python benchmarks/vault_import.py [--rows 1000000] [--small 100000] [--rounds 3] [--known]
 
 The command is run as an operator runs it: a process, a CSV of `number,alias`, fsync on. Beside it COPY of the same
-rows into a table without keys, in the same cluster.
+rows into a table without keys, in the same cluster. `--known` imports, instead, files that are there in part.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vault_bench import TENANT, Bench, bench
 
 from esl_shield.vault import cipher
+from esl_shield.vault.seeding import BATCH_ROWS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,12 +43,17 @@ class Run(NamedTuple):
     max_rss_mb: float
 
 
-def write_csv(path: Path, rows: int) -> None:
-    """Write distinct invented mobile numbers in random order."""
-    picked = random.Random(rows).sample(range(90_000_000), rows)
+def write_csv(path: Path, rows: int, *, part: int = 0, known: int = 0) -> None:
+    """Write distinct invented mobile numbers in random order, aliases with them; each part has others.
+
+    With ``known``, the first row of each so many is the part's before, as it was there.
+    """
+    picked = random.Random(rows).sample(range(45_000_000), rows)
     with path.open("w", encoding="ascii") as file:
         file.write("number,alias\n")
-        file.writelines(f"138{10_000_000 + n},C-{at}\n" for at, n in enumerate(picked))
+        for at, n in enumerate(picked):
+            mine = part - 1 if known and at % known == 0 else part
+            file.write(f"138{10_000_000 + n + 45_000_000 * mine},C{mine}-{at}\n")
 
 
 def run_import(made: Bench, config: Path, source: Path, *, fast: bool, rows: int) -> Run:
@@ -109,15 +115,36 @@ def show(name: str, run: Run) -> None:
     )
 
 
+def known(made: Bench, config: Path, rows: int) -> None:
+    """Import a file, the same again, and one in which a number of each batch is known."""
+    source = made.folder / "in.csv"
+    empty(made)
+    for name, options in (
+        ("all new", {"part": 0}),
+        ("the same again", {"part": 0}),
+        ("one known in each batch", {"part": 1, "known": BATCH_ROWS}),
+    ):
+        write_csv(source, rows, **options)
+        checkpoint(made)
+        show(name, run_import(made, config, source, fast=cipher.FAST, rows=rows))
+
+
 def main() -> None:
     """Print a line for each run and what was wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--small", type=int, default=100_000, help="a smaller import, whose memory is compared")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--known", action="store_true", help="files whose numbers are there in part, in place of all this"
+    )
     options = parser.parse_args()
     with bench() as made:
         config = made.config(made.login("seeder"))
+        if options.known:
+            for _ in range(options.rounds):
+                known(made, config, options.rows)
+            return
         runs: dict[str, list[Run]] = {}
         memory: dict[str, list[float]] = {}
         print(f"{'':28} {'rows':>9} {'':>16} {'wall':>9}  {'client + server':>25}  max RSS")

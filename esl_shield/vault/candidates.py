@@ -7,13 +7,15 @@ that joins a column.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from esl_shield.vault.rows import Row
     from esl_shield.vault.seedkeys import TenantKeys
+
+_T = TypeVar("_T")
 
 
 class Candidate(NamedTuple):
@@ -37,9 +39,25 @@ class Batch(NamedTuple):
     previous: list[bytes | None]
     columns: list[object]
 
+    @property
+    def known_by(self) -> list[object]:
+        """The columns by which ``find_seeded`` finds rows: their indexes and aliases."""
+        return [self.columns[0], self.columns[3]]
+
+    def only(self, positions: Sequence[int]) -> Batch:
+        """Give some of the rows as a batch of their own, with the tokens drawn for them."""
+        rows, indexes = _picked(self.rows, positions), _picked(self.indexes, positions)
+        drawn, ciphertexts = _picked(self.tokens, positions), _picked(self.ciphertexts, positions)
+        columns = columns_of(rows, indexes, drawn, ciphertexts)
+        return Batch(self.keys, rows, indexes, drawn, ciphertexts, _picked(self.previous, positions), columns)
+
     def candidates(self) -> list[Candidate]:
         """Give row by row what ``seed_tokens`` takes."""
         return list(map(Candidate, self.indexes, self.tokens, self.ciphertexts, self.rows, self.previous))
+
+
+def _picked(column: Sequence[_T], positions: Sequence[int]) -> list[_T]:
+    return [column[at] for at in positions]
 
 
 def payload_of(ord_: int, candidate: Candidate) -> dict[str, Any]:

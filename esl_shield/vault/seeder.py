@@ -1,8 +1,8 @@
 """Turning rows into tokens: draw, encrypt, index, offer to the database, draw again where a token is taken.
 
 Invariants: one number has one token in a tenant, whoever seeds it at the same time (the database decides); a batch, or
-each part of one that is not all new, is one transaction; the associated data of a ciphertext is the token it is stored
-with, so a new draw encrypts anew.
+what is new of one, or each part of one that has more to it, is one transaction; the associated data of a ciphertext is
+the token it is stored with, so a new draw encrypts anew.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # With at most one token in ten thousand taken, a row that collides this often is no accident.
 _MAX_DRAWS = 30
 _MAX_RENEWALS = 3
-# One known number has a whole part seeded row by row, which takes five times as long.
+# One row that is neither new nor there with nothing new to it has a whole part seeded row by row: five times as long.
 PART_ROWS = 2000
 
 
@@ -60,6 +60,7 @@ class Seeder:
         self._kek = kek
         self.tenant: SeedingTenant = store.tenant(tenant)
         self._writing = _Writing.of(self.tenant, open_keys(kek, self.tenant))
+        self._some_known = False  # whether the last batch had rows that were there: then the next is looked up first
 
     def add(self, text: str, alias: str | None, expires_at: str | None) -> tuple[str, bool]:
         """Seed one number; returns its token and whether it is new.
@@ -87,14 +88,33 @@ class Seeder:
     def seed(self, batch: Batch) -> list[Outcome]:
         """Seed a batch in one transaction, or in parts where a row is not new; returns what became of each, in order.
 
-        Keys that were rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and
-        KeysChanged when they are rotated all the time.
+        Rows that are there with nothing new to them are found first, in a transaction of their own. Keys that were
+        rotated meanwhile are read again and the rows made anew. Raises SpaceFull, DatabaseAway, and KeysChanged when
+        they are rotated all the time.
         """
         if len(batch.rows) <= PART_ROWS:
             return self._seed_part(batch)
-        if self._store.seed_new(self.tenant, batch):
+        untried = self._some_known
+        if not untried and self._store.seed_new(self.tenant, batch):
             return _all_created(batch)
-        parts = (batch.rows[at : at + PART_ROWS] for at in range(0, len(batch.rows), PART_ROWS))
+        found = self._store.find_seeded(self.tenant, batch)
+        if found is None:
+            return self._seed_parts(batch.rows)
+        self._some_known = any(found)
+        rest = batch.only([at for at, token in enumerate(found) if not token])
+        coming = iter(self._seed_rest(rest, hopeful=untried or self._some_known))
+        return [Outcome(token, created=False) if token else next(coming) for token in found]
+
+    def _seed_rest(self, batch: Batch, *, hopeful: bool) -> list[Outcome]:
+        """Seed what was not found: at once if that may succeed, else in parts."""
+        if not batch.rows:
+            return []
+        if hopeful and self._store.seed_new(self.tenant, batch):
+            return _all_created(batch)
+        return self._seed_parts(batch.rows)
+
+    def _seed_parts(self, rows: Sequence[Row]) -> list[Outcome]:
+        parts = (rows[at : at + PART_ROWS] for at in range(0, len(rows), PART_ROWS))
         return [outcome for part in parts for outcome in self._seed_part(self.prepare(part))]
 
     def _seed_part(self, batch: Batch) -> list[Outcome]:

@@ -93,6 +93,18 @@ class Store:
         except DatabaseRefused as error:
             raise _translated(error, tenant) from None
 
+    def find_seeded(self, tenant: SeedingTenant, batch: Batch) -> list[str] | None:
+        """Find the tokens of rows that are there and bring no new alias, ``""`` for each other row.
+
+        None while an index key is being replaced or a key is not the newest. Raises TenantUnknown.
+        """
+        versions = batch.keys.index_version, batch.keys.data_version
+        try:
+            found = self._call("find_seeded", tenant.id, *versions, *batch.known_by)[0][0]
+        except DatabaseRefused as error:
+            raise _translated(error, tenant) from None
+        return None if found is None else found.split(",")
+
     def seed(self, tenant: SeedingTenant, batch: Batch) -> list[tuple[str, str | None]]:
         """Offer rows in one transaction; returns (outcome, token) in the rows' order.
 

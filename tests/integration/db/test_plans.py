@@ -126,6 +126,21 @@ def test_a_tokens_aliases(explained, database, lot):
     assert database.query("SELECT count(*) FROM shield.aliases WHERE token = %s", TOKEN) == [(0,)]
 
 
+def test_known_rows(explained, database):
+    """A row that is there is found by its number and its alias, each in one index of one partition."""
+    database.query(
+        "INSERT INTO shield.number_refs (tenant_id, number_index, index_version, token)"
+        " SELECT 1, sha256(g::text::bytea), 1, '91' || lpad(g::text, 12, '0') FROM generate_series(1, %s) g",
+        ROWS,
+    )
+    database.query("ANALYZE shield.number_refs")
+    rows, plans = explained("seeder", "find_seeded", 1, 1, 1, hashlib.sha256(b"18").digest(), "C-18")
+    assert rows == [(TOKEN,)]
+    assert list(_problems(plans)) == []
+    assert any(re.search(r" using number_refs_\d\d_pkey on number_refs", plan) for plan in plans)
+    assert any(" using aliases_pkey on aliases" in plan for plan in plans)
+
+
 def test_problems_are_seen(explained, database):
     """The test above would see a scan of every partition."""
     database.query("DROP INDEX shield.aliases_of_token")

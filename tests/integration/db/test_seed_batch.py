@@ -219,3 +219,45 @@ def test_what_two_batches_share_is_the_first_ones(database, seeder, shared):
         _waiting(database, 1)
     assert importing.done() == [(False,)]
     assert _rows(database) == [3, 3, 2]
+
+
+def _find(columns):
+    return columns[0], columns[3]
+
+
+def test_rows_with_nothing_new_are_found(database, seeder):
+    """A number that is known is found with its own alias or none, not with another's or a new one, and audited."""
+    tenant, login = seeder
+    columns = _columns()
+    tokens = columns[1].split(",")
+    assert login.call("seed_batch", tenant, 1, 1, *columns) == [(True,)]
+    for aliases, found in (
+        ("A-1,,A-3", tokens), (None, tokens), (",,", tokens), ("A-1,A-3,B-9", [tokens[0], "", ""]),
+    ):  # fmt: skip
+        assert login.call("find_seeded", tenant, 1, 1, *_find(_columns(aliases=aliases))) == [(",".join(found),)]
+    assert login.call("find_seeded", tenant, 1, 1, *_find(_columns(indexes=(9, 3, 8), aliases=None))) == [
+        (f",{tokens[2]},",)
+    ]
+    assert login.call("find_seeded", tenant, 1, 1, *_find(_columns(indexes=(7, 8, 9)))) == [(",,",)]
+    events = database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded' ORDER BY id")
+    assert [(event["created"], event["existing"], event["aliases"]) for (event,) in events] == [
+        (3, 0, 2), (0, 3, 0), (0, 3, 0), (0, 3, 0), (0, 1, 0), (0, 1, 0),
+    ]  # fmt: skip
+
+
+def test_finding_is_for_sure_keys_whole_columns_and_own_tenants(database, seeder):
+    """While keys change nothing is said of any row; ragged columns and another's tenant are refused."""
+    tenant, login = seeder
+    other = database.tenant("other", prefix="92")
+    with pytest.raises(DatabaseRefused) as caught:
+        login.call("find_seeded", other, 1, 1, *_find(_columns()))
+    assert caught.value.sqlstate == "ES002"
+    for indexes, aliases in ((b"x" * 95, "a,b,c"), (b"x" * 96, "a,b")):
+        with pytest.raises(DatabaseRefused) as caught:
+            login.call("find_seeded", tenant, 1, 1, indexes, aliases)
+        assert caught.value.sqlstate == "23514"
+    for purpose, version in (("index", 1), ("data", 1), ("index", 2)):
+        database.query("SELECT shield_api.add_key(%s, %s, %s, %s, 'kek')", tenant, purpose, version, b"x" * 62)
+    assert login.call("find_seeded", tenant, 1, 1, *_find(_columns())) == [(None,)]
+    assert login.call("find_seeded", tenant, 2, 1, *_find(_columns())) == [(None,)]
+    assert database.query("SELECT count(*) FROM shield.audit_events WHERE kind = 'tokens.seeded'") == [(0,)]

@@ -63,8 +63,13 @@ def test_again(vault):
     assert (vault.count("tokens"), vault.count("number_refs"), vault.count("aliases")) == (50, 50, 50)
 
 
-def test_one_known_number_has_only_its_part_seeded_row_by_row(vault, monkeypatch):
-    """A batch in which a number is known goes in part by part, and every row has its own number's token."""
+def _seeded(vault):
+    details = vault.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded' ORDER BY id")
+    return [(detail["created"], detail["existing"]) for (detail,) in details]
+
+
+def test_known_numbers_are_found_and_the_rest_seeded_at_once(vault, monkeypatch):
+    """A number known in a batch costs the others nothing, and every row has its own number's token."""
     monkeypatch.setattr("esl_shield.vault.seeder.PART_ROWS", 3)
     seeding = vault.seeder()
     ((known, _),) = seeding.seed(seeding.prepare(key_lab.rows([4])))
@@ -74,10 +79,41 @@ def test_one_known_number_has_only_its_part_seeded_row_by_row(vault, monkeypatch
     assert seeding.seed(seeding.prepare(key_lab.rows(range(8)))) == [
         outcome._replace(created=False) for outcome in outcomes
     ]
-    details = vault.database.query("SELECT detail FROM shield.audit_events WHERE kind = 'tokens.seeded' ORDER BY id")
-    assert [(detail["created"], detail["existing"]) for (detail,) in details] == [
-        (1, 0), (3, 0), (2, 1), (2, 0), (0, 3), (0, 3), (0, 2),
-    ]  # fmt: skip
+    assert _seeded(vault) == [(1, 0), (0, 1), (7, 0), (0, 8)]
+    assert all(outcome.created for outcome in seeding.seed(seeding.prepare(key_lab.rows(range(10, 18)))))
+    assert _seeded(vault)[4:] == [(8, 0)]
+
+
+NAMES = {
+    "as before": (["A-0", "A-1", "A-2", "A-3", None], [0, 1, 2, 3, 4]),
+    "none": ([None] * 5, [0, 1, 2, 3, 4]),
+    "another's": (["A-1", "A-0", "A-2", "A-3", "A-3"], [2, 3]),
+    "one more": (["B-0", "A-1", "A-2", "A-3", "B-4"], [0, 1, 2, 3, 4]),
+    "one more, twice": (["B-0", "B-0", "A-2", "A-3", None], [0, 2, 3, 4]),
+    "a new row's": (["A-0", "A-1", "N-7", "N-8", None], [0, 1, 2, 3, 4]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("part_rows", [3, 100])
+def test_known_numbers_with_other_aliases(vault, monkeypatch, name, part_rows):
+    """Rows found and rows looked at one by one become the same: an alias of nobody is added, another's refused."""
+    monkeypatch.setattr("esl_shield.vault.seeder.PART_ROWS", part_rows)
+    seeding = vault.seeder()
+    first = [row._replace(alias=f"A-{at}" if at < 4 else None) for at, row in enumerate(key_lab.rows(range(5)))]
+    tokens = [outcome.token for outcome in seeding.seed(seeding.prepare(first))]
+    aliases, taken = NAMES[name]
+    known = [row._replace(alias=alias) for row, alias in zip(first, aliases, strict=True)]
+    new = [row._replace(alias=f"N-{at}") for at, row in enumerate(key_lab.rows(range(5, 10)), 5)]
+    outcomes = seeding.seed(seeding.prepare(known + new))
+    assert [at for at, outcome in enumerate(outcomes[:5]) if outcome.token == tokens[at]] == taken
+    assert [outcome.created for outcome in outcomes[:5]] == [False] * 5
+    lost = {alias for at, alias in enumerate(aliases) if at in taken} & {"N-7", "N-8"}
+    assert [outcome.created for outcome in outcomes[5:]] == [f"N-{at}" not in lost for at in range(5, 10)]
+    sure = {row.alias: outcome.token for row, outcome in zip(known + new, outcomes, strict=True) if outcome.token}
+    sure.pop(None, None)
+    found = dict(vault.database.query("SELECT alias, token FROM shield.aliases"))
+    assert found == {f"A-{at}": tokens[at] for at in range(4)} | sure
 
 
 def test_rejected_rows(vault):
