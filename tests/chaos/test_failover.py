@@ -33,10 +33,9 @@ class Pair:
         return [s for (s,) in self.standby.query("SELECT state FROM shield.calls WHERE token = %s", call.dialled)]
 
 
-@pytest.fixture(scope="module")
-def pair(cluster, tmp_path_factory):
-    """A site of this module's own with a synchronous stand-by; the last test leaves the stand-by in charge."""
-    tmp_path = tmp_path_factory.mktemp("pair")
+@pytest.fixture
+def pair(cluster, tmp_path):
+    """A site of the test's own with a synchronous stand-by."""
     extra = EXTRA | {"worker": ""}  # so that a call may ring for longer than it takes to fail over
     with Site(tmp_path, [BANK], GATEWAYS, extra) as site, Standby(site.postgres) as standby:
         for role in ("worker", "resolver"):

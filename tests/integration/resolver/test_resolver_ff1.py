@@ -137,16 +137,15 @@ def test_what_is_no_token_of_a_prefix_is_not_called(resolver, vault, computed, t
         assert resolver.edge(permit).raw == REFUSED
 
 
-def test_revocation_expiry_and_caps_need_no_row_before(resolver, vault, console, computed):
+def test_revocation_expiry_and_caps_need_no_row_before(resolver, vault, console, computed, tmp_path):
     """A token without a row is revoked, ends and is capped by the commands for stored ones, also with a permit out."""
-    token = computed[CUSTOMERS[2]]
+    token, other = compute(console, tmp_path, "81", ["+8613900139777", "+8615000150777"]).values()
     late = permit_for(vault, token)
     console.run("seeder", "token", "revoke", token, "--tenant", "bank")
     assert resolver.edge(late).raw == REFUSED
     assert vault.audit(late.call)[1] == ("permit.refused", "token_over")
     with pytest.raises(AssertionError):
         permit_for(vault, token)
-    other = computed[CUSTOMERS[1]]
     console.run("seeder", "token", "expire", other, "--tenant", "bank", "--at", "now")
     with pytest.raises(AssertionError):
         permit_for(vault, other)
@@ -162,7 +161,8 @@ def test_revocation_expiry_and_caps_need_no_row_before(resolver, vault, console,
 
 def test_a_new_key_is_a_new_prefix_and_the_old_one_serves_until_retired(resolver, vault, console, computed, tmp_path):
     """Tokens of two prefixes are of two keys; a removed prefix's are unknown at once and it never comes back."""
-    assert console.add("84")["key_version"] == 2
+    version = console.add("84")["key_version"]
+    assert version > 1
     assert console.add("84")["outcome"] == "unchanged"
     number = CUSTOMERS[0]
     (tmp_path / "new").mkdir()
@@ -174,8 +174,8 @@ def test_a_new_key_is_a_new_prefix_and_the_old_one_serves_until_retired(resolver
     assert resolver.edge(late).raw == REFUSED
     with pytest.raises(AssertionError):
         permit_for(vault, new)
-    missing = "SELECT array_agg(version) FROM shield_api.missing_method_keys(ARRAY[%s, %s], ARRAY[1, 2])"
-    assert vault.one(missing, vault.tenant_id, vault.tenant_id) == [2]  # what resolvers forget
+    missing = "SELECT array_agg(version) FROM shield_api.missing_method_keys(ARRAY[%s, %s], ARRAY[1, %s])"
+    assert vault.one(missing, vault.tenant_id, vault.tenant_id, version) == [version]  # what resolvers forget
     with pytest.raises(PrefixUnknown):
         console.run("admin", "tenant", "prefix", "remove", "--tenant", "bank", "--prefix", "99")
     with pytest.raises(PrefixTaken, match="retired"):
@@ -186,7 +186,7 @@ def test_a_new_key_is_a_new_prefix_and_the_old_one_serves_until_retired(resolver
         "auditor", "tenant", "prefix", "list", "--tenant", "bank", "--format", "json"
     ).stdout.splitlines()
     shown = {row["prefix"]: (row["method"], row["retired_at"] is None) for row in map(json.loads, rows)}
-    assert shown == {"7": ("stored", True), "81": ("ff1", True), "84": ("ff1", False)}
+    assert shown.items() >= {"7": ("stored", True), "81": ("ff1", True), "84": ("ff1", False)}.items()
 
 
 @pytest.mark.parametrize(
@@ -249,6 +249,7 @@ def test_without_permissions_no_token_without_a_row_is_called(vault, computed):
 
 def test_nothing_said_holds_a_number(console, computed, vault):
     """Neither commands nor audit events nor calls hold a customer's number or the tokens' key."""
+    permit_for(vault, computed[CUSTOMERS[0]])
     written = console.said + vault.one("SELECT string_agg(e::text, '') FROM shield.audit_events e")
     written += vault.one("SELECT string_agg(c::text, '') FROM shield.calls c")
     assert [number for number in [*CUSTOMERS, LANDLINE] if number[1:] in written or number[3:] in written] == []

@@ -27,9 +27,9 @@ def _rows():
     ]
 
 
-def _needles(tokens):
+def _needles(tokens, numbers=(*GOOD, *BAD)):
     found = {}
-    for number in (*GOOD, *BAD):
+    for number in numbers:
         found |= known.forms(number)
         for token in tokens:
             found |= known.forms(number, token)
@@ -122,10 +122,11 @@ def test_canaries_in_the_servers_files(vault):
 
 def test_the_search_would_find_them(vault):
     """Were a number kept in any column, the search of the database would find it, also encoded."""
-    vault.import_(vault.write("in.csv", "number,alias", ["13800138101,C-1"]))
-    needles = _needles([vault.output()[0]["token"]])
-    for hidden in ("13800138101", base64.b64encode(b"x13800138101").decode(), b"13800138101".hex()):
+    # A number of this test's own: the server's files keep it.
+    vault.import_(vault.write("in.csv", "number,alias", ["13800138199,C-1"]))
+    needles = _needles([vault.output()[0]["token"]], ["+8613800138199"])
+    for hidden in ("13800138199", base64.b64encode(b"x13800138199").decode(), b"13800138199".hex()):
         vault.database.query("UPDATE shield.tokens SET labels = jsonb_build_object('x', %s)", hidden)
         assert known.scan_bytes(_dump(vault), needles)
-    vault.database.query("UPDATE shield.tokens SET labels = '{}', ciphertext = %s", b"\1" * 34 + b"13800138101")
+    vault.database.query("UPDATE shield.tokens SET labels = '{}', ciphertext = %s", b"\1" * 34 + b"13800138199")
     assert known.scan_bytes(_bytea(vault), needles)

@@ -1,7 +1,7 @@
 -- Seeder: which of a batch's numbers have a token already and come with nothing new, an alias that is that token's or none, so
 -- that they need not be seeded again: their tokens in the batch's order, joined by commas, '' for each other row. Such a row's
 -- answer depends on no other row. NULL: look at each row with seed_tokens, an index key is being replaced or a key is not the
--- newest. Parameters as seed_batch takes them. Rows found are audited as existing. Raises ES002 (no such tenant).
+-- newest. Parameters as seed_batch takes them. What was sought is audited, found or not. Raises ES002 (no such tenant).
 CREATE OR REPLACE FUNCTION shield_api.find_seeded(
     p_tenant_id int, p_index_version int, p_key_version int, p_indexes bytea, p_aliases text
 ) RETURNS text
@@ -41,10 +41,8 @@ BEGIN
     SELECT string_agg(CASE WHEN n.alias IS NULL OR n.alias_of = n.token THEN coalesce(n.token, '') ELSE '' END, ',' ORDER BY n.at),
             count(*) FILTER (WHERE n.token IS NOT NULL AND (n.alias IS NULL OR n.alias_of = n.token))
         INTO v_tokens, v_found FROM named n;
-    IF v_found > 0 THEN
-        INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (p_tenant_id, 'tokens.seeded',
-            jsonb_build_object('created', 0, 'existing', v_found, 'aliases', 0));
-    END IF;
+    INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (p_tenant_id, 'tokens.seeded',
+        jsonb_build_object('created', 0, 'existing', v_found, 'aliases', 0, 'sought', v_rows));
     RETURN v_tokens;
 END
 $$;
