@@ -26,7 +26,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 class CanarySite:
     """``leakscan`` and ``doctor`` with a canary's configuration."""
 
-    def __init__(self, shield: Shield, stage: Stage, *, more: str = "", talk_s: float = 0.3) -> None:
+    def __init__(self, shield: Shield, stage: Stage, *, more: str = "", talk_s: float = 1.0) -> None:
         self.folder = shield.folder / "canary"
         self.folder.mkdir()
         database, ports = shield.database, stage.ports

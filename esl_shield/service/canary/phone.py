@@ -72,7 +72,7 @@ class Phone:
         self._media.close()
 
     def call(self, dialled: str, while_up: Callable[[], None] = lambda: None) -> Attempt:
-        """Dial; ``while_up`` is called once it rings and once it is answered. Returns when the call is over."""
+        """Dial; ``while_up`` is called when it rings, is answered and before we hang up. Returns when it is over."""
         return _Call(self, dialled, while_up).run()
 
     # For the call:
@@ -200,6 +200,7 @@ class _Call:
         while not self._over and time.monotonic() < end:
             self._next(end)
         if not self._over:
+            self._while_up()  # what FreeSWITCH lists of channels may come later than the channels
             self._hang_up()
 
     def _hang_up(self) -> None:

@@ -96,14 +96,14 @@ def dial(monkeypatch):
 
 
 def test_an_answered_call_is_proved_acknowledged_and_hung_up(dial):
-    """Challenge, digest, ringing, answer, BYE along the route; while_up is called ringing and answered."""
+    """Challenge, digest, ringing, answer, BYE along the route; while_up is called at each turn."""
     looks = []
     invite = [
         (f"SIP/2.0 407 Prove it\nProxy-Authenticate: {CHALLENGE}",),
         ("SIP/2.0 100 Trying", "SIP/2.0 180 Ringing", "\n".join(("SIP/2.0 200 OK", *ANSWER))),
     ]
     attempt, switch = dial(lambda: looks.append(1), INVITE=invite, BYE=[("SIP/2.0 200 OK",)])
-    assert (attempt.status, attempt.rang, attempt.answered, len(looks)) == (200, True, True, 2)
+    assert (attempt.status, attempt.rang, attempt.answered, len(looks)) == (200, True, True, 3)
     assert switch.methods == ["INVITE", "ACK", "INVITE", "ACK", "BYE"]
     proof = re.search(r"Proxy-Authorization: (.*)\r", switch.heard[2])
     assert proof
