@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     @property
     def known_by(self) -> list[object]:
         """The columns by which ``find_seeded`` finds rows: their indexes and aliases."""
-        return [self.columns[0], self.columns[3]]
+        return [b"".join(self.indexes), _aliases_of(self.rows)]
 
     def only(self, positions: Sequence[int]) -> Batch:
         """Give some of the rows as a batch of their own, with the tokens drawn for them."""
@@ -54,6 +54,11 @@ class Batch(NamedTuple):
     def candidates(self) -> list[Candidate]:
         """Give row by row what ``seed_tokens`` takes."""
         return list(map(Candidate, self.indexes, self.tokens, self.ciphertexts, self.rows, self.previous))
+
+
+def _aliases_of(rows: Sequence[Row]) -> str | None:
+    aliases = [row.alias or "" for row in rows]
+    return ",".join(aliases) if any(aliases) else None
 
 
 def _picked(column: Sequence[_T], positions: Sequence[int]) -> list[_T]:
@@ -92,14 +97,13 @@ def columns_of(
     at_place = {id(place): place for place in derived}  # not by value: hashing four texts costs more than they save
     position = {key: str(at) for at, key in enumerate(at_place, 1)}
     places = list(at_place.values())
-    aliases = [row.alias or "" for row in rows]
     expiries = [row.expires_at for row in rows]
     labels = [row.labels for row in rows]
     return [
         b"".join(indexes),
         ",".join(drawn),
         b"".join(ciphertexts),
-        ",".join(aliases) if any(aliases) else None,
+        _aliases_of(rows),
         ",".join([moment.isoformat() if moment else "" for moment in expiries]) if any(expiries) else None,
         [place.country for place in places],
         [place.region for place in places],

@@ -100,15 +100,18 @@ class Seeder:
         found = self._store.find_seeded(self.tenant, batch)
         if found is None:
             return self._seed_parts(batch.rows)
-        self._some_known = any(found)
-        rest = batch.only([at for at, token in enumerate(found) if not token])
-        coming = iter(self._seed_rest(rest, hopeful=untried or self._some_known))
-        return [Outcome(token, created=False) if token else next(coming) for token in found]
+        some_known = self._some_known = any(found)
+        rest = _rest_of(batch, found)
+        outcomes = [Outcome(token, created=False) for token in found]
+        made = self._seed_rest(batch.only(rest), hopeful=untried or some_known)
+        for at, outcome in zip(rest, made, strict=True):
+            outcomes[at] = outcome
+        return outcomes
 
     def _seed_rest(self, batch: Batch, *, hopeful: bool) -> list[Outcome]:
         """Seed what was not found: at once if that may succeed, else in parts."""
-        if not batch.rows:
-            return []
+        if len(batch.rows) <= PART_ROWS:
+            return self._seed_part(batch)
         if hopeful and self._store.seed_new(self.tenant, batch):
             return _all_created(batch)
         return self._seed_parts(batch.rows)
@@ -155,6 +158,27 @@ class Seeder:
 
 def _all_created(batch: Batch) -> list[Outcome]:
     return list(map(Outcome, batch.tokens, repeat(True)))
+
+
+def _rest_of(batch: Batch, found: Sequence[str]) -> list[int]:
+    """Return which rows were not found, and which share a number or an alias with one of those.
+
+    They are seeded in one transaction, so that an erasure after the look-up cannot make two of them.
+    """
+    rest = [at for at, token in enumerate(found) if not token]
+    more = rest
+    shared: set[object] = set()
+    while more and len(rest) < len(found):
+        shared.update(batch.indexes[at] for at in more)
+        shared.update(filter(None, (batch.rows[at].alias for at in more)))
+        taken = set(rest)
+        more = [
+            at
+            for at, row in enumerate(batch.rows)
+            if at not in taken and (batch.indexes[at] in shared or row.alias in shared)
+        ]
+        rest = sorted(rest + more)
+    return rest
 
 
 def draw_candidate(tenant: SeedingTenant, keys: TenantKeys, row: Row) -> Candidate:

@@ -53,8 +53,8 @@ GRANT EXECUTE ON FUNCTION
 GRANT EXECUTE ON FUNCTION
     shield_api.start_leakscan, shield_api.leakscan_filter, shield_api.find_leaks, shield_api.finish_leakscan
     TO shield_scanner;
-GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.seed_batch, shield_api.find_seeded,
-    shield_api.start_canary, shield_api.canary_calls TO shield_canary;
+GRANT EXECUTE ON FUNCTION shield_api.seeding_tenant, shield_api.seed_tokens, shield_api.seed_batch, shield_api.start_canary,
+    shield_api.canary_calls TO shield_canary;
 GRANT EXECUTE ON FUNCTION
     shield_api.sealing_state, shield_api.unsealed_events, shield_api.sealing_lag, shield_api.append_block,
     shield_api.sealed_heads, shield_api.site_figures, shield_api.locked_figures, shield_api.webhook_figures

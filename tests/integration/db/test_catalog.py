@@ -28,7 +28,7 @@ EXECUTE = {
     "shield_auditor": set(),
     "shield_revealer": {"request_reveal", "approve_reveal", "deny_reveal", "open_reveal"},
     "shield_scanner": {"find_leaks", "finish_leakscan", "leakscan_filter", "start_leakscan"},
-    "shield_canary": {"canary_calls", "find_seeded", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
+    "shield_canary": {"canary_calls", "seed_batch", "seed_tokens", "seeding_tenant", "start_canary"},
     "shield_sealer": {
         "append_block", "sealed_heads", "sealing_lag", "sealing_state", "site_figures", "locked_figures",
         "unsealed_events", "webhook_figures",

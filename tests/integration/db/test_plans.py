@@ -139,6 +139,7 @@ def test_known_rows(explained, database):
     assert list(_problems(plans)) == []
     assert any(re.search(r" using number_refs_\d\d_pkey on number_refs", plan) for plan in plans)
     assert any(" using aliases_pkey on aliases" in plan for plan in plans)
+    assert not any("JIT:" in plan for plan in plans)
 
 
 def test_problems_are_seen(explained, database):

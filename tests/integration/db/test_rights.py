@@ -109,7 +109,7 @@ FUNCTIONS = {
     "destroy_key": ((), 4),
     "seed_tokens": (("seeder", "canary"), 4),
     "seed_batch": (("seeder", "canary"), 14),
-    "find_seeded": (("seeder", "canary"), 5),
+    "find_seeded": (("seeder",), 5),
     "keep_months": (("housekeeper",), 7),
     "token_info": (("seeder",), 3),
     "set_token": (("seeder",), 4),

@@ -252,7 +252,7 @@ def test_finding_is_for_sure_keys_whole_columns_and_own_tenants(database, seeder
     with pytest.raises(DatabaseRefused) as caught:
         login.call("find_seeded", other, 1, 1, *_find(_columns()))
     assert caught.value.sqlstate == "ES002"
-    for indexes, aliases in ((b"x" * 95, "a,b,c"), (b"x" * 96, "a,b")):
+    for indexes, aliases in ((b"x" * 95, "a,b,c"), (b"x" * 96, "a,b"), (None, None), (b"", None)):
         with pytest.raises(DatabaseRefused) as caught:
             login.call("find_seeded", tenant, 1, 1, indexes, aliases)
         assert caught.value.sqlstate == "23514"
@@ -260,4 +260,6 @@ def test_finding_is_for_sure_keys_whole_columns_and_own_tenants(database, seeder
         database.query("SELECT shield_api.add_key(%s, %s, %s, %s, 'kek')", tenant, purpose, version, b"x" * 62)
     assert login.call("find_seeded", tenant, 1, 1, *_find(_columns())) == [(None,)]
     assert login.call("find_seeded", tenant, 2, 1, *_find(_columns())) == [(None,)]
+    with pytest.raises(DatabaseRefused):
+        login.call("find_seeded", tenant, 1, None, *_find(_columns()))
     assert database.query("SELECT count(*) FROM shield.audit_events WHERE kind = 'tokens.seeded'") == [(0,)]

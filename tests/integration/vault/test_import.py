@@ -116,6 +116,30 @@ def test_known_numbers_with_other_aliases(vault, monkeypatch, name, part_rows):
     assert found == {f"A-{at}": tokens[at] for at in range(4)} | sure
 
 
+@pytest.mark.parametrize("aliases", [(None, "X"), ("A", None)], ids=["one number twice", "its alias for another too"])
+def test_an_erasure_after_the_look_up_divides_nothing(vault, monkeypatch, aliases):
+    """Rows of one number, or of one alias, become of one token though the number they were found by is erased."""
+    monkeypatch.setattr("esl_shield.vault.seeder.PART_ROWS", 3)
+    seeding = vault.seeder()
+    (known,) = [row._replace(alias="A") for row in key_lab.rows([0])]
+    ((token, _),) = seeding.seed(seeding.prepare([known]))
+    new = key_lab.rows(range(1, 5))
+    if aliases[1]:
+        rows = [known._replace(alias=None), *new, known._replace(alias="X")]
+    else:
+        rows = [known, *new[:3], new[3]._replace(alias="A")]
+    eraser = vault.database.open(vault.database.login("eraser"))
+    seeding._store._call = key_lab.Between(
+        seeding._store.database, "seed_tokens",
+        lambda: eraser.call("erase_tokens", "acme", [token], [None], "A-1", "asked"),
+    ).call  # fmt: skip
+    outcomes = seeding.seed(seeding.prepare(rows))
+    assert vault.count("erasures") == 1
+    assert outcomes[0].created
+    assert outcomes[0].token != token
+    assert outcomes[-1].token == (outcomes[0].token if aliases[1] else None)
+
+
 def test_rejected_rows(vault):
     """Refused rows go to a private file with line, reason and masked number, and the command ends with 1."""
     rows = [
