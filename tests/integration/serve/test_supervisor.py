@@ -332,6 +332,7 @@ def test_a_child_is_the_user_it_shall_be(supervisor, tmp_path, monkeypatch):
     Path(f"{tmp_path / 'early'}.diary").chmod(0o666)
     supervisor.write("early 1 early", **BRISK)
     supervisor.path.write_text(supervisor.path.read_text() + 'user = "nobody"\n')
+    (tmp_path / "early").chmod(0o644)  # whatever umask an earlier test left
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_uid == 0 and folder.stat().st_mode & 0o5 != 0o5:
             folder.chmod(0o755)

