@@ -163,7 +163,7 @@ def _all_created(batch: Batch) -> list[Outcome]:
 def _rest_of(batch: Batch, found: Sequence[str]) -> list[int]:
     """Return which rows were not found, and which share a number or an alias with one of those.
 
-    They are seeded in one transaction, so that an erasure after the look-up cannot make two of them.
+    They are seeded together, in one transaction where they are few enough: an erasure after the look-up divides none.
     """
     rest = [at for at, token in enumerate(found) if not token]
     more = rest

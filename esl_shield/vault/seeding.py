@@ -1,7 +1,7 @@
 """Seeding from a file: numbers in, tokens out.
 
-Invariants: whatever stops an import leaves whole batches in the database, and the same file again finds its tokens
-there; one number has one token, whichever of its rows came first.
+Invariants: whatever stops an import leaves whole batches, or whole parts of one, in the database, and the same file
+again finds its tokens there; one number has one token, whichever of its rows came first.
 """
 
 from __future__ import annotations

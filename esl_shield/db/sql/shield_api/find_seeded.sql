@@ -35,14 +35,12 @@ BEGIN
         SELECT g.at, g.alias, (SELECT n.token::text FROM shield.number_refs n WHERE n.tenant_id = p_tenant_id
             AND n.number_index = g.number_index AND n.index_version = p_index_version) AS token
         FROM given g
-    ), named AS MATERIALIZED (
-        SELECT k.at, k.alias, k.token, CASE WHEN k.token IS NOT NULL AND k.alias IS NOT NULL THEN
-            (SELECT a.token::text FROM shield.aliases a WHERE a.tenant_id = p_tenant_id AND a.alias = k.alias) END AS alias_of
+    ), settled AS MATERIALIZED (
+        SELECT k.at, CASE WHEN k.alias IS NULL THEN k.token WHEN k.token IS NOT NULL THEN (SELECT a.token::text
+            FROM shield.aliases a WHERE a.tenant_id = p_tenant_id AND a.alias = k.alias AND a.token = k.token) END AS token
         FROM known k
     )
-    SELECT string_agg(CASE WHEN n.alias IS NULL OR n.alias_of = n.token THEN coalesce(n.token, '') ELSE '' END, ',' ORDER BY n.at),
-            count(*) FILTER (WHERE n.token IS NOT NULL AND (n.alias IS NULL OR n.alias_of = n.token))
-        INTO v_tokens, v_found FROM named n;
+    SELECT string_agg(coalesce(s.token, ''), ',' ORDER BY s.at), count(s.token) INTO v_tokens, v_found FROM settled s;
     INSERT INTO shield.audit_events (tenant_id, kind, detail) VALUES (p_tenant_id, 'tokens.seeded',
         jsonb_build_object('created', 0, 'existing', v_found, 'aliases', 0, 'sought', v_rows));
     RETURN v_tokens;
