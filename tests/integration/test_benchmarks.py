@@ -14,7 +14,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
     ("name", "arguments", "told"),
     [
         ("vault_import.py", ["--rows", "3000", "--small", "2000"], ["rows/s", "max RSS", "pycryptodome: "]),
-        ("vault_redeem.py", ["--permits", "200", "--rounds", "1"], ["200 permits over 16 connections", "median"]),
+        ("vault_redeem.py", ["--permits", "200", "--rounds", "1"], ["200 permits over 32 connections", "median"]),
         (
             "vault_calls.py",
             ["--small", "100", "--big", "300", "--calls", "20", "--rounds", "1", "--plans"],

@@ -1,8 +1,9 @@
 """The dispatcher: takes events that are due out of the outbox, posts them, and writes down what became of them.
 
 Invariants: a process without keys but the master secret of signatures; an event is deleted only after its receiver
-said 2xx, so it arrives at least once; a call's events go out one after the other; a receiver that takes nothing is left
-alone longer and longer and holds up nobody else's events; several dispatchers may run, each event is one's at a time.
+said 2xx, so it arrives at least once; a call's events go out one after the other, and so do an agent's locks; a
+receiver that takes nothing is left alone longer and longer and holds up nobody else's events; several dispatchers may
+run, each event is one's at a time.
 One thread asks the database, the others only post. Nothing of an event or an answer is logged.
 """
 

@@ -39,6 +39,14 @@ def call(lab, *, token=TOKEN):
     return str(attempt.call)
 
 
+def guess(lab, **who):
+    """Wrong tokens enough to lock an agent; what was dialled."""
+    wrong = [body + damm_digit(body) for body in (f"91{number * 7_654_321:011d}" for number in range(1, 12))]
+    for token in wrong:
+        Attempt(token=token, **who).authorize(lab.worker)
+    return wrong
+
+
 def told(receiver):
     """What a receiver was told: type and data of each request, in order."""
     return [(body["type"], body["data"]) for body in (json.loads(body) for _, body in receiver.requests)]
@@ -70,9 +78,7 @@ def test_who_guesses_tokens_is_told_of_and_who_is_let_go_on(lab):
     """A lock and an unlock are events of their own; what was dialled, and why it was unlocked, are not in them."""
     with Receiver() as receiver:
         lab.add(receiver, kinds=("agent.locked", "agent.unlocked"))
-        wrong = [body + damm_digit(body) for body in (f"91{number * 7_654_321:011d}" for number in range(1, 12))]
-        for token in wrong:
-            call(lab, token=token)
+        wrong = guess(lab)
         steward = lab.database.open(lab.database.login("steward", ["acme"]))
         assert steward.call("unlock_agent", "acme", "1001", "an old list") == [("UNLOCKED",)]
         assert lab.dispatch() == Sent(taken=2)
@@ -81,6 +87,25 @@ def test_who_guesses_tokens_is_told_of_and_who_is_let_go_on(lab):
     assert (second, unlocked["agent"], unlocked["reason"]) == ("agent.unlocked", "1001", "wrong_tokens")
     heard = str(receiver.requests)
     assert not [text for text in (*wrong, "an old list") if text in heard]
+
+
+def test_an_agents_unlock_waits_for_their_lock(lab):
+    """While a lock is not taken its end is not told; other agents' events go on."""
+    with Receiver(lambda _headers, body: UNWANTED if b'"1001"' in body else TAKEN) as receiver:
+        lab.add(receiver, kinds=("agent.locked", "agent.unlocked"))
+        steward = lab.database.open(lab.database.login("steward", ["acme"]))
+        for agent in ("1001", "1002"):
+            guess(lab, agent=agent)
+            assert steward.call("unlock_agent", "acme", agent, "an old list") == [("UNLOCKED",)]
+        assert lab.dispatch() == Sent(taken=2, failed=1)
+        assert lab.waiting() == ["agent.locked", "agent.unlocked"]
+        receiver.answer = lambda *_: TAKEN
+        receiver.requests.clear()
+        lab.later(3600)
+        assert lab.dispatch() == Sent(taken=2)
+    assert [(kind, data["agent"]) for kind, data in told(receiver)] == [
+        ("agent.locked", "1001"), ("agent.unlocked", "1001"),
+    ]  # fmt: skip
 
 
 def test_a_refused_call_does_not_say_why(lab):
