@@ -1,14 +1,16 @@
-"""Waiting for a condition with a deadline: the only way these tests wait."""
+"""Waiting for a condition with a deadline, the only way these tests wait; and holding that a wait is bounded."""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _T = TypeVar("_T")
+BUSY_S = 4.0
 
 
 def until(condition: Callable[[], _T], what: str, *, within_s: float = 10.0) -> _T:
@@ -22,3 +24,12 @@ def until(condition: Callable[[], _T], what: str, *, within_s: float = 10.0) -> 
             message = f"not within {within_s:g} s: {what}"
             raise TimeoutError(message)
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Hold that what is inside ends in so many seconds, and what a busy machine adds; it would not end by itself."""
+    began = time.monotonic()
+    yield
+    took = time.monotonic() - began
+    assert took < seconds + BUSY_S, f"took {took:.1f} s, not {seconds:g}"

@@ -113,7 +113,7 @@ def test_a_call_that_waited_too_long_for_a_redeemer_is_refused(tmp_path):
         assert len(resolver.forms) == log.count("edge.redeemed") == log.count("reason=resolver") == 1
         assert log.count("edge.refused reason=queue") == 1
         took_ms = int(re.search(r"edge\.redeemed status=\d+ ms=(\d+) ", log)[1])
-        assert 900 <= took_ms < 2000
+        assert took_ms >= 900
     finally:
         edge.stop()
         resolver.stop()

@@ -11,6 +11,7 @@ import traceback
 import uuid
 
 import pytest
+from polling import at_most
 from shield_calls import Attempt
 
 from esl_shield.config.database import DatabaseConfig
@@ -100,10 +101,8 @@ def test_a_slow_statement_is_given_up_and_cancelled(database):
     _function(database, "slow", "PERFORM pg_sleep(60); RETURN 1;")
     config = DatabaseConfig(database.admin.url, statement_timeout_s=0.3)
     engine = database.open(config)
-    began = time.monotonic()
-    with pytest.raises(DatabaseAway, match=r"0\.3 s"):
+    with at_most(0.3), pytest.raises(DatabaseAway, match=r"0\.3 s"):
         engine.call("slow")
-    assert time.monotonic() - began < 1.5
     running = (
         "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%.slow()%' AND query NOT LIKE '%stat%' AND state = 'active'"
     )
@@ -206,10 +205,8 @@ def test_connecting_to_a_host_that_drops_packets_is_bounded():
     """No answer to the first packet: DatabaseAway within connect_timeout_s."""
     with deaf_listener() as port:
         config = DatabaseConfig(f"postgresql+psycopg2://a:b@127.0.0.1:{port}/c", connect_timeout_s=0.3)
-        began = time.monotonic()
-        with pytest.raises(DatabaseAway, match=r"no connection within 0\.3 s"):
+        with at_most(0.3), pytest.raises(DatabaseAway, match=r"no connection within 0\.3 s"):
             Database(config, application_name="tests").call("pid")
-        assert time.monotonic() - began < 1.0
 
 
 def test_a_server_that_accepts_and_says_nothing_is_away():

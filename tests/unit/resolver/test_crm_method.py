@@ -15,6 +15,7 @@ import pytest
 from certificates import Authority
 from crm_server import PATH, SECRET, CrmServer
 from gevent import socket
+from polling import at_most
 from ports import free_port
 
 from esl_shield.config.crm import CrmConfig
@@ -153,9 +154,8 @@ def test_what_is_not_exactly_right_is_no_answer(start, configured, service, mode
     client = service(configured(server.url, timeout_s=0.4))
     assert client.ask(asking()) == SubscriberNumber(NUMBER)
     server.mode = mode
-    began = time.monotonic()
-    assert refused(client) == f"crm_{MODES[mode]}"
-    assert time.monotonic() - began < 3
+    with at_most(0.4):
+        assert refused(client) == f"crm_{MODES[mode]}"
     server.mode = "well"
     assert client.ask(asking()) == SubscriberNumber(NUMBER)
 
@@ -166,11 +166,12 @@ def test_a_slow_service_holds_up_nobody_else(start, configured, service):
     server.mode = "silent"
     ticks, began = [], time.monotonic()
     waiting = gevent.spawn(refused, service(configured(server.url)))
-    while not waiting.ready():
-        gevent.sleep(0.01)
-        ticks.append(1)
+    with at_most(1):
+        while not waiting.ready():
+            gevent.sleep(0.01)
+            ticks.append(1)
     assert waiting.get() == "crm_slow"
-    assert 0.7 < time.monotonic() - began < 3
+    assert time.monotonic() - began > 0.7
     assert len(ticks) > 10
 
 
