@@ -20,23 +20,10 @@ import statistics
 import time
 from typing import Any
 
-from vault_bench import DOMAIN, LENGTH, PREFIX, Bench, bench, cpu_s
+from vault_bench import DOMAIN, Bench, bench, cpu_s
+from vault_rows import fill_tokens, token
 
 WANTED_RATIO = 1.2
-FILL = f"""
-WITH drawn AS MATERIALIZED (
-    SELECT g, '{PREFIX}' || lpad(((g * 7919::numeric + 104729) %% 10000000019)::text, {LENGTH - len(PREFIX)}, '0') AS token
-    FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS g
-), made AS (
-    INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version, country, region, time_zone, line_type)
-        SELECT 1, token, '\\x010100000001'::bytea || sha256(token::bytea) || substr(sha256(token::bytea), 1, 12), 1,
-            'CN', 'Beijing', 'Asia/Shanghai', 'mobile' FROM drawn
-), referred AS (
-    INSERT INTO shield.number_refs SELECT 1, sha256(('n' || g)::bytea), 1, token FROM drawn
-)
-INSERT INTO shield.aliases (tenant_id, alias, token) SELECT 1, 'C-' || g, token FROM drawn
-"""
-CHUNK = 250_000
 AUTHORISE = (
     "SELECT verdict FROM shield_api.authorize_call(gen_random_uuid(), %s, %s, %s, NULL, NULL, %s, 'carrier', 'edge',"
     " NULL, NULL)"
@@ -61,25 +48,14 @@ class Side:
         self.cpu_us: list[float] = []
         self.wall_us: list[float] = []
 
-    def fill(self) -> float:
-        """Make the rows up; returns how long it took."""
-        started = time.perf_counter()
-        with contextlib.closing(self.made.connect()) as connection, connection.cursor() as cursor:
-            for first in range(0, self.rows, CHUNK):
-                cursor.execute(FILL, {"first": first, "last": min(first + CHUNK, self.rows) - 1})
-            cursor.execute("UPDATE shield.token_space SET tokens = %s", (self.rows,))
-            cursor.execute("VACUUM (ANALYZE) shield.tokens, shield.number_refs, shield.aliases")
-            cursor.execute("CHECKPOINT")
-        return time.perf_counter() - started
-
     def round(self, calls: int) -> None:
         """Authorise and redeem for tokens drawn at random over all of them."""
         pids = self.worker.info.backend_pid, self.resolver.info.backend_pid
-        drawn = [_token(random.randrange(self.rows)) for _ in range(calls)]
+        drawn = [token(random.randrange(self.rows)) for _ in range(calls)]
         before, started = sum(map(cpu_s, pids)), time.perf_counter()
         with self.worker.cursor() as worker, self.resolver.cursor() as resolver:
-            for at, token in enumerate(drawn):
-                call(worker, resolver, token, f"agent{at % 500}")
+            for at, dialled in enumerate(drawn):
+                call(worker, resolver, dialled, f"agent{at % 500}")
         self.wall_us.append((time.perf_counter() - started) / calls * 1e6)
         self.cpu_us.append((sum(map(cpu_s, pids)) - before) / calls * 1e6)
 
@@ -98,25 +74,21 @@ class Side:
 
     def _authorise(self, cursor: Any) -> None:
         self._digest = secrets.token_bytes(32)
-        cursor.execute(AUTHORISE, (DOMAIN, "agent1", _token(7), self._digest))
+        cursor.execute(AUTHORISE, (DOMAIN, "agent1", token(7), self._digest))
 
     def _redeem(self, cursor: Any) -> None:
         with self.worker.cursor() as worker:
             self._authorise(worker)
-        cursor.execute(REDEEM, (self._digest, _token(7)))
+        cursor.execute(REDEEM, (self._digest, token(7)))
 
 
-def _token(g: int) -> str:
-    return PREFIX + str((g * 7919 + 104729) % 10000000019).zfill(LENGTH - len(PREFIX))
-
-
-def call(worker: Any, resolver: Any, token: str, agent: str) -> None:
+def call(worker: Any, resolver: Any, dialled: str, agent: str) -> None:
     """One call's two statements."""
     digest = hashlib.sha256(secrets.token_bytes(16)).digest()
-    worker.execute(AUTHORISE, (DOMAIN, agent, token, digest))
+    worker.execute(AUTHORISE, (DOMAIN, agent, dialled, digest))
     if worker.fetchone() != ("ALLOWED",):
         raise SystemExit("a call was refused")
-    resolver.execute(REDEEM, (digest, token))
+    resolver.execute(REDEEM, (digest, dialled))
     if resolver.fetchone() != (50,):
         raise SystemExit("a permit was refused")
 
@@ -134,7 +106,7 @@ def main() -> None:
     with bench(**settings) as first, bench(**settings) as second:
         sides = [Side(first, options.small), Side(second, options.big)]
         for side in sides:
-            print(f"{side.rows} rows filled in {side.fill():.0f} s", flush=True)
+            print(f"{side.rows} rows filled in {fill_tokens(side.made, side.rows):.0f} s", flush=True)
             side.round(options.calls)
             side.cpu_us.clear()
             side.wall_us.clear()

@@ -78,6 +78,7 @@ class DatabaseFacts:
     login_settings: dict[str, dict[str, str]]
     default_rights: frozenset[str]  # who gets EXECUTE on functions shield_owner makes
     months: frozenset[str]  # the months that have partitions of their own, by the later of calls and audit events
+    unindexed: tuple[tuple[str, str], ...]  # table or partition, index it lacks or whose building failed
     owner: OwnerFacts | None
     owner_problem: str
 
@@ -127,7 +128,8 @@ class _Catalog:
             triggers=tuple(row[0] for row in self._rows(catalog_sql.TRIGGERS, _WHICH)),
             roles=self._roles(), login_settings=self._login_settings(),
             default_rights=frozenset(row[0] for row in self._rows(catalog_sql.DEFAULT_RIGHTS, {"owner": OWNER})),
-            months=frozenset(row[0] for row in self._rows(catalog_sql.MONTHS)), owner=owner, owner_problem=problem,
+            months=frozenset(row[0] for row in self._rows(catalog_sql.MONTHS)),
+            unindexed=tuple(self._rows(catalog_sql.INDEXES)), owner=owner, owner_problem=problem,
         )  # fmt: skip
 
     def _rows(self, statement: str, values: object = None) -> list[tuple[Any, ...]]:

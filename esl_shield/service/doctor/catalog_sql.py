@@ -104,6 +104,19 @@ SELECT right(c.relname, 7) FROM pg_class c
 WHERE c.relnamespace = to_regnamespace('shield') AND c.relname ~ '^audit_events_[0-9]{4}_[0-9]{2}$'
 """
 
+INDEXES = """
+SELECT m.relname, replace(n.relname, p.relname, m.relname)
+FROM pg_index x JOIN pg_class n ON n.oid = x.indexrelid AND n.relkind = 'I' JOIN pg_class p ON p.oid = x.indrelid
+JOIN pg_inherits i ON i.inhparent = p.oid JOIN pg_class m ON m.oid = i.inhrelid
+WHERE n.relnamespace = to_regnamespace('shield')
+AND NOT EXISTS (SELECT FROM pg_inherits h JOIN pg_index y ON y.indexrelid = h.inhrelid AND y.indisvalid
+    WHERE h.inhparent = n.oid AND y.indrelid = m.oid)
+UNION
+SELECT m.relname, n.relname FROM pg_index x JOIN pg_class n ON n.oid = x.indexrelid AND n.relkind = 'i'
+JOIN pg_class m ON m.oid = x.indrelid WHERE n.relnamespace = to_regnamespace('shield') AND NOT x.indisvalid
+ORDER BY 1, 2
+"""
+
 VIEWS = """
 SELECT substr(c.relname, length(%(prefix)s) + 1),
     pg_get_viewdef(c.oid) || coalesce(' WITH ' || c.reloptions::text, '')

@@ -209,6 +209,11 @@ def _months(facts: DatabaseFacts) -> Iterator[str]:
             return
 
 
+def _indexes(facts: DatabaseFacts) -> Iterator[str]:
+    for table, index in facts.unindexed:
+        yield f"shield.{table} lacks the index {index}, or its building failed"
+
+
 AREA = Area[DatabaseFacts](
     "database",
     "PostgreSQL, with the login of the configuration; what is marked *owner* takes the administrator's",
@@ -267,5 +272,9 @@ AREA = Area[DatabaseFacts](
         Check("database.months", _W, "The next months have partitions",
               "Rows without one go to the default partition, which makes clearing old months slow.",
               "Run `esl-shield db maintain` once a day.", _months),
+        Check("database.indexes", _W, "Every partition has its indexes",
+              "An upgrade builds none on a large month that calls write; questions about it read all of it.",
+              'Build them beside the calls: docs/dba.md, "Upgrades". One whose building failed: DROP INDEX first.',
+              _indexes),
     ),
 )  # fmt: skip

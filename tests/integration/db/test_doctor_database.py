@@ -168,6 +168,11 @@ TAMPERING = {
         "warning database.months",
         "no partition",
     ),
+    "an index less": (
+        "DROP INDEX shield.audit_events_by_time; CREATE INDEX audit_events_by_time ON ONLY shield.audit_events (at)",
+        "warning database.indexes",
+        "shield.audit_events_default lacks the index audit_events_default_by_time",
+    ),
     # of the cluster, taken back by the test
     "two roles": (
         "GRANT shield_resolver TO {worker}",

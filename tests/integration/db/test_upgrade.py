@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 import threading
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -22,6 +24,16 @@ from esl_shield.shipped import shipped
 REVISIONS = [script.revision for script in ScriptDirectory(str(shipped("migrations"))).walk_revisions()]
 HEAD, BEFORE = REVISIONS[:2]
 TABLES = "SELECT count(*) FROM pg_class WHERE relnamespace = 'shield'::regnamespace AND relkind IN ('r', 'p')"
+_EVENTS = """INSERT INTO shield.audit_events (kind, detail)
+    SELECT 'key.read', jsonb_build_object('filler', repeat('x', 1900)) FROM generate_series(1, 40000)"""
+_PAGE = (Path(__file__).parents[3] / "docs" / "dba.md").read_text(encoding="utf-8")
+_BESIDE = next(
+    block for block in re.findall(r"```sql\n(.*?)```", _PAGE, re.DOTALL) if "CREATE INDEX CONCURRENTLY" in block
+)
+_VALID = """SELECT n.relname, indisvalid FROM pg_index JOIN pg_class n ON n.oid = indexrelid
+    WHERE n.relname IN ('audit_events_by_time', 'audit_events_of_no_call') ORDER BY n.relname"""
+_OPTIONS = """SELECT DISTINCT n.reloptions FROM pg_class n JOIN pg_am a ON a.oid = n.relam
+    WHERE a.amname = 'brin' AND n.relkind = 'i' AND n.relname ^@ 'audit_events_'"""
 _numbers = itertools.count(1)
 
 
@@ -258,6 +270,25 @@ def test_rows_of_a_month_nobody_made_are_moved_into_it(database, tenants):
     forced = "SELECT relforcerowsecurity FROM pg_class WHERE relname IN ('calls_default', 'audit_events_default')"
     assert database.query(forced) == [(True,), (True,)]
     assert not schema.upgrade(sqlalchemy_engine(database.admin)).changed
+
+
+def test_a_large_month_of_events_gets_its_indexes_beside_the_calls(empty):
+    """An upgrade does not read what is long there; the page's statements do, and every other month has its indexes."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    schema.downgrade(engine, "0022")
+    _run(empty, _EVENTS)
+    schema.upgrade(engine)
+    _run(empty, "SELECT shield.make_month('audit_events', '2099-01-01Z')")  # made while one is still without
+    beside = _run(empty, _BESIDE)
+    assert sorted(re.sub(r" ON .*|.*_\d{4}_\d\d_", "", build) for build, _ in beside) == ["by_time", "of_no_call"]
+    assert _run(empty, _VALID) == [("audit_events_by_time", False), ("audit_events_of_no_call", False)]
+    for statement in itertools.chain.from_iterable(beside):
+        _run(empty, statement)
+    assert _run(empty, _BESIDE) == []
+    assert _run(empty, _VALID) == [("audit_events_by_time", True), ("audit_events_of_no_call", True)]
+    assert _run(empty, _OPTIONS) == [(["pages_per_range=32", "autosummarize=on"],)]
+    assert schema.downgrade(engine, "0022").revision_after == "0022"
 
 
 def test_changed_sql_is_applied_again(database, monkeypatch):

@@ -5,7 +5,7 @@ SELECT e.id, e.at, t.name AS tenant, e.login, e.agent, e.token, e.call, e.detail
     e.detail ->> 'reason' AS reason
 FROM shield.audit_events e LEFT JOIN shield.tenants t ON t.id = e.tenant_id
 WHERE e.kind IN ('permit.redeemed', 'permit.refused', 'permit.refused_number');
-COMMENT ON VIEW dba.resolutions IS 'who exchanged which permit for which token''s number, never the number; reveals are in dba.reveals. Cost: reads the months that a condition on "at" leaves, all of them without one; there is no index on token or agent';
+COMMENT ON VIEW dba.resolutions IS 'who exchanged which permit for which token''s number, never the number; reveals are in dba.reveals. Cost: reads the time that a condition on "at" leaves, all there is without one; there is no index on token or agent';
 COMMENT ON COLUMN dba.resolutions.tenant IS 'the token''s tenant; NULL: the permit was unknown, shown only to logins that see all tenants';
 COMMENT ON COLUMN dba.resolutions.login IS 'the resolver''s login that asked';
 COMMENT ON COLUMN dba.resolutions.agent IS 'whose call it was; NULL: the permit was unknown';
