@@ -46,6 +46,18 @@ def test_the_inventory_counts_by_state_and_key(used, ask):
     ]
 
 
+@pytest.mark.parametrize(
+    ("days", "age"),
+    [(29, "under 30 days"), (31, "30 to 90 days"), (91, "90 days to 1 year"), (367, "over 1 year")],
+)
+def test_the_inventory_tells_ages_apart(database, tenants, ask, days, age):
+    """A token counts under the age it has, revoked or not, and the oldest and newest of each are named."""
+    database.tokens(tenants["acme"], SPARE)
+    database.query(f"UPDATE shield.tokens SET created_at = now() - interval '{days} days', status = 'revoked'")
+    (row,) = ask("SELECT status, age, tokens, oldest = newest AS alike FROM dba.token_inventory", ["acme"])
+    assert row == {"status": "revoked", "age": age, "tokens": 2, "alike": True}
+
+
 def test_the_estimate_sees_a_sample(database, tenants, ask):
     """The sampled inventory is a hundred times what it saw, and near the truth where there are enough pages."""
     database.query("ALTER TABLE shield.tokens DISABLE ROW LEVEL SECURITY")

@@ -310,7 +310,7 @@ POINTS = ["accept", "command:connect", "command:linger", "command:event", "comma
 def test_a_broken_freeswitch_ends_that_call_and_nothing_else(serve, kind, at, caplog):
     """However the socket breaks, the handler ends, the server goes on, and the log holds no value of the call."""
     caplog.set_level(logging.DEBUG)
-    server = serve(Worker(), command_timeout_s=0.2)
+    server = serve(Worker(), command_timeout_s=0.5)
     canary = Agent(username="canary", display="Canary 1001")
     with gevent.Timeout(10):
         play(one(Carrier(after_s=0.01), agent=canary, fault=Fault(kind, at), max_s=0.3), server.address, redeem=number)

@@ -180,7 +180,7 @@ def test_a_refused_execute_raises(connected):
 
 def test_next_event_returns_none_in_time(connected):
     """Waiting for an event ends after its time-out."""
-    with gevent.Timeout(2):
+    with gevent.Timeout(10):
         assert connected.session.next_event(0.02) is None
         assert connected.session.next_event(0) is None
 
@@ -218,7 +218,7 @@ def test_the_end_of_the_connection_wakes_every_wait(connected, ends):
     """At the end of the connection queued events are returned first, then every call raises SessionGone."""
     connected.says(event("CHANNEL_HANGUP_COMPLETE", Hangup_Cause="USER_BUSY"), ends)
     connected.sock.shutdown(socket.SHUT_WR)
-    with gevent.Timeout(2):
+    with gevent.Timeout(10):
         assert connected.session.next_event(None)["Hangup-Cause"] == "USER_BUSY"
         for use in (
             lambda: connected.session.next_event(None),
@@ -235,7 +235,7 @@ def test_the_end_inside_a_frame_is_refused(connected):
     """A connection that ends inside a frame raises FrameRejected, not a spin."""
     connected.says(b"Content-Type: api/response\nContent-Length: 100\n\nabc")
     connected.sock.shutdown(socket.SHUT_WR)
-    with gevent.Timeout(2), pytest.raises(FrameRejected):
+    with gevent.Timeout(10), pytest.raises(FrameRejected):
         connected.session.send("api status")
 
 
@@ -280,7 +280,7 @@ def test_close_wakes_a_waiting_greenlet(connected):
     gevent.sleep(0)
     connected.session.close()
     with pytest.raises(SessionGone):
-        waiting.get(timeout=2)
+        waiting.get(timeout=10)
     connected.session.close()
     assert connected.hears() == ["exit"]
 

@@ -151,10 +151,10 @@ MODES = {
 def test_what_is_not_exactly_right_is_no_answer(start, configured, service, mode):
     """Unsigned, replayed, late, oversized, slow or odd answers are none; afterwards a right one is taken again."""
     server = start()
-    client = service(configured(server.url, timeout_s=0.4))
+    client = service(configured(server.url, timeout_s=0.8))
     assert client.ask(asking()) == SubscriberNumber(NUMBER)
     server.mode = mode
-    with at_most(0.4):
+    with at_most(1):
         assert refused(client) == f"crm_{MODES[mode]}"
     server.mode = "well"
     assert client.ask(asking()) == SubscriberNumber(NUMBER)
@@ -249,8 +249,8 @@ def test_a_breaker_spares_a_silent_service_and_lets_it_come_back(start, configur
     """After five failures it is not asked for a while; then one request tries, and its success lets all through."""
     server = start()
     server.mode = "silent"
-    method = CrmMethod([service(configured(server.url, timeout_s=0.1))])
-    chosen = Methods(OneToken(), StoredMethod(None), [method], rest_s=0.3)
+    method = CrmMethod([service(configured(server.url, timeout_s=0.5))])
+    chosen = Methods(OneToken(), StoredMethod(None), [method], rest_s=1.0)
     reasons = []
     for _ in range(8):
         with pytest.raises(MethodAway) as caught:
@@ -281,7 +281,7 @@ def test_nothing_is_logged(start, configured, service, caplog):
     client = service(configured(server.url, timeout_s=0.4))
     for mode in ("well", "babbles", "text", "headers"):
         server.mode = mode
-        with gevent.Timeout(3):
+        with gevent.Timeout(10):
             try:
                 client.ask(asking())
             except MethodAway:
