@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from uuid import UUID
 
-    from esl_shield.calls.records import CallRecord, Ledger, Observer
+    from esl_shield.calls.observer import Observer
+    from esl_shield.calls.records import CallRecord, Ledger
     from esl_shield.config.calls import CallsConfig
 
 log = logging.getLogger(__name__)

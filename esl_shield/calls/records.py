@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID, uuid4
 
 import gevent
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from esl_shield.calls.arrivals import Arrival
     from esl_shield.calls.handoff import Handoff
+    from esl_shield.calls.observer import Observer
     from esl_shield.calls.permits import Permit
-    from esl_shield.calls.states import Cause
     from esl_shield.config.gateways import Gateway
     from esl_shield.db.engine import Database
 
@@ -49,19 +49,6 @@ class Allowed(NamedTuple):
     region: str | None = None
     time_zone: str | None = None
     token: str | None = None
-
-
-class Observer(Protocol):
-    """Whoever counts what happens; it is given words from a fixed set, never data of a call."""
-
-    def count(self, kind: str, reason: str, domain: str = "") -> None:
-        """Count one occurrence; ``domain`` is the tenant's, where it is known."""
-
-    def attempted(self, gateway: str, cause: Cause | None) -> None:
-        """Take note of what an attempt through a gateway came to; None: it was answered."""
-
-    def handed_off(self, duration_s: float) -> None:
-        """Record the time from the accepted connection to the bridge command."""
 
 
 @dataclass

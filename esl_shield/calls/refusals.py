@@ -12,7 +12,7 @@ from esl_shield.calls.parked import GOODBYE_S
 from esl_shield.errors.freeswitch import EslError, SessionGone
 
 if TYPE_CHECKING:
-    from esl_shield.calls.records import Observer
+    from esl_shield.calls.observer import Observer
     from esl_shield.esl.session import Session
 
 log = logging.getLogger(__name__)

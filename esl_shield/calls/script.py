@@ -19,7 +19,7 @@ from esl_shield.calls.following import Following
 from esl_shield.calls.inbound import Inbound
 from esl_shield.calls.parked import GOODBYE_S, ParkedLeg
 from esl_shield.calls.permits import Permit
-from esl_shield.calls.records import ALLOWED, CallRecord, Ledger, Observer
+from esl_shield.calls.records import ALLOWED, CallRecord, Ledger
 from esl_shield.calls.refusals import UNAVAILABLE, refuse, refuse_verdict
 from esl_shield.calls.states import State, cause_of
 from esl_shield.errors.calls import HandoffRejected
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from esl_shield.calls.handoff import Handoff
+    from esl_shield.calls.observer import Observer
     from esl_shield.calls.routing import Route
     from esl_shield.config import Config
     from esl_shield.esl.session import Session

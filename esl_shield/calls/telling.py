@@ -20,7 +20,7 @@ from gevent.queue import Full, Queue
 from esl_shield.errors.database import DatabaseAway, DatabaseRefused, LoginRefused
 
 if TYPE_CHECKING:
-    from esl_shield.calls.records import Observer
+    from esl_shield.calls.observer import Observer
 
 log = logging.getLogger(__name__)
 

@@ -28,25 +28,14 @@ from esl_shield.resolver.datakeys import DataKeys, KeyKeeper, MethodKeys
 from esl_shield.resolver.destinations import Destinations
 from esl_shield.resolver.donotcall import DoNotCall
 from esl_shield.resolver.forms import MaskForm, RedeemForm, RevealForm
+from esl_shield.resolver.functions import Count, both, no_count
 from esl_shield.resolver.health import AllReady, MaskerReadiness, Readiness
 from esl_shield.resolver.mask import Masker
 from esl_shield.resolver.methods.choice import MethodCount, Methods, no_method_count
 from esl_shield.resolver.methods.crm import CrmMethod, CrmService
 from esl_shield.resolver.methods.ff1 import Ff1Method
 from esl_shield.resolver.methods.stored import StoredMethod
-from esl_shield.resolver.redeem import (
-    AWAY,
-    DESTINATION,
-    NUMBER,
-    REFUSED,
-    REVEALED,
-    TOKEN,
-    Count,
-    Outcome,
-    Redeemer,
-    both,
-    no_count,
-)
+from esl_shield.resolver.redeem import AWAY, DESTINATION, NUMBER, REFUSED, REVEALED, TOKEN, Outcome, Redeemer
 from esl_shield.resolver.revealer import Revealer
 from esl_shield.vault.keks import open_keks
 

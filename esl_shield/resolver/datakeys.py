@@ -18,7 +18,7 @@ from esl_shield.errors.keys import KeyDestroyed, KeysMissing
 from esl_shield.vault import keyring
 
 if TYPE_CHECKING:
-    from esl_shield.resolver.redeem import Functions
+    from esl_shield.resolver.functions import Functions
     from esl_shield.vault.keks import AnyKek
     from esl_shield.vault.keys import DataKey, Key
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Callable
 
-    from esl_shield.resolver.redeem import Functions
+    from esl_shield.resolver.functions import Functions
     from esl_shield.vault.keks import AnyKek
     from esl_shield.vault.numbers import SubscriberNumber
 

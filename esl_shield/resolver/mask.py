@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from esl_shield.resolver.forms import MaskForm
-    from esl_shield.resolver.redeem import Functions
+    from esl_shield.resolver.functions import Functions
     from esl_shield.vault.keks import AnyKek
 
 MAX_DIDS = 4096

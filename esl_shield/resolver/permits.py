@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import uuid
     from collections.abc import Iterator, Sequence
 
-    from esl_shield.resolver.redeem import Count, Functions
+    from esl_shield.resolver.functions import Count, Functions
 
 LANES = 4
 PATIENCE_S = 0.02  # some times what a statement and its commit take; one that takes longer holds up those in it only

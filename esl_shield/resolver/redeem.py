@@ -10,13 +10,13 @@ delivery does, because that consumes the permit and leaves an audit event, and i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from esl_shield.audit.journal import DECRYPTS, WITHHELD
 from esl_shield.errors.keys import CryptoError
 from esl_shield.errors.methods import MethodAway, MethodRefused
+from esl_shield.resolver.functions import Count, Functions, no_count
 from esl_shield.resolver.permits import Asked, PermitQueue, Redeemed
 
 if TYPE_CHECKING:
@@ -27,13 +27,6 @@ if TYPE_CHECKING:
     from esl_shield.resolver.donotcall import DoNotCall
     from esl_shield.resolver.forms import RedeemForm
     from esl_shield.resolver.methods.choice import Methods
-
-
-class Functions(Protocol):
-    """The database as this room uses it: named functions, one round trip each."""
-
-    def call(self, function: str, *arguments: object) -> list[tuple[Any, ...]]:
-        """Return the rows of ``shield_api.<function>``; raises DatabaseAway."""
 
 
 @dataclass(frozen=True, repr=False, slots=True)
@@ -49,24 +42,6 @@ class Outcome:
 NUMBER, TOKEN, REVEALED, REFUSED = "number", "token", "revealed", "refused"
 DESTINATION, AWAY = "destination", "away"
 LISTED = "do_not_call"
-
-
-Count = Callable[[str], None]
-"""Told of each ciphertext received, decrypted or withheld, and of each answer that did not come (``audit.journal``)."""
-
-
-def no_count(what: str) -> None:
-    """Count nowhere."""
-
-
-def both(first: Count, second: Count) -> Count:
-    """Return one that counts in two places."""
-
-    def count(what: str) -> None:
-        first(what)
-        second(what)
-
-    return count
 
 
 class Redeemer:

@@ -32,7 +32,7 @@ from esl_shield.vault.seedkeys import open_keys, seeding_tenant
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from esl_shield.resolver.redeem import Functions
+    from esl_shield.resolver.functions import Functions
     from esl_shield.vault.keks import AnyKek
     from esl_shield.vault.seedkeys import TenantKeys
 

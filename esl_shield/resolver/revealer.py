@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from esl_shield.audit.journal import DECRYPTS
 from esl_shield.errors.keys import CryptoError
+from esl_shield.resolver.functions import no_count
 from esl_shield.resolver.permits import counting_unanswered
-from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome, no_count
+from esl_shield.resolver.redeem import AWAY, REFUSED, REVEALED, Outcome
 from esl_shield.vault import cipher, keyring
 from esl_shield.vault.numbers import SubscriberNumber
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from esl_shield.resolver.datakeys import DataKeys
     from esl_shield.resolver.forms import RevealForm
-    from esl_shield.resolver.redeem import Count, Functions
+    from esl_shield.resolver.functions import Count, Functions
     from esl_shield.vault.keks import AnyKek
 
 

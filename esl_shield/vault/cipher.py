@@ -28,7 +28,7 @@ from esl_shield.vault.outside_key import OutsideKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esl_shield.vault.keys import DataKey
+    from esl_shield.vault.keys.key import DataKey
 
 try:
     from cryptography.exceptions import InvalidTag

@@ -21,10 +21,10 @@ from esl_shield.vault.prefixes import TokenPrefix
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from esl_shield.resolver.functions import Functions
     from esl_shield.resolver.methods.method import Method
     from esl_shield.resolver.methods.stored import StoredMethod
     from esl_shield.resolver.permits import Redeemed
-    from esl_shield.resolver.redeem import Functions
     from esl_shield.vault.numbers import SubscriberNumber
 
 BUSY = "busy"

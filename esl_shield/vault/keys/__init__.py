@@ -12,7 +12,8 @@ from esl_shield.config.resolver import DeviceConfig
 from esl_shield.errors.device import DeviceUnusable
 from esl_shield.errors.keys import KekUnusable
 from esl_shield.vault.keys import env, file
-from esl_shield.vault.keys.secret import KEY_BYTES, DataKey, Kek, Key, MemoryKek
+from esl_shield.vault.keys.kek import Kek, MemoryKek
+from esl_shield.vault.keys.key import KEY_BYTES, DataKey, Key
 
 if TYPE_CHECKING:
     from esl_shield.vault.keys.devicekek import DeviceKek

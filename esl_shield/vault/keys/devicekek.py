@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from esl_shield.vault import cipher
 from esl_shield.vault.keys.device import Device
+from esl_shield.vault.keys.kek import Kek
 from esl_shield.vault.keys.seats import Wanted
-from esl_shield.vault.keys.secret import Kek
 from esl_shield.vault.outside_key import OutsideKey
 
 if TYPE_CHECKING:

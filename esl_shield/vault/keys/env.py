@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from esl_shield.errors.keys import KekMissing, KekUnusable
-from esl_shield.vault.keys.secret import from_hex
+from esl_shield.vault.keys.key import from_hex
 
 
 def read(name: str) -> bytes:

@@ -14,7 +14,7 @@ from esl_shield.config import private_file
 from esl_shield.config.private_file import PrivateFileRefusedError, Refusal
 from esl_shield.errors.keys import CryptoError, KekExposed, KekMissing, KekUnusable
 from esl_shield.vault.folders import sync_folder
-from esl_shield.vault.keys.secret import Key, from_hex
+from esl_shield.vault.keys.key import Key, from_hex
 
 _MAX_BYTES = 256
 

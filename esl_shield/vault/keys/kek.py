@@ -1,7 +1,7 @@
-"""Keys in memory, and what a KEK is wherever it lives.
+"""What a key-encryption key (KEK) is wherever it lives, and one in memory.
 
-Invariants: 32 bytes, never shown; the KEK's fingerprint is public and says nothing about the key; who uses a KEK knows
-neither where it lives nor, but for one in memory, its bytes.
+Invariants: its fingerprint is public and says nothing about the key; who uses a KEK knows neither where it lives nor,
+but for one in memory, its bytes.
 """
 
 from __future__ import annotations
@@ -10,49 +10,17 @@ import hashlib
 import hmac
 import secrets
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from esl_shield.errors.device import NoDevice
 from esl_shield.vault import cipher
 from esl_shield.vault.hidden import Hidden
-from esl_shield.vault.outside_key import OutsideKey
+from esl_shield.vault.keys.key import KEY_BYTES, Key
 
-KEY_BYTES = 32
-_HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
+if TYPE_CHECKING:
+    from esl_shield.vault.outside_key import OutsideKey
+
 _FINGERPRINT_BYTES = 8
-
-
-class Key(Hidden):
-    """32 secret bytes; ``raw`` is for the primitives in ``cipher`` and ``keyring``."""
-
-    __slots__ = ("__raw",)
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, raw: bytes) -> None:
-        """Take exactly 32 bytes; raises ValueError."""
-        if len(raw) != KEY_BYTES:
-            message = f"a key has {KEY_BYTES} bytes"
-            raise ValueError(message)
-        self.__raw = bytes(raw)
-
-    @classmethod
-    def new(cls) -> Self:
-        """Draw a key from the operating system's generator."""
-        return cls(secrets.token_bytes(KEY_BYTES))
-
-    @property
-    def raw(self) -> bytes:
-        """The secret bytes."""
-        return self.__raw
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Key):
-            return NotImplemented
-        return hmac.compare_digest(self.__raw, other.__raw)
-
-
-DataKey = Key | OutsideKey
-"""What encrypts a tenant's numbers: a key in memory, or one in a device."""
 
 
 class Kek(Hidden, ABC):
@@ -114,11 +82,3 @@ class MemoryKek(Key, Kek):
         """Decrypt here; raises ValueError."""
         nonce, sealed, tag = cipher.parts(wrapped)
         return cipher.unseal(self, nonce, sealed, tag, associated)
-
-
-def from_hex(text: str) -> bytes | None:
-    """Return the 32 bytes that 64 hex digits (and white space around them) stand for; None for anything else."""
-    digits = text.strip()
-    if len(digits) != 2 * KEY_BYTES or not _HEX_DIGITS.issuperset(digits):
-        return None
-    return bytes.fromhex(digits)
