@@ -20,8 +20,13 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
             ["--small", "100", "--big", "300", "--calls", "20", "--rounds", "1", "--plans"],
             ["ratio of interleaved rounds", " on tokens_", "Subplans Removed: 15"],
         ),
+        (
+            "vault_questions.py",
+            ["--tokens", "2000", "--calls", "500", "--days", "2", "--rounds", "1", "--plans"],
+            ["Who resolved what, today?", "How many tokens has each tenant", "audit_events_20"],
+        ),
     ],
-    ids=["import", "redeem", "calls"],
+    ids=["import", "redeem", "calls", "questions"],
 )
 def test_smoke(name, arguments, told):
     """A benchmark of a few rows ends well and says on what machine and with which settings it was made."""
