@@ -274,7 +274,7 @@ AREA = Area[DatabaseFacts](
               "Run `esl-shield db maintain` once a day.", _months),
         Check("database.indexes", _W, "Every partition has its indexes",
               "An upgrade builds none on a large month that calls write; questions about it read all of it.",
-              'Build them beside the calls: docs/dba.md, "Upgrades". One whose building failed: DROP INDEX first.',
+              'Run what docs/dba.md, "Upgrades", lists. An index that is not in it: REINDEX INDEX CONCURRENTLY.',
               _indexes),
     ),
 )  # fmt: skip

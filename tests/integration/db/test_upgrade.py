@@ -37,10 +37,13 @@ _OPTIONS = """SELECT DISTINCT n.reloptions FROM pg_class n JOIN pg_am a ON a.oid
 _numbers = itertools.count(1)
 
 
-def _run(url, *statements):
+def _where(url):
     parts = make_url(url)
-    where = {"host": parts.query["host"], "user": parts.username, "password": parts.password, "dbname": parts.database}
-    with contextlib.closing(psycopg2.connect(**where)) as connection:
+    return {"host": parts.query["host"], "user": parts.username, "password": parts.password, "dbname": parts.database}
+
+
+def _run(url, *statements):
+    with contextlib.closing(psycopg2.connect(**_where(url))) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             for statement in statements:
@@ -289,6 +292,57 @@ def test_a_large_month_of_events_gets_its_indexes_beside_the_calls(empty):
     assert _run(empty, _VALID) == [("audit_events_by_time", True), ("audit_events_of_no_call", True)]
     assert _run(empty, _OPTIONS) == [(["pages_per_range=32", "autosummarize=on"],)]
     assert schema.downgrade(engine, "0022").revision_after == "0022"
+
+
+@pytest.mark.parametrize("attached", [False, True])
+def test_a_building_of_an_index_that_failed_is_listed_and_mended(empty, attached):
+    """What a cancelled CREATE INDEX CONCURRENTLY leaves is built anew, attached already or not."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    schema.downgrade(engine, "0022")
+    _run(empty, _EVENTS)
+    schema.upgrade(engine)
+    ((build, attach),) = [row for row in _run(empty, _BESIDE) if "brin" in row[0]]
+    with contextlib.closing(psycopg2.connect(**_where(empty))) as writer, writer.cursor() as cursor:
+        cursor.execute("INSERT INTO shield.audit_events (kind) VALUES ('key.read')")  # the building waits for its end
+        with pytest.raises(psycopg2.errors.QueryCanceled):
+            _run(empty, "SET statement_timeout = '1s'", build)
+    if attached:
+        _run(empty, attach)
+    ((mend, again),) = [row for row in _run(empty, _BESIDE) if "by_time" in row[1]]
+    assert (mend.split(" shield.")[0], again) == ("REINDEX INDEX CONCURRENTLY", attach)
+    _run(empty, mend, again)
+    assert not [row for row in _run(empty, _BESIDE) if "by_time" in row[1]]
+    assert _run(empty, _VALID)[0] == ("audit_events_by_time", True)
+
+
+def test_an_index_built_before_its_upgrade_is_attached_by_the_pages_statements(empty):
+    """An upgrade passes over a month that has an index of the name; the page attaches it without building."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    schema.downgrade(engine, "0022")
+    _run(empty, "CREATE INDEX audit_events_default_by_time ON shield.audit_events_default USING brin (at)")
+    schema.upgrade(engine)
+    ((build, attach),) = _run(empty, _BESIDE)
+    assert build is None
+    _run(empty, attach)
+    assert _run(empty, _BESIDE) == []
+
+
+def test_attaching_an_index_gives_up_soon_where_a_month_is_read(empty):
+    """Calls never queue behind it: beside an open reader it ends in a fraction of a second."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    schema.downgrade(engine, "0022")
+    _run(empty, _EVENTS)
+    schema.upgrade(engine)
+    ((build, attach),) = [row for row in _run(empty, _BESIDE) if "brin" in row[0]]
+    _run(empty, build)
+    with contextlib.closing(psycopg2.connect(**_where(empty))) as reader, reader.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM shield.audit_events WHERE at > now() - interval '1 hour'")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            _run(empty, attach)
+    _run(empty, attach)
 
 
 def test_changed_sql_is_applied_again(database, monkeypatch):

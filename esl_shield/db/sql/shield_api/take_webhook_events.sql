@@ -1,7 +1,6 @@
 -- Dispatcher: events that are due, for p_lease_s its own: at most p_each of a webhook, p_most in all, none of p_busy. Of a
--- call only the oldest that waits is given, so a call's events go out one after the other, and so do an agent's that are of
--- no call (a lock, its end); of a webhook whose receiver did not take the last one, one. An event whose dispatcher dies is
--- due again when the lease is over.
+-- subject (a call, an agent) only the oldest that waits is given, so a call's events go out one after the other; of a webhook
+-- whose receiver did not take the last one, one. An event whose dispatcher dies is due again when the lease is over.
 CREATE OR REPLACE FUNCTION shield_api.take_webhook_events(p_each int, p_most int, p_busy int[], p_lease_s double precision)
 RETURNS TABLE (id bigint, webhook int, tenant text, name text, url text, secret_version int, both_sign boolean,
     failures int, attempts int, body text)
@@ -14,11 +13,8 @@ BEGIN
         SELECT e.id FROM shield.webhooks w CROSS JOIN LATERAL (
             SELECT c.id, c.next_at FROM shield.webhook_events c
                 WHERE c.webhook = w.id AND c.dead_at IS NULL AND c.next_at <= clock_timestamp()
-                AND (c.call IS NULL OR NOT EXISTS (SELECT FROM shield.webhook_events b WHERE b.webhook = c.webhook
-                    AND b.call = c.call AND b.dead_at IS NULL AND b.id < c.id))
-                AND (c.call IS NOT NULL OR NOT EXISTS (SELECT FROM shield.webhook_events b WHERE b.webhook = c.webhook
-                    AND b.call IS NULL AND b.dead_at IS NULL AND b.id < c.id
-                    AND b.body #>> '{data,agent}' = c.body #>> '{data,agent}'))
+                AND (c.subject IS NULL OR NOT EXISTS (SELECT FROM shield.webhook_events b WHERE b.webhook = c.webhook
+                    AND b.subject = c.subject AND b.dead_at IS NULL AND b.id < c.id))
                 ORDER BY c.next_at, c.id LIMIT CASE WHEN w.failures > 0 THEN 1 ELSE p_each END
                 FOR UPDATE OF c SKIP LOCKED) e
             WHERE w.enabled AND (w.paused_until <= clock_timestamp()) IS NOT FALSE AND w.id <> ALL (p_busy)
