@@ -1,4 +1,4 @@
-"""Events for webhooks go out in order for each subject: a call, and now an agent, so that an unlock follows its lock."""
+"""Webhooks are told in order of each subject: a call, and now an agent, so that an unlock follows its lock."""
 
 from __future__ import annotations
 
