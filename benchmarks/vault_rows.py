@@ -19,9 +19,15 @@ from esl_shield.db.engine import Database
 if TYPE_CHECKING:
     from vault_bench import Bench
 
+
+def _token_sql(g: str) -> str:
+    """Spell in SQL what ``token`` does."""
+    return f"'{PREFIX}' || lpad((({g} * 7919::numeric + 104729) %% 10000000019)::text, {LENGTH - len(PREFIX)}, '0')"
+
+
 TOKENS = f"""
 WITH drawn AS MATERIALIZED (
-    SELECT g, '{PREFIX}' || lpad(((g * 7919::numeric + 104729) %% 10000000019)::text, {LENGTH - len(PREFIX)}, '0') AS token
+    SELECT g, {_token_sql("g")} AS token
     FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS g
 ), made AS (
     INSERT INTO shield.tokens (tenant_id, token, ciphertext, key_version, country, region, time_zone, line_type)
@@ -35,10 +41,10 @@ INSERT INTO shield.aliases (tenant_id, alias, token) SELECT 1, 'C-' || g, token 
 TOKENS_AT_ONCE = 250_000
 
 # Calls number first to last of all: each so long before now, the first the longest, to a token the multiplier scatters.
-_DRAWN = """
+_DRAWN = f"""
 SELECT h.n, md5('call' || h.n)::uuid AS id, 'agent' || h.n %% 20000 AS agent,
     now() - (%(days)s::float8 * (1 - h.n / %(calls)s::float8)) * interval '1 day' AS at,
-    '91' || lpad((((h.n * 48271) %% %(tokens)s * 7919::numeric + 104729) %% 10000000019)::text, 14, '0') AS token
+    {_token_sql("((h.n * 48271) %% %(tokens)s)")} AS token
 FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS h (n)
 """
 CALLS = f"""

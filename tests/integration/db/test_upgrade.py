@@ -71,6 +71,17 @@ def _engine(url):
     return sqlalchemy_engine(DatabaseConfig(url))
 
 
+@pytest.fixture
+def crowded(empty):
+    """The engine of a database whose upgrade to 0023 found a month of events too large to index beside calls."""
+    engine = _engine(empty)
+    schema.upgrade(engine)
+    schema.downgrade(engine, "0022")
+    _run(empty, _EVENTS)
+    schema.upgrade(engine)
+    return engine
+
+
 def test_an_upgrade_without_roles_says_what_to_run(bare):
     """Before `db roles` an upgrade refuses and changes nothing; the roles are made once."""
     engine = _engine(bare.url())
@@ -275,13 +286,8 @@ def test_rows_of_a_month_nobody_made_are_moved_into_it(database, tenants):
     assert not schema.upgrade(sqlalchemy_engine(database.admin)).changed
 
 
-def test_a_large_month_of_events_gets_its_indexes_beside_the_calls(empty):
+def test_a_large_month_of_events_gets_its_indexes_beside_the_calls(empty, crowded):
     """An upgrade does not read what is long there; the page's statements do, and every other month has its indexes."""
-    engine = _engine(empty)
-    schema.upgrade(engine)
-    schema.downgrade(engine, "0022")
-    _run(empty, _EVENTS)
-    schema.upgrade(engine)
     _run(empty, "SELECT shield.make_month('audit_events', '2099-01-01Z')")  # made while one is still without
     beside = _run(empty, _BESIDE)
     assert sorted(re.sub(r" ON .*|.*_\d{4}_\d\d_", "", build) for build, _ in beside) == ["by_time", "of_no_call"]
@@ -291,17 +297,13 @@ def test_a_large_month_of_events_gets_its_indexes_beside_the_calls(empty):
     assert _run(empty, _BESIDE) == []
     assert _run(empty, _VALID) == [("audit_events_by_time", True), ("audit_events_of_no_call", True)]
     assert _run(empty, _OPTIONS) == [(["pages_per_range=32", "autosummarize=on"],)]
-    assert schema.downgrade(engine, "0022").revision_after == "0022"
+    assert schema.downgrade(crowded, "0022").revision_after == "0022"
 
 
+@pytest.mark.usefixtures("crowded")
 @pytest.mark.parametrize("attached", [False, True])
 def test_a_building_of_an_index_that_failed_is_listed_and_mended(empty, attached):
     """What a cancelled CREATE INDEX CONCURRENTLY leaves is built anew, attached already or not."""
-    engine = _engine(empty)
-    schema.upgrade(engine)
-    schema.downgrade(engine, "0022")
-    _run(empty, _EVENTS)
-    schema.upgrade(engine)
     ((build, attach),) = [row for row in _run(empty, _BESIDE) if "brin" in row[0]]
     with contextlib.closing(psycopg2.connect(**_where(empty))) as writer, writer.cursor() as cursor:
         cursor.execute("INSERT INTO shield.audit_events (kind) VALUES ('key.read')")  # the building waits for its end
@@ -329,13 +331,9 @@ def test_an_index_built_before_its_upgrade_is_attached_by_the_pages_statements(e
     assert _run(empty, _BESIDE) == []
 
 
+@pytest.mark.usefixtures("crowded")
 def test_attaching_an_index_gives_up_soon_where_a_month_is_read(empty):
     """Calls never queue behind it: beside an open reader it ends in a fraction of a second."""
-    engine = _engine(empty)
-    schema.upgrade(engine)
-    schema.downgrade(engine, "0022")
-    _run(empty, _EVENTS)
-    schema.upgrade(engine)
     ((build, attach),) = [row for row in _run(empty, _BESIDE) if "brin" in row[0]]
     _run(empty, build)
     with contextlib.closing(psycopg2.connect(**_where(empty))) as reader, reader.cursor() as cursor:
